@@ -1,0 +1,36 @@
+//! Wire formats of ISO 8583: bytes to fields and back.
+//!
+//! Pure: no I/O, no clock, no allocation while parsing or writing. A [`Dialect`] is a table loaded
+//! at start; [`Dialect::parse`] is one walk over it that validates lengths and the classes `n` and
+//! `z` and records where each field lies; after it returns, no accessor of [`MessageView`] can
+//! fail. [`MessageWriter`] writes any message, [`respond`] writes the response to a request.
+//!
+//! Not here: decisions (which code to answer), sockets, cryptography, configuration files.
+
+mod digits;
+
+pub mod answer;
+pub mod dialect;
+pub mod error;
+pub mod field;
+pub mod frame;
+pub mod header;
+pub mod mti;
+pub mod pan;
+pub mod response_code;
+pub mod tlv;
+pub mod values;
+pub mod view;
+pub mod writer;
+
+pub use answer::{Addition, respond};
+pub use dialect::{BitmapEncoding, Dialect, DialectError, TextEncoding};
+pub use error::{FormatError, FormatReason, WriteError};
+pub use field::{Class, FieldSet, FieldSpec, Packing};
+pub use frame::{FrameError, FrameStep, Framing};
+pub use mti::{Class as MtiClass, Function, Mti, Origin};
+pub use pan::{MaskedPan, Pan, PanError};
+pub use response_code::ResponseCode;
+pub use values::{AmountMinor, CurrencyCode, ProcessingCode, Rrn, Stan, TransmissionTime};
+pub use view::{FieldTable, MessageView};
+pub use writer::MessageWriter;
