@@ -48,8 +48,10 @@ pub const VELOCITY_AMOUNT_MINOR_MAX: u64 = (1 << 47) - 1;
 
 /// Requests that one shard may have under way on another: each holds a credit until it is answered.
 pub const MESH_CREDITS: usize = 1_024;
+/// Credits kept back for answers that found their connection closed and must return.
+pub const MESH_CREDITS_RESERVED: usize = 256;
 /// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
-pub const MESH_SLOTS: usize = 2 * MESH_CREDITS;
+pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED);
 /// Slots of the ring between a shard and its banks, each way.
 pub const BANK_RING_SLOTS: usize = 4_096;
 
@@ -62,4 +64,4 @@ const _: () = assert!(VELOCITY_WORDS == 6);
 const _: () = assert!(STAGED_MAX * ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX);
 const _: () = assert!(READ_BYTES_IDLE >= FRAME_BYTES_MAX && READ_BYTES_BUSY >= READ_BYTES_IDLE);
 const _: () = assert!(OUTPUT_BYTES_MAX >= 2 * OUTBOX_BYTES_MAX / ACTIONS_PER_INPUT_MAX);
-const _: () = assert!(MESH_SLOTS >= 2 * MESH_CREDITS);
+const _: () = assert!(MESH_SLOTS >= 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED));
