@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod identity;
+pub mod velocity;
 
 pub use action::{Action, CloseReason, MeshKind, Outbox};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
