@@ -14,6 +14,8 @@
 //! issuer holds is, or will be, taken back: it owes the issuer a reversal when it was forwarded.
 //! The shard asks [`step`] and does what it says; nothing here knows of messages or tables.
 
+use super::duplicate::OriginalState;
+
 /// Where a transaction stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -27,6 +29,16 @@ pub enum State {
     Declined,
     /// Timed out, garbled, reversed or undeliverable.
     Reversed,
+}
+
+impl From<OriginalState> for State {
+    fn from(state: OriginalState) -> Self {
+        match state {
+            OriginalState::Declined => Self::Declined,
+            OriginalState::Approved => Self::Approved,
+            OriginalState::Reversed => Self::Reversed,
+        }
+    }
 }
 
 /// What happens to it.
@@ -151,10 +163,9 @@ pub const fn step(state: State, event: Event) -> Step {
         (S::Approved, E::Reversal) => Step::undo(Reply::Accept),
         (S::Approved, E::Undeliverable) => Step::undo(Reply::None),
         // Late or repeated answers of the issuer change nothing and reach nobody.
-        (
-            S::Approved,
-            E::IssuerApproves | E::IssuerDeclines | E::IssuerGarbles | E::Deadline,
-        ) => Step::stay(S::Approved, Reply::None),
+        (S::Approved, E::IssuerApproves | E::IssuerDeclines | E::IssuerGarbles | E::Deadline) => {
+            Step::stay(S::Approved, Reply::None)
+        }
 
         (S::Declined, E::Request) => Step::stay(S::Declined, Reply::Replay),
         (S::Declined, E::Conflict) => Step::stay(S::Declined, Reply::Conflict),

@@ -1,7 +1,7 @@
 //! Answers on their way to acquirers: the switch's own, and whole frames to connections here or on
 //! other shards. An approval that finds no connection of its acquirer is taken back.
 
-use super::authorization::{Event, State, step};
+use super::authorization::{Event, step};
 use super::own_answer::Reason;
 use super::remembered::{Additions, Decoded};
 use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard};
@@ -146,22 +146,16 @@ impl Shard {
         else {
             return;
         };
-        let mut table = core::mem::take(&mut self.scratch.issuer);
+        let mut table = self.scratch.issuer.take().unwrap_or_default();
         if let Ok(view) = profile.dialect.parse(body, &mut table) {
             let incoming = Incoming { view, header, connection, profile: &profile };
             self.take_back(now, &incoming, frame, outbox);
         }
-        self.scratch.issuer = table;
+        self.scratch.issuer = Some(table);
     }
 
     /// `incoming` is our own response, which nobody got.
-    fn take_back(
-        &mut self,
-        now: Now,
-        incoming: &Incoming<'_>,
-        frame: &[u8],
-        outbox: &mut Outbox,
-    ) {
+    fn take_back(&mut self, now: Now, incoming: &Incoming<'_>, frame: &[u8], outbox: &mut Outbox) {
         let view = &incoming.view;
         let approved = view.response_code().is_some_and(ResponseCode::is_approval);
         let moves_money = view.processing_code().is_some_and(|code| !code.moves_no_money());
@@ -183,13 +177,12 @@ impl Shard {
         let class = (view.mti().number() / 100 % 10) as u8;
         let fields = incoming.profile.duplicate_key;
         let key = self.hasher.key(incoming.connection.acquirer, class, fields, view);
-        let Some(original) = self.duplicates.original(&key) else {
+        let Some(original) = self.original(&key) else {
             return self.counters.add(Counter::UndeliverableLost);
         };
-        let step = step(original.state, Event::Undeliverable);
-        if step.owe_reversal && original.state == State::Approved {
+        if step(original.state.into(), Event::Undeliverable).owe_reversal {
             self.counters.add(Counter::Undeliverable);
-            self.undo_original(&key, &original, &incoming.profile.codes);
+            self.undo_original(&key, &original, incoming.profile.codes.time_out);
             self.owe_reversal_of(now, incoming, &original, outbox);
         }
     }

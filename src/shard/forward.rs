@@ -9,7 +9,7 @@ use super::issuer_link::Waiting;
 use super::original_data::{self, OriginalDataElements};
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
-use super::remembered::Additions;
+use super::remembered::{Additions, declined};
 use super::velocity::{LimitKind, Refusal, Reservation, VelocityTransaction};
 use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
@@ -23,7 +23,7 @@ struct Launch<'a> {
     transaction: Transaction,
     pan: &'a Pan,
     issuer: IssuerId,
-    reservation: Option<Reservation>,
+    reservation: Reservation,
     void_of: Option<(DuplicateKey, OriginalRecord)>,
 }
 
@@ -56,7 +56,7 @@ impl Shard {
         if let Err(reason) = decided {
             // A repeat of what was declined here gets the same decline.
             let code = reason.code(&incoming.profile.codes);
-            let record = OriginalRecord::declined(staged.card, code);
+            let record = declined(staged.card, code);
             self.duplicates.remember(&staged.key, staged.fingerprint, &record, &[]);
         }
         decided
@@ -80,7 +80,7 @@ impl Shard {
                 additions.restore(answered.answer);
                 let code = ResponseCode::new(answered.original.response_code);
                 let same = answered.fingerprint == staged.fingerprint;
-                (answered.original.state, same, None, Some((code, additions)))
+                (answered.original.state.into(), same, None, Some((code, additions)))
             }
         };
         let event = if same { Event::Request } else { Event::Conflict };
@@ -128,9 +128,7 @@ impl Shard {
         let void_of = if transaction.is_void() { self.original_of(incoming) } else { None };
         let launch = Launch { transaction, pan, issuer, reservation, void_of };
         self.launch(now, incoming, staged, launch, outbox).map_err(|(reason, reservation)| {
-            if let Some(reservation) = reservation {
-                self.velocity.release(staged.card, &reservation);
-            }
+            self.velocity.release(staged.card, &reservation);
             reason
         })
     }
@@ -141,9 +139,9 @@ impl Shard {
         incoming: &Incoming<'_>,
         staged: &StagedRequest,
         transaction: &Transaction,
-    ) -> Result<Option<Reservation>, Reason> {
+    ) -> Result<Reservation, Reason> {
         if !transaction.counts(incoming.view.mti()) {
-            return Ok(None);
+            return Ok(Reservation::default());
         }
         let counted = VelocityTransaction {
             amount_minor: transaction.amount.0,
@@ -152,7 +150,7 @@ impl Shard {
             transaction_type: transaction.processing.transaction_type(),
         };
         let reserved = self.velocity.reserve(now.wall_ms, staged.card, &counted);
-        reserved.map(Some).map_err(|refusal| match refusal {
+        reserved.map_err(|refusal| match refusal {
             Refusal::Limit { by: LimitKind::Amount, .. } => Reason::AmountLimit,
             Refusal::Limit { by: LimitKind::Count, .. } => Reason::CountLimit,
             Refusal::TableFull => Reason::VelocityFull,
@@ -167,7 +165,7 @@ impl Shard {
         staged: &StagedRequest,
         launch: Launch<'_>,
         outbox: &mut Outbox,
-    ) -> Result<(), (Reason, Option<Reservation>)> {
+    ) -> Result<(), (Reason, Reservation)> {
         let Launch { transaction, pan, issuer, reservation, void_of } = launch;
         let Some(place) = self.pending.next_place() else {
             return Err((Reason::PendingFull, reservation));
@@ -183,8 +181,7 @@ impl Shard {
             return Err((Reason::Format(0), reservation));
         };
         let kept = self.keep(incoming, pan);
-        let begun = kept.is_some()
-            && self.duplicates.begin(&staged.key, staged.fingerprint, place);
+        let begun = kept.is_some() && self.duplicates.begin(&staged.key, staged.fingerprint, place);
         let (Some(kept), true) = (kept, begun) else {
             kept.map(|kept| self.kept.free(kept));
             self.legs.release_stan(issuer, stan);
@@ -220,13 +217,26 @@ impl Shard {
 
     /// Keeps header and the dialect's kept fields; DE 2 too where only the track names the card,
     /// because a reversal has no track.
-    pub(super) fn keep(&mut self, incoming: &Incoming<'_>, pan: &Pan) -> Option<super::kept::KeptRef> {
+    pub(super) fn keep(
+        &mut self,
+        incoming: &Incoming<'_>,
+        pan: &Pan,
+    ) -> Option<super::kept::KeptRef> {
         let view = &incoming.view;
         let pan_addition = [Addition { field: 2, value: pan.digits() }];
         let additions = if view.has(2) { &[][..] } else { &pan_addition[..] };
         let out = &mut self.scratch.bytes[..];
-        let bytes = respond(view, view.mti(), incoming.profile.dialect.kept, additions, out).ok()?;
+        let bytes =
+            respond(view, view.mti(), incoming.profile.dialect.kept, additions, out).ok()?;
         self.kept.store(incoming.header, self.scratch.bytes.get(..bytes)?)
+    }
+
+    /// What is remembered of an answered request.
+    pub(super) fn original(&self, key: &DuplicateKey) -> Option<OriginalRecord> {
+        match self.duplicates.lookup(key)? {
+            Remembered::InFlight { .. } => None,
+            Remembered::Answered(answered) => Some(answered.original),
+        }
     }
 
     /// The original that DE 90 names, if it is remembered.
@@ -235,7 +245,7 @@ impl Shard {
         incoming: &Incoming<'_>,
     ) -> Option<(DuplicateKey, OriginalRecord)> {
         let key = self.original_key(incoming)?;
-        self.duplicates.original(&key).map(|record| (key, record))
+        self.original(&key).map(|record| (key, record))
     }
 
     /// The key of the original: its numbers are in DE 90, the rest is repeated in the message.
@@ -291,7 +301,8 @@ fn write_forward(
         }
     }
     let de90 = original.map(|record| {
-        let (stan, time) = (Stan(record.issuer_stan), TransmissionTime(record.issuer_time));
+        let (stan, time) =
+            (Stan(record.issuer_stan), TransmissionTime(record.issuer_transmission_time));
         original_data::write(original_mti(incoming), stan, time, view)
     });
     let mut own = [numbers.time(), numbers.stan(), WireField { field: 90, wire: &[] }];
@@ -302,7 +313,8 @@ fn write_forward(
     }
     let all = view.present().minus(MACS);
     let nothing = (view, FieldSet::EMPTY);
-    let bytes = relay(view.mti().without_repeat(), (view, all), nothing, &own[..count], room).ok()?;
+    let bytes =
+        relay(view.mti().without_repeat(), (view, all), nothing, &own[..count], room).ok()?;
     Some(outbox.claim(bytes))
 }
 

@@ -43,7 +43,7 @@ impl StagedRequests {
             pan: Err(PanError::Missing),
             card: CardKey([0; 16]),
             owner: ShardId(0),
-            key: DuplicateKey::default(),
+            key: DuplicateKey([0; 16]),
             fingerprint: 0,
         };
         Self { slots: (0..STAGED_MAX).map(|_| Some(Box::new(slot()))).collect(), next: 0 }

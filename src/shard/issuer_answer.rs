@@ -2,7 +2,7 @@
 
 use super::authorization::{Event, Hold, State, Step, step};
 use super::delivery::write_frame;
-use super::duplicate::OriginalRecord;
+use super::duplicate::{OriginalRecord, OriginalState};
 use super::issuer_link::Waiting;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
@@ -25,14 +25,14 @@ impl Shard {
     ) {
         self.batch_began_ns = now.mono_ns;
         let Some(profile) = self.profiles.get(usize::from(acquirer.0)).cloned() else { return };
-        let mut table = core::mem::take(&mut self.scratch.issuer);
+        let mut table = self.scratch.issuer.take().unwrap_or_default();
         let error = profile.dialect.parse(body, &mut table).err();
         if let Some(view) = table.view(profile.dialect, body) {
             self.match_answer(now, issuer, (&view, error.is_none()), &profile, outbox);
         } else {
             self.counters.add(Counter::Unmatched);
         }
-        self.scratch.issuer = table;
+        self.scratch.issuer = Some(table);
     }
 
     fn match_answer(
@@ -76,7 +76,7 @@ impl Shard {
         let Some(request) = self.pending.remove(place) else { return };
         self.deadlines.cancel(place);
         self.legs.release_stan(request.issuer, request.stan);
-        let mut table = core::mem::take(&mut self.scratch.kept);
+        let mut table = self.scratch.kept.take().unwrap_or_default();
         let kept = self.kept.get(request.kept);
         let parsed = kept
             .split_at_checked(usize::from(request.header_bytes))
@@ -100,7 +100,7 @@ impl Shard {
                 self.end_unanswered(now, request, end, outbox);
             }
         }
-        self.scratch.kept = table;
+        self.scratch.kept = Some(table);
     }
 
     /// Sends the issuer's answer on, and remembers it.
@@ -146,27 +146,22 @@ impl Shard {
         (code, amount): (ResponseCode, Option<AmountMinor>),
     ) {
         if step.hold == Hold::Release {
-            if let Some(reservation) = request.reservation.take() {
-                self.velocity.release(request.card, &reservation);
-            }
-            return;
+            let reservation = core::mem::take(&mut request.reservation);
+            return self.velocity.release(request.card, &reservation);
         }
         self.counters.add(Counter::Approved);
         if code == ResponseCode::PARTIAL_APPROVAL
-            && let (Some(reservation), Some(approved)) = (&mut request.reservation, amount)
+            && let Some(approved) = amount
         {
             let less = request.amount.0.saturating_sub(approved.0);
-            self.velocity.release_part(request.card, reservation, less);
+            self.velocity.release_part(request.card, &mut request.reservation, less);
             request.amount = approved;
         }
         if let Some(key) = request.void_of
-            && let Some(original) = self.duplicates.original(&key)
-            && original.state == State::Approved
+            && let Some(original) = self.original(&key)
+            && original.state == OriginalState::Approved
         {
-            if let Some(reservation) = &original.reservation {
-                self.velocity.release(original.card, reservation);
-            }
-            self.duplicates.end_original(&key, State::Reversed, original.response_code);
+            self.undo_original(&key, &original, ResponseCode::new(original.response_code));
         }
     }
 
@@ -201,10 +196,10 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let Some(profile) = self.profiles.get(usize::from(acquirer.0)).cloned() else { return };
-        let mut table = core::mem::take(&mut self.scratch.issuer);
+        let mut table = self.scratch.issuer.take().unwrap_or_default();
         let parsed = profile.dialect.parse(body, &mut table).ok();
         let stan = parsed.and_then(|view| view.stan());
-        self.scratch.issuer = table;
+        self.scratch.issuer = Some(table);
         let waiting = stan.and_then(|stan| self.legs.waiting(issuer, stan));
         // What is owed is sent again by its timer.
         let Some(Waiting::Request(place)) = waiting else { return };
@@ -232,7 +227,7 @@ impl Shard {
         let code = self.profile(request.origin)?.codes.time_out;
         let end = Ending { state: State::Reversed, code, owe_reversal: false };
         self.end_unanswered(now, request, end, outbox);
-        self.duplicates.original(&key)
+        self.original(&key)
     }
 
     /// Ends a request that its issuer did not answer properly: the reversal is owed first, then the
@@ -245,9 +240,8 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let Some(profile) = self.profile(request.origin) else { return };
-        if let Some(reservation) = request.reservation.take() {
-            self.velocity.release(request.card, &reservation);
-        }
+        let reservation = core::mem::take(&mut request.reservation);
+        self.velocity.release(request.card, &reservation);
         let record = record_of(&request, end.state, end.code);
         self.duplicates.remember(&request.key, request.fingerprint, &record, &[]);
         let owe = end.owe_reversal && !request.processing.moves_no_money();
@@ -300,13 +294,17 @@ impl Ending {
 /// What is remembered of a request that has been answered.
 fn record_of(request: &PendingRequest, state: State, code: ResponseCode) -> OriginalRecord {
     OriginalRecord {
-        state,
+        state: match state {
+            State::Approved => OriginalState::Approved,
+            State::Reversed => OriginalState::Reversed,
+            State::Unknown | State::InFlight | State::Declined => OriginalState::Declined,
+        },
         response_code: *code.bytes(),
         issuer: request.issuer,
         card: request.card,
         amount_minor: request.amount.0,
         issuer_stan: request.stan.0,
-        issuer_time: request.sent.0,
+        issuer_transmission_time: request.sent.0,
         reservation: request.reservation.clone(),
     }
 }

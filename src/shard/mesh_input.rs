@@ -2,9 +2,7 @@
 
 use super::delivery::copy_in;
 use super::own_answer::Reason;
-use super::{
-    Action, Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId,
-};
+use super::{Action, Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId};
 
 impl Shard {
     /// Hands a request to the shard that holds its card; without a credit it is refused.

@@ -104,10 +104,11 @@ pub struct Shard {
     draining: bool,
 }
 
-/// Tables and bytes that are used within one call.
+/// Tables and bytes that are used within one call. A table is taken out while it is in use; a call
+/// within a call (an answer that turns out undeliverable) finds none and makes its own.
 struct Scratch {
-    kept: Box<FieldTable>,
-    issuer: Box<FieldTable>,
+    kept: Option<Box<FieldTable>>,
+    issuer: Option<Box<FieldTable>>,
     bytes: Box<[u8; FRAME_BYTES_MAX]>,
 }
 
@@ -160,8 +161,8 @@ impl Shard {
             saf: Saf::new(saf_max),
             kept: Kept::new(pending_max + saf_max),
             scratch: Scratch {
-                kept: Box::default(),
-                issuer: Box::default(),
+                kept: Some(Box::default()),
+                issuer: Some(Box::default()),
                 bytes: Box::new([0; FRAME_BYTES_MAX]),
             },
             counters: Counters::default(),

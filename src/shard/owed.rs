@@ -11,7 +11,7 @@ use super::pending::PendingRequest;
 use super::{Action, CardKey, Counter, Incoming, IssuerId, Now, Outbox, Shard, original_data, saf};
 use crate::config::AcquirerConfig;
 use tapswitch_protocol::{
-    FieldSet, FieldTable, MessageView, Mti, Stan, TransmissionTime, WireField, relay,
+    FieldSet, FieldTable, MessageView, Mti, MtiClass, Stan, TransmissionTime, WireField, relay,
 };
 
 /// What a reversal repeats of its original (UnionPay's field list for 0420, public code), as far as
@@ -62,7 +62,8 @@ impl Shard {
     ) {
         let request_mti = Mti::from_number(answer.view.mti().number() - 10);
         let mti = request_mti.unwrap_or(Mti::FINANCIAL_REQUEST);
-        let numbers = (Stan(original.issuer_stan), TransmissionTime(original.issuer_time));
+        let numbers =
+            (Stan(original.issuer_stan), TransmissionTime(original.issuer_transmission_time));
         let de90 = original_data::write(mti, numbers.0, numbers.1, &answer.view);
         let out = &mut self.scratch.bytes[..];
         let Some(bytes) = write_reversal(&answer.view, REVERSAL, &de90, out) else { return };
@@ -86,13 +87,19 @@ impl Shard {
         }
         let view = &incoming.view;
         let de90 = original.map(|record| {
-            let numbers = (Stan(record.issuer_stan), TransmissionTime(record.issuer_time));
+            let numbers =
+                (Stan(record.issuer_stan), TransmissionTime(record.issuer_transmission_time));
             original_data::write(original_mti(incoming), numbers.0, numbers.1, view)
         });
         let de90 = de90.as_ref().map(|digits| WireField { field: 90, wire: digits });
         let all = [NO_TIME, NO_STAN, de90.unwrap_or(NO_STAN)];
         let own = if de90.is_some() { &all[..] } else { &all[..2] };
-        let (fields, mti) = (incoming.profile.dialect.kept, view.mti().without_repeat());
+        let fields = incoming.profile.dialect.kept;
+        // Issuers are told of reversals by advice, whatever the acquirer sent: it may be repeated.
+        let mti = match view.mti().class() {
+            MtiClass::Reversal => Mti::REVERSAL_ADVICE,
+            _ => view.mti().without_repeat(),
+        };
         let out = &mut self.scratch.bytes[..];
         let bytes = relay(mti, (view, fields), (view, FieldSet::EMPTY), own, out)
             .map_err(|_| Reason::Format(0))?;
@@ -126,14 +133,14 @@ impl Shard {
             owed.sent = Some((stan, time));
         }
         if let Some(profile) = self.profiles.get(usize::from(acquirer.0)) {
-            let mut table = core::mem::take(&mut self.scratch.kept);
+            let mut table = self.scratch.kept.take().unwrap_or_default();
             let bytes = self.kept.get(message);
             let copy = self.scratch.bytes.get_mut(..bytes.len()).unwrap_or_default();
             copy.copy_from_slice(bytes);
             if let Ok(view) = profile.dialect.parse(bytes, &mut table) {
                 patch_numbers(&view, &LegNumbers::new(time.0, stan.0), copy);
             }
-            self.scratch.kept = table;
+            self.scratch.kept = Some(table);
             let bytes = self.kept.get(message).len();
             self.kept.patch(message, self.scratch.bytes.get(..bytes).unwrap_or_default());
         }

@@ -30,7 +30,7 @@ pub(super) struct PendingRequest {
     /// DE 3.
     pub(super) processing: ProcessingCode,
     /// What was reserved of its limits.
-    pub(super) reservation: Option<Reservation>,
+    pub(super) reservation: Reservation,
     /// The original that this void takes back.
     pub(super) void_of: Option<DuplicateKey>,
     /// Header and kept fields of the request.
@@ -54,10 +54,7 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn new(count: usize) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        Self {
-            entries: (0..count).map(|_| None).collect(),
-            free: (0..count).rev().collect(),
-        }
+        Self { entries: (0..count).map(|_| None).collect(), free: (0..count).rev().collect() }
     }
 
     /// The place that the next entry will take; `None` when full.

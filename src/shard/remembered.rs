@@ -1,6 +1,9 @@
 //! What an answer added to its request, as bytes for the duplicate memory: field number, wire
 //! length, wire form. DE 39 is not among them; it is kept beside, so that it can change.
 
+use super::duplicate::{OriginalRecord, OriginalState};
+use super::velocity::Reservation;
+use super::{CardKey, IssuerId};
 use crate::limits::REMEMBERED_BYTES_MAX;
 use tapswitch_protocol::{FieldSet, MessageView, ResponseCode, WireField};
 
@@ -8,6 +11,21 @@ use tapswitch_protocol::{FieldSet, MessageView, ResponseCode, WireField};
 const FIELDS_MAX: usize = 20;
 /// Remembered first; others as far as they fit.
 const FIRST: FieldSet = FieldSet::of(&[4, 15, 38, 44, 54, 55]);
+
+/// The record of a request that was declined before it was forwarded, or of a reversal or advice:
+/// there is nothing to undo.
+pub(super) fn declined(card: CardKey, code: ResponseCode) -> OriginalRecord {
+    OriginalRecord {
+        state: OriginalState::Declined,
+        response_code: *code.bytes(),
+        issuer: IssuerId(0),
+        card,
+        amount_minor: 0,
+        issuer_stan: 0,
+        issuer_transmission_time: 0,
+        reservation: Reservation::default(),
+    }
+}
 
 /// Encoded additions.
 pub(super) struct Additions {
@@ -65,8 +83,7 @@ pub(super) struct Decoded<'a> {
 
 impl<'a> Decoded<'a> {
     pub(super) fn new(code: &'a ResponseCode, mut bytes: &'a [u8]) -> Self {
-        let mut decoded =
-            Self { fields: [WireField { field: 0, wire: &[] }; FIELDS_MAX], used: 0 };
+        let mut decoded = Self { fields: [WireField { field: 0, wire: &[] }; FIELDS_MAX], used: 0 };
         decoded.push(WireField { field: 39, wire: code.bytes() });
         while let Some((&[field, length], rest)) = bytes.split_first_chunk() {
             let Some((wire, rest)) = rest.split_at_checked(usize::from(length)) else { break };

@@ -2,12 +2,13 @@
 //! issuer. An original is undone once, whatever is sent how often.
 
 use super::authorization::{Event, Hold, Reply, State, step};
-use super::duplicate::{DuplicateKey, OriginalRecord, Remembered};
+use super::duplicate::{DuplicateKey, OriginalRecord, OriginalState, Remembered};
 use super::forward::Recalled;
 use super::intake::{self, StagedRequest};
 use super::own_answer::Reason;
+use super::remembered::declined;
+use super::velocity::Reservation;
 use super::{CardKey, Counter, Incoming, IssuerId, Now, Outbox, Shard};
-use crate::config::OwnCodes;
 use tapswitch_protocol::{Function, PanError, ResponseCode};
 
 impl Shard {
@@ -28,11 +29,12 @@ impl Shard {
             return Ok(());
         }
         let key = self.original_key(incoming);
-        let (state, pending, known) = match key.as_ref().and_then(|key| self.duplicates.lookup(key)) {
+        let (state, pending, known) = match key.as_ref().and_then(|key| self.duplicates.lookup(key))
+        {
             None => (State::Unknown, None, None),
             Some(Remembered::InFlight { pending, .. }) => (State::InFlight, Some(pending), None),
             Some(Remembered::Answered(answered)) => {
-                (answered.original.state, None, Some(answered.original.clone()))
+                (answered.original.state.into(), None, Some(answered.original))
             }
         };
         let step = step(state, Event::Reversal);
@@ -45,8 +47,10 @@ impl Shard {
             None => known,
         };
         self.count_reversal(state);
-        if step.hold == Hold::Release && let (Some(key), Some(original)) = (&key, &original) {
-            self.undo_original(key, original, &incoming.profile.codes);
+        if step.hold == Hold::Release
+            && let (Some(key), Some(original)) = (&key, &original)
+        {
+            self.undo_original(key, original, incoming.profile.codes.time_out);
         }
         let owed = if step.owe_reversal {
             self.owe_reversal_to(incoming, staged, original.as_ref(), key)?
@@ -86,7 +90,11 @@ impl Shard {
         let Some((issuer, _)) = routed else { return Ok(None) };
         if let Some(key) = key {
             let code = incoming.profile.codes.issuer_unavailable;
-            let record = OriginalRecord::reversed_first(issuer, staged.card, code);
+            let record = OriginalRecord {
+                state: OriginalState::Reversed,
+                issuer,
+                ..declined(staged.card, code)
+            };
             self.duplicates.remember(&key, staged.fingerprint, &record, &[]);
         }
         self.store_message(incoming, (issuer, staged.card), None)
@@ -112,7 +120,7 @@ impl Shard {
     }
 
     fn remember_own(&mut self, staged: &StagedRequest, code: ResponseCode) {
-        let record = OriginalRecord::declined(staged.card, code);
+        let record = declined(staged.card, code);
         self.duplicates.remember(&staged.key, staged.fingerprint, &record, &[]);
     }
 
@@ -121,12 +129,17 @@ impl Shard {
         &mut self,
         key: &DuplicateKey,
         original: &OriginalRecord,
-        codes: &OwnCodes,
+        code: ResponseCode,
     ) {
-        if let Some(reservation) = &original.reservation {
-            self.velocity.release(original.card, reservation);
+        self.velocity.release(original.card, &original.reservation);
+        if let Some(mut stored) = self.duplicates.original_mut(key) {
+            stored.set_record(&OriginalRecord {
+                state: OriginalState::Reversed,
+                response_code: *code.bytes(),
+                reservation: Reservation::default(),
+                ..original.clone()
+            });
         }
-        self.duplicates.end_original(key, State::Reversed, codes.time_out);
     }
 
     /// 0120 and 0220: what has happened is accepted once it is stored, and owed to the issuer.

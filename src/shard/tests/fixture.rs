@@ -150,9 +150,9 @@ impl Request<'_> {
         let mut writer = MessageWriter::new(dialect, mti, &mut out).unwrap();
         let stan = format!("{:06}", self.stan);
         let amount = self.amount.map(|amount| format!("{amount:012}"));
-        let original = self.original_stan.map(|stan| {
-            format!("0200{stan:06}{TIME}{:011}{:011}", 3_330_000, 3_330_000)
-        });
+        let original = self
+            .original_stan
+            .map(|stan| format!("0200{stan:06}{TIME}{:011}{:011}", 3_330_000, 3_330_000));
         let rrn = format!("{:012}", self.original_stan.unwrap_or(self.stan));
         let mut fields: Vec<(u8, &[u8])> = vec![
             (2, self.pan.as_bytes()),
@@ -227,10 +227,8 @@ impl World {
     }
 
     pub(super) fn at_ms(&mut self, at_ms: u64) {
-        let then = Now {
-            mono_ns: 1_000_000_000 + at_ms * 1_000_000,
-            wall_ms: 1_795_348_800_000 + at_ms,
-        };
+        let then =
+            Now { mono_ns: 1_000_000_000 + at_ms * 1_000_000, wall_ms: 1_795_348_800_000 + at_ms };
         assert!(then.mono_ns >= self.now.mono_ns, "scripts go forward");
         self.now = then;
     }
@@ -302,7 +300,8 @@ pub(super) fn issuer_answer(forward: &[u8], code: &str, changes: &[(u8, &[u8])])
     let mut writer = MessageWriter::new(dialect, mti, &mut out).unwrap();
     let approval: &[(u8, &[u8])] = if code == "00" { &[(38, b"A00001")] } else { &[] };
     for field in view.present().or(FieldSet::of(&[15, 38, 39])) {
-        if let Some((_, value)) = changes.iter().chain(approval).find(|(other, _)| *other == field) {
+        if let Some((_, value)) = changes.iter().chain(approval).find(|(other, _)| *other == field)
+        {
             writer.put(field, value).unwrap();
         } else if field == 39 {
             writer.put(39, code.as_bytes()).unwrap();

@@ -126,9 +126,9 @@ fn silence_then_a_late_answer() {
        8100   I0 0210     .       .      .    1 00 ->               # late: reaches nobody
        8200   A1 0201   buy      C1  60.00    1  . -> A1 0210 98
        8300   A1 0200   buy      C1 100.00    2  . -> I0 0200       # was released
-      13000 tick    .     .       .      .    .  . ->
-      15000 tick    .     .       .      .    .  . -> I0 0420       # again until acknowledged
-      15100   I0 0430     .       .      .    1 00 ->
+      11900 tick    .     .       .      .    .  . ->
+      14100 tick    .     .       .      .    .  . -> I0 0420       # again until acknowledged
+      14200   I0 0430     .       .      .    1 00 ->
       16400 tick    .     .       .      .    .  . -> A1 0210 98, I0 0420
     ");
 }
