@@ -1,0 +1,211 @@
+//! All issuers' banks for one shard, and their end of the ring.
+//!
+//! Not here: what a bank decides (`issuing_bank`), when the ring is polled (`src/io`).
+
+use super::behaviour::{Seed, Timing};
+use super::delayed::Delayed;
+use super::issuing_bank::{IssuingBank, Shared, Verdict};
+use super::ledger::{Flows, Ledger};
+use super::products::Products;
+use super::recent::{RECENT_MAX, RecentTable};
+use super::request::BankRequest;
+use super::response;
+use super::ring::{BankMessage, BankRing};
+use crate::config::{BankConfig, Config, IinRow, IssuerConfig};
+use crate::limits::FRAME_BYTES_MAX;
+use crate::shard::{IssuerId, Now};
+use tapswitch_protocol::{Dialect, FieldTable, MessageView, Mti, ResponseCode};
+
+/// When an answer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// At once.
+    Now,
+    /// At this moment.
+    At {
+        /// Monotonic nanoseconds.
+        due_ns: u64,
+    },
+    /// Never: the request was processed and the answer is lost. The message is empty.
+    Silent,
+}
+
+/// All issuers' banks for one shard.
+pub struct BankSet {
+    /// By acquirer.
+    dialects: Vec<&'static Dialect>,
+    /// By issuer.
+    banks: Vec<IssuingBank>,
+    shared: Shared,
+    delayed: Delayed,
+    table: FieldTable,
+    response: Box<[u8; FRAME_BYTES_MAX]>,
+}
+
+impl BankSet {
+    /// The banks of a configuration's issuers, nothing touched yet. One for each shard.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let dialects = config.acquirers.iter().map(|acquirer| acquirer.dialect).collect();
+        Self::of(&config.bank, &config.issuers, &config.iins, dialects)
+    }
+
+    /// The same from the parts that matter to banks; `dialects` by acquirer.
+    #[must_use]
+    pub fn of(
+        config: &BankConfig,
+        issuers: &[IssuerConfig],
+        iins: &[IinRow],
+        dialects: Vec<&'static Dialect>,
+    ) -> Self {
+        assert_eq!(
+            config.behaviour.len(),
+            issuers.len(),
+            "Invariant: a checked configuration says how each issuer's bank behaves"
+        );
+        let banks = (0..).map(IssuerId).zip(issuers).zip(&config.behaviour);
+        let banks = banks
+            .map(|((id, issuer), behaviour)| IssuingBank::new(&issuer.name, id, config, behaviour))
+            .collect();
+        let shared = Shared {
+            seed: Seed::new(config.seed),
+            products: Products::new(iins),
+            recent: RecentTable::new(RECENT_MAX),
+        };
+        Self {
+            dialects,
+            banks,
+            shared,
+            delayed: Delayed::new(),
+            table: FieldTable::default(),
+            response: Box::new([0; FRAME_BYTES_MAX]),
+        }
+    }
+
+    /// Answers what is on the ring and sends what is due, at most `budget` messages. Returns how
+    /// many: fewer than `budget` means that nothing is left to do before [`BankSet::next_due_ns`].
+    /// Afterwards ask `ring.from_bank.must_wake()`.
+    pub fn poll(&mut self, now: Now, ring: &BankRing, budget: usize) -> usize {
+        let mut handled = 0;
+        while handled < budget
+            && let Some(message) = self.delayed.pop_due(now.mono_ns)
+        {
+            send_back(ring, message);
+            handled += 1;
+        }
+        while handled < budget
+            && let Some(mut message) = ring.to_bank.receive()
+        {
+            match self.answer(now, &mut message) {
+                Disposition::At { due_ns } if due_ns > now.mono_ns => {
+                    self.delayed.push(due_ns, message);
+                }
+                Disposition::At { .. } | Disposition::Now | Disposition::Silent => {
+                    send_back(ring, message);
+                }
+            }
+            handled += 1;
+        }
+        handled
+    }
+
+    /// When the next waiting answer is due.
+    #[inline]
+    #[must_use]
+    pub fn next_due_ns(&self) -> Option<u64> {
+        self.delayed.next_due_ns()
+    }
+
+    /// Answers that wait for their time.
+    #[inline]
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.delayed.len()
+    }
+
+    /// Processes a request and writes the answer over it. What cannot be answered at all (no MTI,
+    /// or one that is a response) is silence.
+    pub fn answer(&mut self, now: Now, message: &mut BankMessage) -> Disposition {
+        let Self { dialects, banks, shared, table, response, .. } = self;
+        let dialect = dialects.get(usize::from(message.acquirer.0)).copied();
+        let bank = banks.get_mut(usize::from(message.issuer.0));
+        let parsed = dialect.map(|dialect| dialect.parse(message.bytes(), table).is_ok());
+        let view = dialect.and_then(|dialect| table.view(dialect, message.bytes()));
+        let (Some(well_formed), Some(view)) = (parsed, view) else {
+            message.replace(&[]);
+            return Disposition::Silent;
+        };
+        let (verdict, disposition) = match bank {
+            None => (Verdict::new(ResponseCode::NO_SUCH_ISSUER), Disposition::Now),
+            Some(bank) => decide(bank, shared, &view, well_formed, now),
+        };
+        let written = response::write(&view, &verdict, &shared.seed, now.wall_ms, &mut **response);
+        let bytes = written.and_then(|bytes| response.get(..bytes)).unwrap_or_default();
+        let lost = disposition == Disposition::Silent || bytes.is_empty();
+        message.replace(if lost { &[] } else { bytes });
+        if lost { Disposition::Silent } else { disposition }
+    }
+
+    /// What a bank has counted so far; cheap.
+    #[must_use]
+    pub fn flows(&self, issuer: IssuerId) -> Option<&Flows> {
+        self.banks.get(usize::from(issuer.0)).map(|bank| &bank.flows)
+    }
+
+    /// The books of every bank, added up from all accounts: for the end of a run.
+    #[must_use]
+    pub fn ledgers(&self) -> Vec<(String, Ledger)> {
+        let books = |bank: &IssuingBank| (bank.name.clone(), bank.ledger(&self.shared));
+        self.banks.iter().map(books).collect()
+    }
+}
+
+/// Decides one message, whatever it is.
+#[inline]
+fn decide(
+    bank: &mut IssuingBank,
+    shared: &mut Shared,
+    view: &MessageView<'_>,
+    well_formed: bool,
+    now: Now,
+) -> (Verdict, Disposition) {
+    if !view.mti().expects_response() {
+        return (Verdict::new(ResponseCode::INVALID_TRANSACTION), Disposition::Silent);
+    }
+    if !well_formed {
+        return (bank.decline(ResponseCode::FORMAT_ERROR), Disposition::Now);
+    }
+    if let Mti::NETWORK_REQUEST | Mti::NETWORK_ADVICE = view.mti().without_repeat() {
+        return (network_management(view), Disposition::Now);
+    }
+    match BankRequest::read(view) {
+        Err(code) => (bank.decline(code), Disposition::Now),
+        Ok(request) => {
+            let (verdict, timing) = bank.decide(shared, &request);
+            let after = |delay_ns| Disposition::At { due_ns: now.mono_ns.saturating_add(delay_ns) };
+            let disposition = match timing {
+                Timing::After { delay_ns: 0 } => Disposition::Now,
+                Timing::After { delay_ns } => after(delay_ns),
+                Timing::Late => after(bank.late_ns()),
+                Timing::Silent => Disposition::Silent,
+            };
+            (verdict, disposition)
+        }
+    }
+}
+
+/// Sign-on, sign-off and echo test are granted; a bank knows no others.
+fn network_management(view: &MessageView<'_>) -> Verdict {
+    match view.number(70) {
+        Some(1 | 2 | 301) => Verdict::new(ResponseCode::APPROVED),
+        Some(_) => Verdict::new(ResponseCode::INVALID_TRANSACTION),
+        None => Verdict::new(ResponseCode::FORMAT_ERROR),
+    }
+}
+
+/// Gives a buffer back to the shard, with an answer or without.
+#[inline]
+fn send_back(ring: &BankRing, message: BankMessage) {
+    let sent = ring.from_bank.send(message);
+    assert!(sent.is_ok(), "Invariant: every message out has a slot on the way back");
+}
