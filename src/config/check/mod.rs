@@ -10,10 +10,10 @@ mod section;
 mod velocity;
 
 use super::default::{IINS_CN, read_text};
-use super::file::{RawFile, RawSwitch};
+use super::file::{Found, RawFile, RawSwitch};
 use super::host::Host;
 use super::iins::{self, IinTable};
-use super::problem::Problems;
+use super::problem::{Problems, quoted};
 use super::{Capacity, Config, EngineChoice, Idle, IssuerConfig, SwitchConfig};
 use crate::limits::{PENDING_MAX, SHARDS_MAX, STANS};
 use section::Section;
@@ -22,9 +22,11 @@ pub(super) use velocity::words_used;
 
 /// Bytes that one remembered answer takes, on average: its key, its request's fingerprint, what
 /// the answer adds, and its share of a table that is not quite full.
-pub(super) const DUPLICATE_ENTRY_BYTES: u64 = 112;
-/// Most bytes of duplicate memory of one shard.
-const DUPLICATES_BYTES_MAX: i64 = 1 << 36;
+const DUPLICATE_ENTRY_BYTES: u64 = 112;
+/// Bytes of duplicate memory that each request in flight takes before any answer gets some.
+const DUPLICATE_FLIGHT_BYTES: u64 = 40;
+/// Most bytes of duplicate memory of one shard: 8 GiB.
+const DUPLICATES_BYTES_MAX: i64 = 1 << 33;
 /// Highest core number that is taken for a number and not for a slip of the pen.
 const CORE_MAX: i64 = 1_023;
 /// Longest graceful stop.
@@ -126,53 +128,47 @@ fn warn_of_cores(
     }
 }
 
-/// Remembered answers must last as long as acquirers repeat requests (design: a repeat gets the
-/// same answer, not a second debit).
+/// Remembered answers must last as long as acquirers repeat requests: a repeat gets the same answer
+/// again, not a second debit.
 fn capacity(raw: &RawFile, switch: &SwitchConfig, problems: &mut Problems<'_>) -> Capacity {
     let mut section = Section::new(problems, "switch", None);
     let peak_per_second: u64 =
         section.number("peak_per_second", &raw.switch.peak_per_second, 1..=PEAK_PER_SECOND_MAX);
-    let longest = raw
-        .acquirers
-        .iter()
-        .rev()
-        .filter_map(|acquirer| Some((acquirer, acquirer.section.retry_window_s.as_ref()?)))
-        .max_by_key(|(_, window)| window.value);
-    let window_s = longest.map_or(0, |(_, window)| u64::try_from(window.value).unwrap_or_default());
+    let windows = raw.acquirers.iter().rev().filter_map(|named| {
+        let window = named.section.retry_window_s.as_ref()?;
+        // What is out of range is complained of with its acquirer.
+        let in_range = acquirers::RETRY_WINDOW_S.contains(&window.value);
+        in_range.then_some((window.value.unsigned_abs(), named.name.as_str(), window.at))
+    });
+    let (retry_window_s, acquirer, window_at) =
+        windows.max_by_key(|(window_s, ..)| *window_s).unwrap_or_default();
+    let in_flight_bytes = switch.pending_max as u64 * DUPLICATE_FLIGHT_BYTES;
+    let answer_bytes = (switch.duplicates_bytes as u64).saturating_sub(in_flight_bytes);
+    let shards = switch.shards as u64;
+    let duplicates_max = answer_bytes / DUPLICATE_ENTRY_BYTES;
     let capacity = Capacity {
         peak_per_second,
-        retry_window_s: window_s,
-        duplicates_max: switch.duplicates_bytes as u64 / DUPLICATE_ENTRY_BYTES,
-        duplicates_cover_ms: covered_ms(switch, peak_per_second),
+        retry_window_s,
+        duplicates_max,
+        duplicates_cover_ms: duplicates_max * shards * 1_000 / peak_per_second.max(1),
     };
-    let in_range = acquirers::RETRY_WINDOW_S.contains(&i64::try_from(window_s).unwrap_or(i64::MAX));
-    if let Some((acquirer, window)) = longest
-        && in_range
-        && capacity.duplicates_cover_ms < window_s.saturating_mul(1_000)
-    {
-        let per_shard = peak_per_second.div_ceil(switch.shards as u64);
-        let needed = per_shard.saturating_mul(window_s).saturating_mul(DUPLICATE_ENTRY_BYTES);
+    if capacity.duplicates_cover_ms < retry_window_s * 1_000 {
+        let per_shard = peak_per_second.div_ceil(shards);
+        let needed = per_shard * retry_window_s * DUPLICATE_ENTRY_BYTES + in_flight_bytes;
         let message = format!(
-            "{} bytes remember about {} answers, {:.1} s at {per_shard} a second and shard; \
-             acquirer {} repeats for {window_s} s",
+            "{} bytes remember about {duplicates_max} answers, {:.1} s at {per_shard} a second and \
+             shard; acquirer {} repeats for {retry_window_s} s",
             switch.duplicates_bytes,
-            capacity.duplicates_max,
             capacity.duplicates_cover_ms as f64 / 1e3,
-            acquirer.name,
+            quoted(acquirer),
         );
         let cause = format!("needs {needed} bytes, or peak_per_second is set too high");
-        let own = |found: &Option<super::file::Found<i64>>| found.as_ref().and_then(|it| it.at);
-        let raw = &raw.switch;
-        let at = own(&raw.duplicates_bytes).or(own(&raw.peak_per_second)).or(window.at);
+        let own = |found: &Option<Found<i64>>| found.as_ref().and_then(|found| found.at);
+        let at = own(&raw.switch.duplicates_bytes).or(own(&raw.switch.peak_per_second));
+        let at = at.or(window_at).or(own(&raw.switch.pending_max));
         section.error(at, "duplicates_bytes", message, cause);
     }
     capacity
-}
-
-fn covered_ms(switch: &SwitchConfig, peak_per_second: u64) -> u64 {
-    let answers = (switch.duplicates_bytes as u64 / DUPLICATE_ENTRY_BYTES)
-        .saturating_mul(switch.shards as u64);
-    answers.saturating_mul(1_000).checked_div(peak_per_second).unwrap_or_default()
 }
 
 fn issuers(

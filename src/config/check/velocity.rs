@@ -8,9 +8,9 @@ use crate::limits::{
     VELOCITY_AMOUNT_MINOR_MAX, VELOCITY_COUNT_MAX, VELOCITY_RULES_MAX, VELOCITY_WORDS,
 };
 
-/// Lines of the table, all shards together.
+/// Lines of the table, all shards together; at most 64 GiB of them.
 const LINES_MIN: i64 = 1 << 10;
-const LINES_MAX: i64 = 1 << 34;
+const LINES_MAX: i64 = 1 << 30;
 /// Longest window: a leap year.
 const WINDOW_S_MAX: i64 = 366 * 86_400;
 /// Most parts of a rolling window that one line could hold, were it the only rule.

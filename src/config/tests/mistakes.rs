@@ -87,8 +87,8 @@ const OF_THE_SWITCH: &[Row] = &[
         "[switch]\n\npeak_per_second = 200_000",
         3,
         "switch.duplicates_bytes",
-        "3.0 s at 200000 a second",
-        "needs 672000000 bytes",
+        "2.9 s at 200000 a second",
+        "needs 674621440 bytes",
     ),
     (
         "[switch]\nduplicates_bytes = 1_048_576",
@@ -275,7 +275,7 @@ const OF_VELOCITY: &[Row] = &[
         "5000 is not a power of two",
         "the nearest are 4096 and 8192",
     ),
-    ("[velocity]\nlines = 2", 2, "velocity.lines", "outside 1024 to 17179869184", ""),
+    ("[velocity]\nlines = 2", 2, "velocity.lines", "outside 1024 to 1073741824", ""),
     (
         "[[velocity.rule]]\nname = \"a\"\nwindow_s = 60",
         1,
@@ -347,7 +347,8 @@ const OF_VELOCITY: &[Row] = &[
         "",
     ),
     (
-        "[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 9\n[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 9",
+        "[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 9\n\
+         [[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 9",
         6,
         "velocity.rule[1].name",
         "an earlier rule",

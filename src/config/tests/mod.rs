@@ -142,7 +142,8 @@ fn acquirers_keep_the_order_of_the_file() {
 fn rules_that_do_not_fit_a_line_are_refused() {
     let rule = |name: &str, parts: u8| {
         format!(
-            "[[velocity.rule]]\nname = \"{name}\"\ncount_max = 1\nwindow_s = 60\nsub_windows = {parts}\n"
+            "[[velocity.rule]]\nname = \"{name}\"\ncount_max = 1\n\
+             window_s = 60\nsub_windows = {parts}\n"
         )
     };
     let rows: [(&[u8], Option<usize>); 8] = [
