@@ -1,6 +1,7 @@
 //! Decisions.
 
 pub mod action;
+pub mod duplicate;
 pub mod identity;
 pub mod velocity;
 

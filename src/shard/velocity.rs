@@ -18,6 +18,7 @@ mod prefetch;
 mod rules;
 mod table;
 
+pub(in crate::shard) use prefetch::prefetch;
 pub use rules::words_needed;
 
 use crate::config::VelocityConfig;
