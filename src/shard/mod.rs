@@ -1,8 +1,11 @@
 //! Decisions.
 
 pub mod action;
+pub mod card_cipher;
+pub mod deadlines;
 pub mod duplicate;
 pub mod identity;
+pub mod routing;
 pub mod velocity;
 
 pub use action::{Action, CloseReason, MeshKind, Outbox};
