@@ -1,10 +1,11 @@
 //! tapswitch: an ISO 8583 authorization switch.
 //!
-//! `config` is what an operator edits, checked and typed. `shard` decides, by values: bytes and
-//! time in, actions out. `io` is the kernel: sockets, clock, threads. `bank` is the simulated
-//! issuers. Arrows point one way: protocol ← shard ← io.
+//! `cli` is the command line. `config` is what an operator edits, checked and typed. `shard`
+//! decides, by values: bytes and time in, actions out. `io` is the kernel: sockets, clock, threads.
+//! `bank` is the simulated issuers. Arrows point one way: protocol ← shard ← io.
 
 pub mod bank;
+pub mod cli;
 pub mod config;
 pub mod io;
 pub mod limits;

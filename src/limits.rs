@@ -45,21 +45,46 @@ pub const VELOCITY_RULES_MAX: usize = 4;
 pub const VELOCITY_COUNT_MAX: u64 = 60_000;
 /// Largest amount that a rule can limit: sums are 48 bits.
 pub const VELOCITY_AMOUNT_MINOR_MAX: u64 = (1 << 47) - 1;
+/// Shortest sub-window (or calendar window): numbers of sub-windows are 32 bits, which at one a
+/// second last until the year 2106.
+pub const VELOCITY_SUB_WINDOW_MS_MIN: u64 = 1_000;
+/// Merchant category codes are four digits.
+pub const MCC_MAX: u16 = 9_999;
+/// Velocity lines of one shard: 64 GiB of them.
+pub const VELOCITY_LINES_MAX: usize = 1 << 30;
+/// Neighbouring lines that make a group; a card's line is in one of the card's two groups.
+pub const VELOCITY_GROUP_LINES: usize = 4;
+/// Lines read at most to find a card or to learn that it has none; each is one cache line, and most
+/// cards are found in the first.
+pub const VELOCITY_PROBE_MAX: usize = 2 * VELOCITY_GROUP_LINES;
+/// Groups looked through at most for a line to free, by moving lines to their cards' other groups,
+/// when both groups of a new card are full. At 80 % load 32 are never enough to run out.
+pub const VELOCITY_SEARCH_GROUPS_MAX: usize = 32;
 
 /// Requests that one shard may have under way on another: each holds a credit until it is answered.
 pub const MESH_CREDITS: usize = 1_024;
+/// Credits kept back for answers that found their connection closed and must return.
+pub const MESH_CREDITS_RESERVED: usize = 256;
 /// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
-pub const MESH_SLOTS: usize = 2 * MESH_CREDITS;
+pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED);
 /// Slots of the ring between a shard and its banks, each way.
 pub const BANK_RING_SLOTS: usize = 4_096;
 
 /// Reversals and advices owed that one shard holds.
 pub const SAF_MAX: usize = 65_536;
+/// Duplicate memory of one shard at most: places in it are 31 bits, in units of eight bytes.
+pub const DUPLICATES_BYTES_MAX: usize = 1 << 33;
 /// Bytes that a remembered answer adds to its request at most.
 pub const REMEMBERED_BYTES_MAX: usize = 160;
 
 const _: () = assert!(VELOCITY_WORDS == 6);
+const _: () = assert!(VELOCITY_RULES_MAX + VELOCITY_RULES_MAX.div_ceil(2) <= VELOCITY_WORDS);
+const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);
+const _: () = assert!(VELOCITY_AMOUNT_MINOR_MAX < 1 << 48);
+const _: () = assert!(VELOCITY_GROUP_LINES.is_power_of_two());
 const _: () = assert!(STAGED_MAX * ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX);
 const _: () = assert!(READ_BYTES_IDLE >= FRAME_BYTES_MAX && READ_BYTES_BUSY >= READ_BYTES_IDLE);
 const _: () = assert!(OUTPUT_BYTES_MAX >= 2 * OUTBOX_BYTES_MAX / ACTIONS_PER_INPUT_MAX);
-const _: () = assert!(MESH_SLOTS >= 2 * MESH_CREDITS);
+const _: () = assert!(MESH_SLOTS >= 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED));
+const _: () = assert!(REMEMBERED_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(DUPLICATES_BYTES_MAX / 8 < 1 << 31 && PENDING_MAX < 1 << 31);

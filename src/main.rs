@@ -1,2 +1,11 @@
-//! The command line.
-fn main() {}
+//! The `tapswitch` binary: the command line of [`tapswitch::cli`].
+
+use mimalloc::MiMalloc;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    tapswitch::cli::main()
+}

@@ -92,9 +92,12 @@ impl<'d, 'o> MessageWriter<'d, 'o> {
         self.put_wire(field, wire)
     }
 
-    /// Puts a field in its wire form, length prefix included.
+    /// Puts a field in its wire form, length prefix included, unchecked.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
     #[inline]
-    pub(crate) fn put_wire(&mut self, field: u8, wire: &[u8]) -> Result<(), WriteError> {
+    pub fn put_wire(&mut self, field: u8, wire: &[u8]) -> Result<(), WriteError> {
         self.begin(field)?;
         self.take(wire.len())?.copy_from_slice(wire);
         Ok(())

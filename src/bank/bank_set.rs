@@ -1,11 +1,20 @@
 //! All issuers' banks for one shard, and their end of the ring.
+//!
+//! Not here: what a bank decides (`issuing_bank`), when the ring is polled (`src/io`).
 
+use super::behaviour::{Seed, Timing};
 use super::delayed::Delayed;
+use super::issuing_bank::{IssuingBank, Shared, Verdict};
+use super::ledger::{Flows, Ledger};
+use super::products::Products;
+use super::recent::{RECENT_MAX, RecentTable};
+use super::request::BankRequest;
+use super::response;
 use super::ring::{BankMessage, BankRing};
-use crate::config::Config;
+use crate::config::{BankConfig, Config, IinRow, IssuerConfig};
 use crate::limits::FRAME_BYTES_MAX;
-use crate::shard::Now;
-use tapswitch_protocol::{Addition, Dialect, FieldTable, ResponseCode, respond};
+use crate::shard::{IssuerId, Now};
+use tapswitch_protocol::{Dialect, FieldTable, MessageView, Mti, ResponseCode};
 
 /// When an answer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +32,11 @@ pub enum Disposition {
 
 /// All issuers' banks for one shard.
 pub struct BankSet {
+    /// By acquirer.
     dialects: Vec<&'static Dialect>,
+    /// By issuer.
+    banks: Vec<IssuingBank>,
+    shared: Shared,
     delayed: Delayed,
     table: FieldTable,
     response: Box<[u8; FRAME_BYTES_MAX]>,
@@ -33,8 +46,36 @@ impl BankSet {
     /// The banks of a configuration's issuers, nothing touched yet. One for each shard.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        let dialects = config.acquirers.iter().map(|acquirer| acquirer.dialect).collect();
+        Self::of(&config.bank, &config.issuers, &config.iins, dialects)
+    }
+
+    /// The same from the parts that matter to banks; `dialects` by acquirer.
+    #[must_use]
+    pub fn of(
+        config: &BankConfig,
+        issuers: &[IssuerConfig],
+        iins: &[IinRow],
+        dialects: Vec<&'static Dialect>,
+    ) -> Self {
+        assert_eq!(
+            config.behaviour.len(),
+            issuers.len(),
+            "Invariant: a checked configuration says how each issuer's bank behaves"
+        );
+        let banks = (0..).map(IssuerId).zip(issuers).zip(&config.behaviour);
+        let banks = banks
+            .map(|((id, issuer), behaviour)| IssuingBank::new(&issuer.name, id, config, behaviour))
+            .collect();
+        let shared = Shared {
+            seed: Seed::new(config.seed),
+            products: Products::new(iins),
+            recent: RecentTable::new(RECENT_MAX),
+        };
         Self {
-            dialects: config.acquirers.iter().map(|acquirer| acquirer.dialect).collect(),
+            dialects,
+            banks,
+            shared,
             delayed: Delayed::new(),
             table: FieldTable::default(),
             response: Box::new([0; FRAME_BYTES_MAX]),
@@ -82,23 +123,83 @@ impl BankSet {
         self.delayed.len()
     }
 
-    /// Processes a request and writes the answer over it.
-    pub fn answer(&mut self, _now: Now, message: &mut BankMessage) -> Disposition {
-        let Some(&dialect) = self.dialects.get(usize::from(message.acquirer.0)) else {
+    /// Processes a request and writes the answer over it. What cannot be answered at all (no MTI,
+    /// or one that is a response) is silence.
+    pub fn answer(&mut self, now: Now, message: &mut BankMessage) -> Disposition {
+        let Self { dialects, banks, shared, table, response, .. } = self;
+        let dialect = dialects.get(usize::from(message.acquirer.0)).copied();
+        let bank = banks.get_mut(usize::from(message.issuer.0));
+        let parsed = dialect.map(|dialect| dialect.parse(message.bytes(), table).is_ok());
+        let view = dialect.and_then(|dialect| table.view(dialect, message.bytes()));
+        let (Some(well_formed), Some(view)) = (parsed, view) else {
             message.replace(&[]);
             return Disposition::Silent;
         };
-        let code = match dialect.parse(message.bytes(), &mut self.table) {
-            Ok(_) => ResponseCode::INVALID_TRANSACTION,
-            Err(_) => ResponseCode::FORMAT_ERROR,
+        let (verdict, disposition) = match bank {
+            None => (Verdict::new(ResponseCode::NO_SUCH_ISSUER), Disposition::Now),
+            Some(bank) => decide(bank, shared, &view, well_formed, now),
         };
-        let written = self.table.view(dialect, message.bytes()).and_then(|view| {
-            let additions = [Addition { field: 39, value: code.bytes() }];
-            let mti = view.mti().response()?;
-            respond(&view, mti, dialect.echo, &additions, self.response.as_mut_slice()).ok()
-        });
-        message.replace(written.and_then(|bytes| self.response.get(..bytes)).unwrap_or_default());
-        if message.is_silence() { Disposition::Silent } else { Disposition::Now }
+        let written = response::write(&view, &verdict, &shared.seed, now.wall_ms, &mut **response);
+        let bytes = written.and_then(|bytes| response.get(..bytes)).unwrap_or_default();
+        let lost = disposition == Disposition::Silent || bytes.is_empty();
+        message.replace(if lost { &[] } else { bytes });
+        if lost { Disposition::Silent } else { disposition }
+    }
+
+    /// What a bank has counted so far; cheap.
+    #[must_use]
+    pub fn flows(&self, issuer: IssuerId) -> Option<&Flows> {
+        self.banks.get(usize::from(issuer.0)).map(|bank| &bank.flows)
+    }
+
+    /// The books of every bank, added up from all accounts: for the end of a run.
+    #[must_use]
+    pub fn ledgers(&self) -> Vec<(String, Ledger)> {
+        let books = |bank: &IssuingBank| (bank.name.clone(), bank.ledger(&self.shared));
+        self.banks.iter().map(books).collect()
+    }
+}
+
+/// Decides one message, whatever it is.
+#[inline]
+fn decide(
+    bank: &mut IssuingBank,
+    shared: &mut Shared,
+    view: &MessageView<'_>,
+    well_formed: bool,
+    now: Now,
+) -> (Verdict, Disposition) {
+    if !view.mti().expects_response() {
+        return (Verdict::new(ResponseCode::INVALID_TRANSACTION), Disposition::Silent);
+    }
+    if !well_formed {
+        return (bank.decline(ResponseCode::FORMAT_ERROR), Disposition::Now);
+    }
+    if let Mti::NETWORK_REQUEST | Mti::NETWORK_ADVICE = view.mti().without_repeat() {
+        return (network_management(view), Disposition::Now);
+    }
+    match BankRequest::read(view) {
+        Err(code) => (bank.decline(code), Disposition::Now),
+        Ok(request) => {
+            let (verdict, timing) = bank.decide(shared, &request);
+            let after = |delay_ns| Disposition::At { due_ns: now.mono_ns.saturating_add(delay_ns) };
+            let disposition = match timing {
+                Timing::After { delay_ns: 0 } => Disposition::Now,
+                Timing::After { delay_ns } => after(delay_ns),
+                Timing::Late => after(bank.late_ns()),
+                Timing::Silent => Disposition::Silent,
+            };
+            (verdict, disposition)
+        }
+    }
+}
+
+/// Sign-on, sign-off and echo test are granted; a bank knows no others.
+fn network_management(view: &MessageView<'_>) -> Verdict {
+    match view.number(70) {
+        Some(1 | 2 | 301) => Verdict::new(ResponseCode::APPROVED),
+        Some(_) => Verdict::new(ResponseCode::INVALID_TRANSACTION),
+        None => Verdict::new(ResponseCode::FORMAT_ERROR),
     }
 }
 

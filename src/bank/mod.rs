@@ -6,9 +6,20 @@
 //!
 //! Not here: the deterministic simulator's issuers, the switch's own decisions.
 
+mod accounts;
 pub mod bank_set;
+mod behaviour;
 mod delayed;
+mod issuing_bank;
+pub mod ledger;
+mod movements;
+mod pan_key;
+mod products;
+mod recent;
+mod request;
+mod response;
 pub mod ring;
 
 pub use bank_set::{BankSet, Disposition};
+pub use ledger::{Flows, Ledger, LedgerError, Tally};
 pub use ring::{BankMessage, BankRing, BufferPool, Lane, SendRefused};

@@ -1,6 +1,22 @@
 //! What an operator edits, checked and typed. Immutable once made: shards share it.
+//!
+//! `file` reads TOML, key by key; `check` makes of it what is declared here, or names everything
+//! that is wrong; `default` is the shipped file, which documents every key and fills in what others
+//! leave out. Not here: the bounds themselves (`limits`), and whether an address can be bound.
+
+mod check;
+mod default;
+mod file;
+mod host;
+mod iins;
+mod problem;
+#[cfg(test)]
+mod tests;
 
 use crate::shard::{AcquirerId, IssuerId};
+pub use default::{DEFAULT_TOML, Loaded};
+pub use host::Host;
+pub use problem::{ConfigError, Problem};
 use std::net::SocketAddr;
 use tapswitch_protocol::{Dialect, FieldSet, Framing, ResponseCode};
 
@@ -237,6 +253,38 @@ pub struct BankBehaviour {
     pub late_ppm: u32,
     /// How late.
     pub late_ms: u64,
+}
+
+/// What a configuration is laid out for; nothing runs by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Requests a second that are expected at most, all shards together.
+    pub peak_per_second: u64,
+    /// How long acquirers may repeat a request; the longest of them.
+    pub retry_window_s: u64,
+    /// Answers that one shard remembers, about.
+    pub duplicates_max: u64,
+    /// How long answers are remembered at the peak, about.
+    pub duplicates_cover_ms: u64,
+}
+
+impl VelocityRule {
+    /// Parts of its window that are counted apart.
+    #[must_use]
+    pub fn sub_windows_counted(&self) -> usize {
+        match self.sub_windows {
+            0 => 1,
+            parts => usize::from(parts) + 1,
+        }
+    }
+}
+
+impl VelocityConfig {
+    /// Words of a card's line that the rules take, of [`crate::limits::VELOCITY_WORDS`].
+    #[must_use]
+    pub fn words_used(&self) -> usize {
+        check::words_used(&self.rules)
+    }
 }
 
 impl Config {

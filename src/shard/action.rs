@@ -55,8 +55,6 @@ pub enum Action {
         kind: MeshKind,
         /// The acquirer connection that it is about.
         connection: ConnectionId,
-        /// That connection's profile.
-        acquirer: AcquirerId,
         /// How many of the bytes are the frame's header (requests only).
         header_bytes: u8,
         /// Header and message, or a frame.

@@ -26,6 +26,8 @@ pub struct AcquirerId(pub u8);
 pub struct ConnectionId {
     /// The shard that reads and writes it.
     pub shard: ShardId,
+    /// Whose listener it came to.
+    pub acquirer: AcquirerId,
     /// Its slot there.
     pub slot: u16,
     /// Counts the uses of the slot, so that an answer never reaches a later connection.

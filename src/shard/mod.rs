@@ -1,7 +1,397 @@
-//! Decisions.
+//! Decisions. A [`Shard`] is a plain struct: bytes and time in, [`Action`] values out. It knows no
+//! clock, no sockets, no threads and no randomness of its own; the same inputs make the same
+//! actions.
+//!
+//! Inputs are the `on_*` methods. `now` never goes back. The driver stages a batch (at most
+//! `limits::STAGED_MAX` messages ahead), decides each message, and empties the outbox completely
+//! before it waits, and whenever [`Outbox::has_room`] says no. [`Shard::next_deadline`] says when
+//! [`Shard::on_deadline`] is due at the latest.
+//!
+//! The path of a request:
+//!
+//! ```text
+//! stage ─▶ intake ─▶ placement ─▶ duplicate ─▶ routing ─▶ issuer_link ─▶ velocity ─▶ pending ─▶ issuer
+//! issuer ─▶ pending ─▶ authorization ─▶ relay ─▶ acquirer
+//! ```
 
 pub mod action;
+pub mod authorization;
+pub mod card_cipher;
+mod connections;
+pub mod counters;
+pub mod deadlines;
+mod delivery;
+pub mod duplicate;
+mod forward;
 pub mod identity;
+mod intake;
+mod issuer_answer;
+mod issuer_link;
+mod kept;
+mod mesh_input;
+mod network_management;
+mod original_data;
+mod owed;
+mod own_answer;
+mod pending;
+mod placement;
+mod remembered;
+mod reversal;
+pub mod routing;
+mod saf;
+mod switch_time;
+pub mod velocity;
+
+#[cfg(test)]
+mod tests;
 
 pub use action::{Action, CloseReason, MeshKind, Outbox};
+pub use counters::{Counter, Counters, Published};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
+pub use intake::Staged;
+pub use switch_time::SwitchTime;
+
+use crate::config::{AcquirerConfig, Config};
+use crate::limits::{FRAME_BYTES_MAX, SAF_MAX};
+use card_cipher::CardCipher;
+use connections::{Connections, Session};
+use deadlines::Deadlines;
+use duplicate::{DuplicateHasher, DuplicateMemory};
+use intake::{Kind, StagedRequest, StagedRequests};
+use issuer_link::IssuerLegs;
+use kept::Kept;
+use own_answer::Reason;
+use pending::Pending;
+use placement::Credits;
+use routing::Routing;
+use saf::Saf;
+use std::rc::Rc;
+use tapswitch_protocol::{FieldTable, FrameError, MessageView, PanError};
+use velocity::Velocity;
+
+/// Keys of this process; shards of one process share them.
+#[derive(Clone)]
+pub struct Secrets {
+    /// AES-256 key under which PANs become card keys.
+    pub card_key: [u8; 32],
+    /// Key of the duplicate memory's digests.
+    pub digest_key: [u8; 16],
+}
+
+/// One shard: its cards, its connections, its part of every issuer's trace numbers.
+pub struct Shard {
+    id: ShardId,
+    shards: usize,
+    profiles: Vec<Rc<AcquirerConfig>>,
+    cipher: CardCipher,
+    hasher: DuplicateHasher,
+    staged: StagedRequests,
+    connections: Connections,
+    credits: Credits,
+    duplicates: DuplicateMemory,
+    routing: Routing,
+    legs: IssuerLegs,
+    velocity: Velocity,
+    pending: Pending,
+    deadlines: Deadlines,
+    saf: Saf,
+    kept: Kept,
+    scratch: Scratch,
+    counters: Counters,
+    times: SwitchTime,
+    forwarded: Vec<u32>,
+    batch_began_ns: u64,
+    draining: bool,
+}
+
+/// Tables and bytes that are used within one call. A table is taken out while it is in use; a call
+/// within a call (an answer that turns out undeliverable) finds none and makes its own.
+struct Scratch {
+    kept: Option<Box<FieldTable>>,
+    issuer: Option<Box<FieldTable>>,
+    bytes: Box<[u8; FRAME_BYTES_MAX]>,
+}
+
+/// A message being decided: its fields, and where its answer goes.
+struct Incoming<'a> {
+    view: MessageView<'a>,
+    header: &'a [u8],
+    connection: ConnectionId,
+    profile: &'a AcquirerConfig,
+}
+
+/// A message from another shard, as the ring carries it.
+#[derive(Clone, Copy)]
+pub struct MeshMessage<'a> {
+    /// What it is.
+    pub kind: MeshKind,
+    /// The acquirer connection that it is about.
+    pub connection: ConnectionId,
+    /// How many of the bytes are the frame's header (requests only).
+    pub header_bytes: u8,
+    /// Header and message, or a frame.
+    pub bytes: &'a [u8],
+}
+
+/// Forwards whose time is recorded per batch; further ones of a larger batch are not.
+const FORWARDED_PER_BATCH_MAX: usize = 4_096;
+
+impl Shard {
+    /// A shard of `config.switch.shards`; allocates all that it will ever use.
+    #[must_use]
+    pub fn new(id: ShardId, config: &Config, secrets: &Secrets) -> Self {
+        let shards = config.switch.shards.max(1);
+        let pending_max = config.switch.pending_max;
+        let saf_max = SAF_MAX + pending_max;
+        Self {
+            id,
+            shards,
+            profiles: config.acquirers.iter().cloned().map(Rc::new).collect(),
+            cipher: CardCipher::new(&secrets.card_key),
+            hasher: DuplicateHasher::new(secrets.digest_key),
+            staged: StagedRequests::new(),
+            connections: Connections::new(),
+            credits: Credits::new(),
+            duplicates: DuplicateMemory::new(config.switch.duplicates_bytes, pending_max),
+            routing: Routing::new(&config.iins),
+            legs: IssuerLegs::new(&config.issuers, id, shards),
+            velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
+            pending: Pending::new(pending_max),
+            deadlines: Deadlines::new(pending_max + saf_max),
+            saf: Saf::new(saf_max),
+            kept: Kept::new(pending_max + saf_max),
+            scratch: Scratch {
+                kept: Some(Box::default()),
+                issuer: Some(Box::default()),
+                bytes: Box::new([0; FRAME_BYTES_MAX]),
+            },
+            counters: Counters::default(),
+            times: SwitchTime::default(),
+            forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
+            batch_began_ns: 0,
+            draining: false,
+        }
+    }
+
+    /// A connection of this acquirer was taken.
+    pub fn on_connection_open(&mut self, connection: ConnectionId) {
+        self.connections.open(connection);
+    }
+
+    /// A connection is gone. What it still waits for goes to another connection of its acquirer, or
+    /// is reversed when its answer comes.
+    pub fn on_connection_closed(&mut self, connection: ConnectionId) {
+        self.connections.close(connection);
+    }
+
+    /// A connection's framing was lost, or it was given up.
+    pub fn on_frame_error(&mut self, error: FrameError) {
+        self.counters.add(match error {
+            FrameError::Zero => Counter::FrameZero,
+            FrameError::TooLong => Counter::FrameTooLong,
+            FrameError::NotDigits => Counter::FrameNotDigits,
+        });
+    }
+
+    /// Something that only I/O sees and only the shard counts.
+    pub fn on_counted(&mut self, counter: Counter) {
+        self.counters.add(counter);
+    }
+
+    /// Reads one message and hashes what names it; decides nothing. At most `STAGED_MAX` messages
+    /// are staged ahead of their decision.
+    #[inline]
+    pub fn stage(&mut self, connection: ConnectionId, body: &[u8]) -> Staged {
+        let (staged, slot) = self.staged.next();
+        let profile = self.profiles.get(usize::from(connection.acquirer.0));
+        let (Some(slot), Some(profile)) = (slot, profile) else { return staged };
+        slot.connection = connection;
+        slot.error = profile.dialect.parse(body, &mut slot.table).err();
+        slot.pan = Err(PanError::Missing);
+        let Some(view) = slot.table.view(profile.dialect, body) else { return staged };
+        slot.pan = view.pan();
+        slot.owner = self.id;
+        if let Ok(pan) = &slot.pan {
+            slot.card = self.cipher.key(pan);
+            slot.owner = placement::owner(slot.card, self.shards);
+            if slot.owner != self.id {
+                return staged;
+            }
+            self.velocity.prefetch(slot.card);
+        }
+        let class = (view.mti().number() / 100 % 10) as u8;
+        let acquirer = connection.acquirer;
+        slot.key = self.hasher.key(acquirer, class, profile.duplicate_key, &view);
+        slot.fingerprint = self.hasher.fingerprint(&view);
+        self.duplicates.prefetch(&slot.key);
+        staged
+    }
+
+    /// Decides a message that a connection of this shard brought.
+    #[inline]
+    pub fn on_request(
+        &mut self,
+        now: Now,
+        staged: Staged,
+        header: &[u8],
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        self.batch_began_ns = now.mono_ns;
+        self.counters.add(Counter::Received);
+        let Some(request) = self.staged.take(staged) else { return };
+        if let Some(profile) = self.profile(request.connection) {
+            self.intake(now, &request, &profile, (header, body), outbox);
+        }
+        self.staged.give(staged, request);
+    }
+
+    #[inline]
+    fn profile(&self, connection: ConnectionId) -> Option<Rc<AcquirerConfig>> {
+        self.profiles.get(usize::from(connection.acquirer.0)).map(Rc::clone)
+    }
+
+    /// Whether it can be answered at all, is well-formed, and is allowed on this connection now.
+    fn intake(
+        &mut self,
+        now: Now,
+        staged: &StagedRequest,
+        profile: &AcquirerConfig,
+        (header, body): (&[u8], &[u8]),
+        outbox: &mut Outbox,
+    ) {
+        let view = staged.table.view(profile.dialect, body);
+        let Some(view) = view.filter(|view| view.stan().is_some()) else {
+            return self.drop_message(staged.connection, Counter::DroppedUnreadable, outbox);
+        };
+        if !view.mti().expects_response() {
+            return self.drop_message(staged.connection, Counter::DroppedResponseMti, outbox);
+        }
+        let incoming = Incoming { view, header, connection: staged.connection, profile };
+        let Some(kind) = Kind::of(view.mti()) else {
+            return self.answer_own(now, &incoming, Reason::UnknownMti, outbox);
+        };
+        if let Some(error) = staged.error {
+            return self.answer_own(now, &incoming, Reason::Format(error.field), outbox);
+        }
+        if kind == Kind::NetworkManagement {
+            return self.manage_network(now, &incoming, outbox);
+        }
+        if !self.is_signed_on(&incoming) {
+            return self.answer_own(now, &incoming, Reason::NotSignedOn, outbox);
+        }
+        if staged.owner == self.id {
+            self.decide(now, kind, &incoming, staged, outbox);
+        } else {
+            self.hand_over(now, &incoming, staged.owner, outbox);
+        }
+    }
+
+    /// Decides a well-formed message about a card of this shard.
+    fn decide(
+        &mut self,
+        now: Now,
+        kind: Kind,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        outbox: &mut Outbox,
+    ) {
+        let decided = match kind {
+            Kind::Request => self.authorize(now, incoming, staged, outbox),
+            Kind::Advice => self.accept_advice(now, incoming, staged, outbox),
+            Kind::Reversal => self.reverse(now, incoming, staged, outbox),
+            Kind::NetworkManagement => Ok(()),
+        };
+        if let Err(reason) = decided {
+            self.answer_own(now, incoming, reason, outbox);
+        }
+    }
+
+    /// Sign-on is asked where the connection is; a request from another shard has passed there.
+    fn is_signed_on(&self, incoming: &Incoming<'_>) -> bool {
+        if incoming.connection.shard != self.id {
+            return true;
+        }
+        match self.connections.session(incoming.connection) {
+            Some(Session::SignedOn) => true,
+            Some(Session::SignedOff) => false,
+            Some(Session::Fresh) | None => !incoming.profile.sign_on_required,
+        }
+    }
+
+    fn manage_network(&mut self, now: Now, incoming: &Incoming<'_>, outbox: &mut Outbox) {
+        match network_management::order(&incoming.view) {
+            Ok(order) => {
+                if let Some(session) = network_management::session(order) {
+                    self.connections.set_session(incoming.connection, session);
+                }
+                self.counters.add(Counter::NetworkManagement);
+                self.answer_approved(now, incoming, outbox);
+            }
+            Err(reason) => self.answer_own(now, incoming, reason, outbox),
+        }
+    }
+
+    /// The batch is over: everything it made has been handed on.
+    pub fn on_batch_end(&mut self, now: Now) {
+        for place in self.forwarded.drain(..) {
+            if let Some(request) = self.pending.get_mut(place)
+                && request.arrived_ns == self.batch_began_ns
+            {
+                request.before_ns = now.mono_ns.saturating_sub(request.arrived_ns);
+            }
+        }
+        self.times.end_batch(now.mono_ns);
+    }
+
+    /// The switch is stopping: new requests are answered "issuer unavailable".
+    pub fn on_drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Requests not answered yet, here or on other shards, and messages owed to issuers.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.pending.len() + self.saf.len() + self.credits.out()
+    }
+
+    /// When [`Shard::on_deadline`] is due at the latest, in monotonic nanoseconds.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.next_deadline()
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Cards that take a line of the velocity table.
+    #[must_use]
+    pub fn cards(&self) -> usize {
+        self.velocity.occupied()
+    }
+
+    /// Answers no longer remembered because newer ones took their place.
+    #[must_use]
+    pub fn duplicate_evictions(&self) -> u64 {
+        self.duplicates.evictions()
+    }
+
+    /// The time that the switch added to transactions.
+    #[must_use]
+    pub fn switch_time(&self) -> &SwitchTime {
+        &self.times
+    }
+
+    /// Copies counters and times for other threads.
+    pub fn publish(&self, published: &Published) {
+        published.store(&self.counters, &self.times);
+    }
+}
+
+/// A shard's share of the velocity lines, a power of two.
+fn lines_of(lines: usize, shards: usize) -> usize {
+    (lines / shards.next_power_of_two()).max(1)
+}

@@ -1,0 +1,356 @@
+//! One bank: what it answers to a request, and what it does to the account.
+//!
+//! Money moves once for each (PAN, STAN, time): a repeat is answered the same without money, a
+//! different request under the same key with 94. A reversal undoes its original once; when the
+//! original is not known it leaves a tombstone, so that the original is declined if it comes after
+//! all.
+//!
+//! Not here: bytes, and how each kind of transaction moves money (`movements`).
+
+use super::accounts::{Accounts, BALANCE_MINOR_MAX};
+use super::behaviour::{Behaviour, CardDraw, Declinable, Seed, Timing, TransactionDraw};
+use super::ledger::{Flows, Ledger};
+use super::movements::{self, Done};
+use super::pan_key::PanKey;
+use super::products::Products;
+use super::recent::{Deed, Recent, RecentTable, State};
+use super::request::{BankRequest, Operation};
+use crate::config::{BankBehaviour, BankConfig, CardKind};
+use crate::shard::IssuerId;
+use tapswitch_protocol::ResponseCode;
+
+/// What the banks of one shard have in common.
+pub(super) struct Shared {
+    pub(super) seed: Seed,
+    pub(super) products: Products,
+    pub(super) recent: RecentTable,
+}
+
+/// What a bank decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) code: ResponseCode,
+    /// The authorization identification response of an approval that has one.
+    pub(super) approval: Option<u32>,
+    /// What a balance inquiry is told.
+    pub(super) balance_minor: Option<i64>,
+}
+
+impl Verdict {
+    pub(super) const fn new(code: ResponseCode) -> Self {
+        Self { code, approval: None, balance_minor: None }
+    }
+
+    const fn approved(approval: Option<u32>) -> Self {
+        Self { code: ResponseCode::APPROVED, approval, balance_minor: None }
+    }
+}
+
+/// What is known of a request's card and transaction before it is decided.
+struct Draws {
+    card: CardDraw,
+    transaction: TransactionDraw,
+}
+
+/// One issuer's bank, as far as one shard's cards go.
+pub(super) struct IssuingBank {
+    pub(super) name: String,
+    id: IssuerId,
+    accounts: Accounts,
+    behaviour: Behaviour,
+    openings: Openings,
+    pub(super) flows: Flows,
+}
+
+/// Opening balances and credit lines, from and to.
+#[derive(Clone, Copy)]
+struct Openings {
+    balance_minor: (u64, u64),
+    credit_line_minor: (u64, u64),
+}
+
+impl Openings {
+    #[inline]
+    fn of(&self, kind: CardKind, card: &CardDraw) -> i64 {
+        let range = match kind {
+            CardKind::Debit | CardKind::Prepaid => self.balance_minor,
+            CardKind::Credit => self.credit_line_minor,
+        };
+        i64::try_from(card.between(range)).unwrap_or(i64::MAX).min(BALANCE_MINOR_MAX)
+    }
+}
+
+impl IssuingBank {
+    pub(super) fn new(
+        name: &str,
+        id: IssuerId,
+        config: &BankConfig,
+        behaviour: &BankBehaviour,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            id,
+            accounts: Accounts::new(config.accounts_max),
+            behaviour: Behaviour::new(behaviour),
+            openings: Openings {
+                balance_minor: config.balance_minor,
+                credit_line_minor: config.credit_line_minor,
+            },
+            flows: Flows::default(),
+        }
+    }
+
+    /// Decides a request, moves the money, and says when the answer leaves.
+    #[inline]
+    pub(super) fn decide(
+        &mut self,
+        shared: &mut Shared,
+        request: &BankRequest,
+    ) -> (Verdict, Timing) {
+        let draws = Draws {
+            card: shared.seed.card(&request.key.pan),
+            transaction: shared.seed.transaction(&request.key.pan, &request.rrn),
+        };
+        let verdict = self.verdict(shared, request, &draws);
+        let timing = if request.operation.is_request() {
+            self.behaviour.request_timing(&draws.transaction)
+        } else {
+            self.behaviour.advice_timing(&draws.transaction)
+        };
+        match timing {
+            Timing::After { .. } => {}
+            Timing::Late => self.flows.late += 1,
+            Timing::Silent => self.flows.silent += 1,
+        }
+        (verdict, timing)
+    }
+
+    /// How late a late answer is.
+    pub(super) fn late_ns(&self) -> u64 {
+        self.behaviour.late_ns()
+    }
+
+    /// Counts a request that is refused.
+    #[inline]
+    pub(super) fn decline(&mut self, code: ResponseCode) -> Verdict {
+        self.flows.decline(code);
+        Verdict::new(code)
+    }
+
+    #[inline]
+    fn verdict(&mut self, shared: &mut Shared, request: &BankRequest, draws: &Draws) -> Verdict {
+        if let Operation::Reversal { advice } = request.operation {
+            return self.reverse(&mut shared.recent, request, draws, advice);
+        }
+        let kind = match shared.products.of(&request.pan) {
+            Some(product) if product.issuer == self.id => product.kind,
+            Some(_) | None => return self.decline(ResponseCode::INVALID_CARD),
+        };
+        if self.behaviour.is_unknown(&draws.card) {
+            return self.decline(ResponseCode::INVALID_CARD);
+        }
+        let opening = || self.openings.of(kind, &draws.card);
+        if matches!(request.operation, Operation::Balance | Operation::Verification) {
+            return self.inquire(request, draws, opening());
+        }
+        if let Some((_, row)) = shared.recent.find(request.key, draws.card.hash()) {
+            let row = *row;
+            return self.repeat(&row, request);
+        }
+        if let Some(code) = self.drawn_decline(request, draws) {
+            return self.record_decline(&mut shared.recent, request, draws, code);
+        }
+        let opening = opening();
+        let Ok(account) = self.accounts.touch(request.key.pan, draws.card.hash(), || opening)
+        else {
+            return self.decline(ResponseCode::SYSTEM_MALFUNCTION);
+        };
+        let hash = draws.card.hash();
+        let done = movements::apply(account, &mut shared.recent, request, hash, &mut self.flows);
+        match done {
+            Ok(done) => self.record(&mut shared.recent, request, draws, done),
+            Err(code) => self.record_decline(&mut shared.recent, request, draws, code),
+        }
+    }
+
+    /// The decline that is drawn for new requests.
+    #[inline]
+    fn drawn_decline(&self, request: &BankRequest, draws: &Draws) -> Option<ResponseCode> {
+        let amount = match request.operation {
+            // The money of a completion was promised by its hold.
+            Operation::Debit if request.approval.is_some() => return None,
+            Operation::Debit | Operation::Hold => true,
+            Operation::Balance | Operation::Verification => false,
+            Operation::DebitAdvice
+            | Operation::Refund
+            | Operation::Void
+            | Operation::Reversal { .. } => return None,
+        };
+        let declinable = Declinable { pin: request.has_pin, amount };
+        self.behaviour.decline(&draws.transaction, declinable)
+    }
+
+    /// A balance inquiry or an account verification: nothing is stored.
+    fn inquire(&mut self, request: &BankRequest, draws: &Draws, opening: i64) -> Verdict {
+        if let Some(code) = self.drawn_decline(request, draws) {
+            return self.decline(code);
+        }
+        self.flows.inquiries += 1;
+        let account = self.accounts.get(request.key.pan, draws.card.hash());
+        let available = account.map_or(opening, |account| account.available());
+        let balance_minor = (request.operation == Operation::Balance).then_some(available);
+        Verdict { balance_minor, ..Verdict::approved(None) }
+    }
+
+    /// A request whose key was seen before.
+    fn repeat(&mut self, row: &Recent, request: &BankRequest) -> Verdict {
+        let gone = matches!(row.state, State::Tombstone | State::Reversed);
+        if gone {
+            return self.decline(ResponseCode::INVALID_TRANSACTION);
+        }
+        if row.amount != request.amount || !is_deed_of(row.deed, request.operation) {
+            return self.decline(ResponseCode::DUPLICATE);
+        }
+        self.flows.repeats += 1;
+        let approval =
+            (row.state != State::Declined && shows_approval(request)).then_some(row.approval);
+        Verdict { approval, ..Verdict::new(row.code) }
+    }
+
+    /// Remembers what was done and answers it.
+    #[inline]
+    fn record(
+        &mut self,
+        recent: &mut RecentTable,
+        request: &BankRequest,
+        draws: &Draws,
+        done: Done,
+    ) -> Verdict {
+        let hash = draws.card.hash();
+        // A completion goes on under the approval code of its pre-authorization.
+        let approval = request.approval.unwrap_or_else(|| draws.transaction.approval());
+        let row = Recent {
+            amount: request.amount,
+            approval,
+            original: done.original,
+            ..Recent::new(request.key, done.deed, State::Approved, ResponseCode::APPROVED)
+        };
+        if let Some(mut account) = self.accounts.get(request.key.pan, hash) {
+            let reference = recent.insert(row, hash, account.newest());
+            account.set_newest(reference);
+        }
+        Verdict::approved(shows_approval(request).then_some(approval))
+    }
+
+    /// Remembers that a request was declined, so that its repeat is too.
+    fn record_decline(
+        &mut self,
+        recent: &mut RecentTable,
+        request: &BankRequest,
+        draws: &Draws,
+        code: ResponseCode,
+    ) -> Verdict {
+        let row = Recent {
+            amount: request.amount,
+            ..Recent::new(request.key, deed_of(request.operation), State::Declined, code)
+        };
+        recent.insert(row, draws.card.hash(), 0);
+        self.decline(code)
+    }
+
+    /// Undoes the original, once.
+    fn reverse(
+        &mut self,
+        recent: &mut RecentTable,
+        request: &BankRequest,
+        draws: &Draws,
+        advice: bool,
+    ) -> Verdict {
+        let refusal = |code| if advice { ResponseCode::APPROVED } else { code };
+        // Without DE 90 a reversal repeats the trace number and time of its original.
+        let key = request.original.unwrap_or(request.key);
+        let hash = draws.card.hash();
+        let Some((reference, row)) = recent.find(key, hash) else {
+            self.flows.reversals_unmatched += 1;
+            let code = refusal(ResponseCode::ORIGINAL_NOT_FOUND);
+            recent.insert(Recent::new(key, Deed::Debit, State::Tombstone, code), hash, 0);
+            return self.acknowledge(code);
+        };
+        let row = *row;
+        match row.state {
+            State::Tombstone => {
+                self.flows.repeats += 1;
+                self.acknowledge(refusal(ResponseCode::ORIGINAL_NOT_FOUND))
+            }
+            State::Reversed => {
+                self.flows.repeats += 1;
+                Verdict::approved(None)
+            }
+            State::Declined => Verdict::approved(None),
+            State::Completed => self.acknowledge(refusal(ResponseCode::INVALID_TRANSACTION)),
+            State::Approved => {
+                if let Some(account) = self.accounts.get(key.pan, hash) {
+                    movements::undo(account, recent, &row, &mut self.flows);
+                }
+                if let Some(row) = recent.get(reference) {
+                    row.state = State::Reversed;
+                }
+                Verdict::approved(None)
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, code: ResponseCode) -> Verdict {
+        if code.is_approval() { Verdict::new(code) } else { self.decline(code) }
+    }
+
+    /// The books, added up from the accounts.
+    pub(super) fn ledger(&self, shared: &Shared) -> Ledger {
+        let mut ledger = Ledger { flows: self.flows, ..Ledger::default() };
+        for (pan, available, _) in self.accounts.iter() {
+            ledger.accounts += 1;
+            ledger.opening_minor += i128::from(self.opening(shared, &pan));
+            ledger.closing_minor += i128::from(available);
+        }
+        ledger
+    }
+
+    /// What the account of `pan` held before its first transaction.
+    fn opening(&self, shared: &Shared, pan: &PanKey) -> i64 {
+        let product = pan.pan().and_then(|pan| shared.products.of(&pan));
+        product.map_or(0, |product| self.openings.of(product.kind, &shared.seed.card(pan)))
+    }
+}
+
+/// Answers that carry DE 38: new debits and holds (public CUPS message tables).
+#[inline]
+fn shows_approval(request: &BankRequest) -> bool {
+    match request.operation {
+        Operation::Debit => request.approval.is_none(),
+        Operation::Hold => true,
+        Operation::DebitAdvice
+        | Operation::Refund
+        | Operation::Void
+        | Operation::Balance
+        | Operation::Verification
+        | Operation::Reversal { .. } => false,
+    }
+}
+
+fn deed_of(operation: Operation) -> Deed {
+    match operation {
+        Operation::Hold => Deed::Hold,
+        Operation::Refund => Deed::Refund,
+        Operation::Void => Deed::VoidOfDebit,
+        Operation::Debit
+        | Operation::DebitAdvice
+        | Operation::Balance
+        | Operation::Verification
+        | Operation::Reversal { .. } => Deed::Debit,
+    }
+}
+
+/// Whether an operation of this kind does such a deed.
+fn is_deed_of(deed: Deed, operation: Operation) -> bool {
+    deed == deed_of(operation) || (operation == Operation::Void && deed == Deed::VoidOfHold)
+}

@@ -1,0 +1,230 @@
+//! One bank's books: what it owed before, what moved, what it owes now.
+//!
+//! Invariant: `opening − approved − held + released + reversed + refunded − reinstated = closing`,
+//! to the minor unit. The flows are counted as money moves; opening and closing are added up from
+//! the accounts, so the equation fails when a movement was booked wrongly, twice, or not at all.
+//!
+//! Not here: balances of single accounts.
+
+use core::fmt;
+use tapswitch_protocol::ResponseCode;
+
+/// How many, and how much in minor units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// How much.
+    pub amount_minor: i128,
+}
+
+impl Tally {
+    #[inline]
+    pub(super) fn add(&mut self, amount_minor: u64) {
+        self.count += 1;
+        self.amount_minor += i128::from(amount_minor);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.amount_minor += other.amount_minor;
+    }
+}
+
+/// Codes that a bank declines with.
+pub const DECLINE_CODES: [ResponseCode; 13] = [
+    ResponseCode::INSUFFICIENT_FUNDS,
+    ResponseCode::DO_NOT_HONOR,
+    ResponseCode::WRONG_PIN,
+    ResponseCode::EXPIRED_CARD,
+    ResponseCode::INVALID_CARD,
+    ResponseCode::INVALID_TRANSACTION,
+    ResponseCode::INVALID_AMOUNT,
+    ResponseCode::NO_SUCH_ISSUER,
+    ResponseCode::ORIGINAL_NOT_FOUND,
+    ResponseCode::FORMAT_ERROR,
+    ResponseCode::NOT_PERMITTED,
+    ResponseCode::DUPLICATE,
+    ResponseCode::SYSTEM_MALFUNCTION,
+];
+
+/// Everything that a bank counts while it works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flows {
+    /// Debits: purchases, cash, completions, offline purchases.
+    pub approved: Tally,
+    /// Holds placed by pre-authorizations.
+    pub held: Tally,
+    /// Holds that ended because their completion came.
+    pub released: Tally,
+    /// Credits by refund.
+    pub refunded: Tally,
+    /// Debits and holds given back by reversal or void.
+    pub reversed: Tally,
+    /// Voids that were themselves reversed: the debit or hold stands again.
+    pub reinstated: Tally,
+    /// Balance inquiries and account verifications answered.
+    pub inquiries: u64,
+    /// Requests that were seen before and answered the same, without money.
+    pub repeats: u64,
+    /// Reversals whose original was not known.
+    pub reversals_unmatched: u64,
+    /// Requests processed and never answered.
+    pub silent: u64,
+    /// Requests answered late.
+    pub late: u64,
+    /// Requests declined, in the order of [`DECLINE_CODES`].
+    declined: [u64; DECLINE_CODES.len()],
+}
+
+impl Flows {
+    /// How many were declined with `code`.
+    #[must_use]
+    pub fn declined(&self, code: ResponseCode) -> u64 {
+        let place = DECLINE_CODES.iter().position(|&known| known == code);
+        place.and_then(|place| self.declined.get(place)).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    pub(super) fn decline(&mut self, code: ResponseCode) {
+        let place = DECLINE_CODES.iter().position(|&known| known == code);
+        if let Some(count) = place.and_then(|place| self.declined.get_mut(place)) {
+            *count += 1;
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let Self { approved, held, released, refunded, reversed, reinstated, .. } = self;
+        approved.merge(&other.approved);
+        held.merge(&other.held);
+        released.merge(&other.released);
+        refunded.merge(&other.refunded);
+        reversed.merge(&other.reversed);
+        reinstated.merge(&other.reinstated);
+        self.inquiries += other.inquiries;
+        self.repeats += other.repeats;
+        self.reversals_unmatched += other.reversals_unmatched;
+        self.silent += other.silent;
+        self.late += other.late;
+        for (count, more) in self.declined.iter_mut().zip(other.declined) {
+            *count += more;
+        }
+    }
+
+    /// What all movements together add to the accounts.
+    fn net_minor(&self) -> i128 {
+        self.released.amount_minor + self.reversed.amount_minor + self.refunded.amount_minor
+            - self.approved.amount_minor
+            - self.held.amount_minor
+            - self.reinstated.amount_minor
+    }
+}
+
+/// One bank's books over the accounts that were touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Accounts touched.
+    pub accounts: u64,
+    /// What they held at first: balances and credit lines.
+    pub opening_minor: i128,
+    /// What moved.
+    pub flows: Flows,
+    /// What they hold now.
+    pub closing_minor: i128,
+}
+
+/// The books do not balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerError {
+    /// What the flows lead to.
+    pub expected_minor: i128,
+    /// What the accounts add up to.
+    pub closing_minor: i128,
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { expected_minor, closing_minor } = self;
+        write!(f, "the accounts add up to {closing_minor}, the movements to {expected_minor}")
+    }
+}
+
+impl std::error::Error for LedgerError {}
+
+impl Ledger {
+    /// Checks the invariant of the module's text.
+    ///
+    /// # Errors
+    /// Both sides of the equation, when they differ.
+    pub fn check(&self) -> Result<(), LedgerError> {
+        let expected_minor = self.opening_minor + self.flows.net_minor();
+        if expected_minor == self.closing_minor {
+            Ok(())
+        } else {
+            Err(LedgerError { expected_minor, closing_minor: self.closing_minor })
+        }
+    }
+
+    /// Adds another shard's books of the same bank.
+    pub fn merge(&mut self, other: &Self) {
+        self.accounts += other.accounts;
+        self.opening_minor += other.opening_minor;
+        self.flows.merge(&other.flows);
+        self.closing_minor += other.closing_minor;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(amount_minor: u64) -> Tally {
+        Tally { count: 1, amount_minor: i128::from(amount_minor) }
+    }
+
+    fn balanced() -> Ledger {
+        let flows = Flows {
+            approved: tally(100),
+            held: tally(40),
+            released: tally(30),
+            refunded: tally(7),
+            reversed: tally(50),
+            reinstated: tally(2),
+            ..Flows::default()
+        };
+        Ledger { accounts: 3, opening_minor: 1_000, flows, closing_minor: 945 }
+    }
+
+    #[test]
+    fn books_balance_and_every_flow_matters() {
+        let ledger = balanced();
+        assert_eq!(ledger.check(), Ok(()));
+        let wrong: [fn(&mut Ledger); 8] = [
+            |ledger| ledger.opening_minor += 1,
+            |ledger| ledger.closing_minor += 1,
+            |ledger| ledger.flows.approved.add(1),
+            |ledger| ledger.flows.held.add(1),
+            |ledger| ledger.flows.released.add(1),
+            |ledger| ledger.flows.refunded.add(1),
+            |ledger| ledger.flows.reversed.add(1),
+            |ledger| ledger.flows.reinstated.add(1),
+        ];
+        for change in wrong {
+            let mut ledger = balanced();
+            change(&mut ledger);
+            assert!(ledger.check().is_err());
+        }
+    }
+
+    #[test]
+    fn merged_books_balance() {
+        let mut ledger = balanced();
+        let mut other = balanced();
+        other.flows.decline(ResponseCode::INSUFFICIENT_FUNDS);
+        ledger.merge(&other);
+        assert_eq!(ledger.check(), Ok(()));
+        assert_eq!((ledger.accounts, ledger.flows.approved.count), (6, 2));
+        assert_eq!(ledger.flows.declined(ResponseCode::INSUFFICIENT_FUNDS), 1);
+        assert_eq!(ledger.flows.declined(ResponseCode::COUNT_LIMIT), 0);
+    }
+}

@@ -1,0 +1,222 @@
+//! How each kind of transaction moves money on an account.
+//!
+//! A completion releases the hold that its approval code names and debits what it says; the hold
+//! does not come back when the completion is reversed. Every movement is counted in the flows that
+//! the ledger is made of.
+//!
+//! Not here: repeats, draws, and finding the account.
+
+use super::accounts::Account;
+use super::ledger::Flows;
+use super::recent::{Deed, Recent, RecentTable, State, TraceKey};
+use super::request::{BankRequest, Operation};
+use tapswitch_protocol::ResponseCode;
+
+/// What was done for a request.
+pub(super) struct Done {
+    pub(super) deed: Deed,
+    /// Reference of the row that it undid.
+    pub(super) original: u32,
+}
+
+impl Done {
+    const fn new(deed: Deed) -> Self {
+        Self { deed, original: 0 }
+    }
+}
+
+/// Moves the money of a request, or says why not.
+#[inline]
+pub(super) fn apply(
+    account: Account<'_>,
+    recent: &mut RecentTable,
+    request: &BankRequest,
+    card_hash: u64,
+    flows: &mut Flows,
+) -> Result<Done, ResponseCode> {
+    match request.operation {
+        Operation::Debit => debit(account, recent, request, flows),
+        Operation::DebitAdvice => debit_advice(account, recent, request, flows),
+        Operation::Hold => hold(account, request, flows),
+        Operation::Refund => refund(account, request, flows),
+        Operation::Void => void(account, recent, request, card_hash, flows),
+        Operation::Balance | Operation::Verification | Operation::Reversal { .. } => {
+            Err(ResponseCode::INVALID_TRANSACTION)
+        }
+    }
+}
+
+/// Purchase, cash, or the online completion of a hold.
+#[inline]
+fn debit(
+    mut account: Account<'_>,
+    recent: &mut RecentTable,
+    request: &BankRequest,
+    flows: &mut Flows,
+) -> Result<Done, ResponseCode> {
+    let mut held = 0;
+    let mut completed = None;
+    if let Some(approval) = request.approval {
+        let hold = find_hold(&account, recent, request.key, approval);
+        let (reference, amount) = hold.ok_or(ResponseCode::ORIGINAL_NOT_FOUND)?;
+        held = amount;
+        completed = Some(reference);
+    }
+    let available = account.available().saturating_add_unsigned(held);
+    if !covers(available, request.amount) {
+        return Err(ResponseCode::INSUFFICIENT_FUNDS);
+    }
+    if let Some(reference) = completed {
+        complete(&mut account, recent, reference, flows);
+    }
+    account.take_back(request.amount);
+    flows.approved.add(request.amount);
+    Ok(Done::new(Deed::Debit))
+}
+
+/// A purchase or completion that has happened: taken even below zero.
+fn debit_advice(
+    mut account: Account<'_>,
+    recent: &mut RecentTable,
+    request: &BankRequest,
+    flows: &mut Flows,
+) -> Result<Done, ResponseCode> {
+    if !account.debit(request.amount) {
+        return Err(ResponseCode::INVALID_AMOUNT);
+    }
+    flows.approved.add(request.amount);
+    let hold = request.approval.and_then(|code| find_hold(&account, recent, request.key, code));
+    if let Some((reference, _)) = hold {
+        complete(&mut account, recent, reference, flows);
+    }
+    Ok(Done::new(Deed::Debit))
+}
+
+/// Pre-authorization.
+#[inline]
+fn hold(
+    mut account: Account<'_>,
+    request: &BankRequest,
+    flows: &mut Flows,
+) -> Result<Done, ResponseCode> {
+    if !covers(account.available(), request.amount) {
+        return Err(ResponseCode::INSUFFICIENT_FUNDS);
+    }
+    account.take_back(request.amount);
+    account.hold(request.amount);
+    flows.held.add(request.amount);
+    Ok(Done::new(Deed::Hold))
+}
+
+/// Refund.
+fn refund(
+    mut account: Account<'_>,
+    request: &BankRequest,
+    flows: &mut Flows,
+) -> Result<Done, ResponseCode> {
+    if !account.credit(request.amount) {
+        return Err(ResponseCode::INVALID_AMOUNT);
+    }
+    flows.refunded.add(request.amount);
+    Ok(Done::new(Deed::Refund))
+}
+
+/// Void of a debit or a hold, found by DE 90 or else by DE 38.
+fn void(
+    mut account: Account<'_>,
+    recent: &mut RecentTable,
+    request: &BankRequest,
+    card_hash: u64,
+    flows: &mut Flows,
+) -> Result<Done, ResponseCode> {
+    let named = request.original.and_then(|key| recent.find(key, card_hash));
+    let found = named.or_else(|| {
+        let of_money = |row: &Recent| matches!(row.deed, Deed::Debit | Deed::Hold);
+        let newest = account.newest();
+        recent.find_approval(request.key.pan, newest, request.approval?, of_money)
+    });
+    let (reference, row) = found.ok_or(ResponseCode::ORIGINAL_NOT_FOUND)?;
+    let deed = match (row.state, row.deed) {
+        (State::Approved, Deed::Debit) => Deed::VoidOfDebit,
+        (State::Approved, Deed::Hold) => Deed::VoidOfHold,
+        (State::Tombstone, _) => return Err(ResponseCode::ORIGINAL_NOT_FOUND),
+        (State::Approved, Deed::Refund | Deed::VoidOfDebit | Deed::VoidOfHold)
+        | (State::Declined | State::Reversed | State::Completed, _) => {
+            return Err(ResponseCode::INVALID_TRANSACTION);
+        }
+    };
+    if row.amount != request.amount {
+        return Err(ResponseCode::INVALID_AMOUNT);
+    }
+    account.give_back(request.amount);
+    if deed == Deed::VoidOfHold {
+        account.release(request.amount);
+    }
+    flows.reversed.add(request.amount);
+    if let Some(row) = recent.get(reference) {
+        row.state = State::Reversed;
+    }
+    Ok(Done { deed, original: reference })
+}
+
+/// Undoes `row`, which stands.
+pub(super) fn undo(
+    mut account: Account<'_>,
+    recent: &mut RecentTable,
+    row: &Recent,
+    flows: &mut Flows,
+) {
+    match row.deed {
+        Deed::Debit | Deed::Hold => {
+            account.give_back(row.amount);
+            flows.reversed.add(row.amount);
+        }
+        Deed::Refund | Deed::VoidOfDebit | Deed::VoidOfHold => {
+            account.take_back(row.amount);
+            flows.reinstated.add(row.amount);
+        }
+    }
+    match row.deed {
+        Deed::Hold => account.release(row.amount),
+        Deed::VoidOfHold => account.hold(row.amount),
+        Deed::Debit | Deed::Refund | Deed::VoidOfDebit => {}
+    }
+    let voided = |original: &&mut Recent| original.key.pan == row.key.pan;
+    if row.original != 0
+        && let Some(original) = recent.get(row.original).filter(voided)
+    {
+        original.state = State::Approved;
+    }
+}
+
+/// The hold that an approval code names: its reference and amount.
+fn find_hold(
+    account: &Account<'_>,
+    recent: &RecentTable,
+    key: TraceKey,
+    approval: u32,
+) -> Option<(u32, u64)> {
+    let is_hold = |row: &Recent| row.deed == Deed::Hold;
+    let hold = recent.find_approval(key.pan, account.newest(), approval, is_hold);
+    hold.map(|(reference, row)| (reference, row.amount))
+}
+
+/// Ends a hold whose completion came.
+fn complete(
+    account: &mut Account<'_>,
+    recent: &mut RecentTable,
+    reference: u32,
+    flows: &mut Flows,
+) {
+    if let Some(row) = recent.get(reference) {
+        row.state = State::Completed;
+        account.give_back(row.amount);
+        account.release(row.amount);
+        flows.released.add(row.amount);
+    }
+}
+
+#[inline]
+fn covers(available: i64, amount: u64) -> bool {
+    u64::try_from(available).is_ok_and(|available| available >= amount)
+}

@@ -1,0 +1,221 @@
+//! `tapswitch check FILE`: every mistake of a configuration, or what it means.
+
+use super::quantity::{amount, bytes, duration_s, grouped};
+use super::{CommandError, Streams};
+use crate::config::{
+    AcquirerConfig, EngineChoice, Host, Idle, Loaded, SwitchConfig, VelocityConfig, VelocityRule,
+};
+use crate::limits::{VELOCITY_LINE_BYTES, VELOCITY_RULES_MAX, VELOCITY_WORDS};
+use clap::Args;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use tapswitch_protocol::Framing;
+
+/// What `check` can be told.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration file
+    pub file: PathBuf,
+}
+
+/// Bytes that a waiting request takes, its kept fields included: most fit the middle slot size.
+const PENDING_BYTES: u64 = 512;
+/// Bytes of an account; its bank's table is at most half full.
+const ACCOUNT_BYTES: u64 = 2 * 32;
+
+/// Checks a file and sums it up.
+pub(super) fn run(args: &CheckArgs, streams: &mut Streams<'_>) -> Result<(), CommandError> {
+    let host = Host::here();
+    let loaded = Loaded::from_file(&args.file, &host)?;
+    for warning in &loaded.warnings {
+        writeln!(streams.problems, "warning: {warning}")?;
+    }
+    let out = &mut *streams.output;
+    match loaded.warnings.len() {
+        0 => writeln!(out, "{}: no problems", args.file.display())?,
+        1 => writeln!(out, "{}: no problems, 1 warning", args.file.display())?,
+        count => writeln!(out, "{}: no problems, {count} warnings", args.file.display())?,
+    }
+    for acquirer in &loaded.config.acquirers {
+        show_acquirer(out, acquirer)?;
+    }
+    show_switch(out, &loaded.config.switch, &host)?;
+    show_issuers(out, &loaded)?;
+    show_velocity(out, &loaded.config.velocity)?;
+    show_memory(out, &loaded)?;
+    show_repeats(out, &loaded)?;
+    Ok(())
+}
+
+fn show_acquirer(out: &mut dyn Write, acquirer: &AcquirerConfig) -> io::Result<()> {
+    let framing = match acquirer.framing {
+        Framing::Cups => "cups",
+        Framing::Be2 => "be2",
+        Framing::Be2Tpdu => "be2-tpdu",
+    };
+    let sign_on = if acquirer.sign_on_required { "required" } else { "not required" };
+    writeln!(
+        out,
+        "acquirer  {} at {}: dialect {}, framing {framing}, sign-on {sign_on}",
+        acquirer.name,
+        acquirer.listen,
+        acquirer.dialect.name(),
+    )?;
+    writeln!(
+        out,
+        "          answers within {} ms, of which issuers have {}; transit {} and {}",
+        grouped(acquirer.answer_within_ms),
+        grouped(acquirer.answer_within_ms - acquirer.answer_margin_ms),
+        grouped(acquirer.transit_answer_within_ms),
+        grouped(acquirer.transit_answer_within_ms - acquirer.transit_answer_margin_ms),
+    )?;
+    let key: Vec<String> = acquirer.duplicate_key.into_iter().map(|de| de.to_string()).collect();
+    writeln!(out, "          a transaction is named by DE {}", key.join(" "))
+}
+
+fn show_switch(out: &mut dyn Write, switch: &SwitchConfig, host: &Host) -> io::Result<()> {
+    let engine = match switch.engine {
+        EngineChoice::Auto => "io_uring, or epoll where that is refused",
+        EngineChoice::TokioUring => "io_uring",
+        EngineChoice::Tokio => "epoll",
+    };
+    let idle = match switch.idle {
+        Idle::Park => "sleep when idle",
+        Idle::Spin => "spin when idle",
+    };
+    let pinned = match switch.cores.as_slice() {
+        [] => "not pinned".to_owned(),
+        cores => format!("pinned to cores {cores:?}"),
+    };
+    let (shards, cores) = (switch.shards, host.cores.len());
+    writeln!(out, "shards    {shards} on {cores} cores, {pinned}, {idle}; {engine}")
+}
+
+fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
+    let config = &loaded.config;
+    writeln!(
+        out,
+        "issuers   {}, {} IIN prefixes",
+        config.issuers.len(),
+        grouped(config.iins.len() as u64)
+    )?;
+    let shown: Vec<String> = config
+        .issuers
+        .iter()
+        .enumerate()
+        .map(|(place, issuer)| {
+            let own = config.iins.iter().filter(|row| usize::from(row.issuer.0) == place);
+            format!("{} {}", issuer.name, own.count())
+        })
+        .collect();
+    for line in shown.chunks(7) {
+        writeln!(out, "          {}", line.join(", "))?;
+    }
+    Ok(())
+}
+
+fn show_velocity(out: &mut dyn Write, velocity: &VelocityConfig) -> io::Result<()> {
+    let used = velocity.words_used();
+    writeln!(
+        out,
+        "velocity  {} of {VELOCITY_RULES_MAX} rules, {used} of {VELOCITY_WORDS} words of a card's \
+         line; {}",
+        velocity.rules.len(),
+        room_left(velocity),
+    )?;
+    for rule in &velocity.rules {
+        writeln!(out, "          {}", describe_rule(rule))?;
+    }
+    Ok(())
+}
+
+/// How many more rules fit, were they the smallest there are: a calendar window each.
+fn room_left(velocity: &VelocityConfig) -> String {
+    let rules = velocity.rules.len();
+    let sub_windows = velocity.words_used() - rules.div_ceil(2);
+    let fits = |more: &usize| {
+        let words = sub_windows + more + (rules + more).div_ceil(2);
+        rules + more <= VELOCITY_RULES_MAX && words <= VELOCITY_WORDS
+    };
+    match (1..=VELOCITY_RULES_MAX).take_while(fits).count() {
+        0 => "no further rule fits".to_owned(),
+        1 => "1 more with a calendar window fits".to_owned(),
+        more => format!("{more} more with calendar windows fit"),
+    }
+}
+
+fn describe_rule(rule: &VelocityRule) -> String {
+    let count = rule.count_max.map(|count| format!("{} transactions", grouped(count.into())));
+    let sum = rule.amount_minor_max.map(|minor| format!("amount {}", amount(minor)));
+    let limits: Vec<String> = [count, sum].into_iter().flatten().collect();
+    let window = match rule.sub_windows {
+        0 => "calendar".to_owned(),
+        1 => "rolling in 1 part".to_owned(),
+        parts => format!("rolling in {parts} parts"),
+    };
+    let when = &rule.when;
+    let mut of = Vec::new();
+    let list = |name: &str, values: Vec<String>| format!("{name} {}", values.join(" "));
+    if !when.mccs.is_empty() {
+        of.push(list("MCC", when.mccs.iter().map(|mcc| format!("{mcc:04}")).collect()));
+    }
+    if !when.entry_modes.is_empty() {
+        let modes = when.entry_modes.iter().map(|mode| format!("{mode:02}")).collect();
+        of.push(list("entry mode", modes));
+    }
+    if !when.transaction_types.is_empty() {
+        let types = when.transaction_types.iter().map(|of| format!("{of:02}")).collect();
+        of.push(list("transaction type", types));
+    }
+    if of.is_empty() {
+        of.push("all transactions".to_owned());
+    }
+    format!(
+        "{}: {} in {} ({window}), of {}",
+        rule.name,
+        limits.join(" and "),
+        duration_s(rule.window_s.into()),
+        of.join(" and "),
+    )
+}
+
+fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
+    let (config, shards) = (&loaded.config, loaded.config.switch.shards as u64);
+    let lines = config.velocity.lines as u64;
+    let pending = config.switch.pending_max as u64;
+    let accounts = config.bank.accounts_max as u64 * config.issuers.len() as u64;
+    let velocity_bytes = lines * VELOCITY_LINE_BYTES as u64;
+    let duplicate_bytes = config.switch.duplicates_bytes as u64 * shards;
+    let pending_bytes = pending * PENDING_BYTES * shards;
+    let account_bytes = accounts * ACCOUNT_BYTES * shards;
+    let rows = [
+        (velocity_bytes, format!("velocity, {} cards", grouped(lines))),
+        (
+            duplicate_bytes,
+            format!("answers for repeats, {shards} x {}", bytes(duplicate_bytes / shards)),
+        ),
+        (
+            pending_bytes,
+            format!("requests at issuers (about), {shards} x {} at most", grouped(pending)),
+        ),
+        (account_bytes, format!("bank accounts, {shards} x {} at most", grouped(accounts))),
+    ];
+    let all = velocity_bytes + duplicate_bytes + pending_bytes + account_bytes;
+    writeln!(out, "memory    {} when everything is in use:", bytes(all))?;
+    for (size, owner) in rows {
+        writeln!(out, "          {:>10}  {owner}", bytes(size))?;
+    }
+    Ok(())
+}
+
+fn show_repeats(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
+    let capacity = &loaded.capacity;
+    writeln!(
+        out,
+        "repeats   about {} answers a shard: {:.1} s at {} a second; acquirers repeat for {} s",
+        grouped(capacity.duplicates_max),
+        capacity.duplicates_cover_ms as f64 / 1e3,
+        grouped(capacity.peak_per_second),
+        grouped(capacity.retry_window_s),
+    )
+}

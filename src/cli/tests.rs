@@ -1,0 +1,150 @@
+//! Command lines as a person types them: output, messages, exit codes.
+
+use super::*;
+
+/// What a command line printed, and its exit code.
+struct Said {
+    code: u8,
+    output: String,
+    problems: String,
+}
+
+fn say(arguments: &[&str], input: &str) -> Said {
+    let (mut output, mut problems) = (Vec::new(), Vec::new());
+    let mut streams =
+        Streams { input: &mut input.as_bytes(), output: &mut output, problems: &mut problems };
+    let line = ["tapswitch"].iter().chain(arguments).map(OsString::from);
+    let code = execute(line, &mut streams);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code, output: text(output), problems: text(problems) }
+}
+
+/// A configuration file that goes away with this value.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tapswitch-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, text: &str) -> String {
+        let path = self.0.join("switch.toml");
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn wrong_usage_is_code_2_and_help_is_code_0() {
+    for wrong in [&[][..], &["fly"], &["check"], &["check", "a", "b"], &["check", "--fast", "a"]] {
+        let said = say(wrong, "");
+        assert_eq!(said.code, 2, "{wrong:?}");
+        assert!(said.problems.contains("Usage: tapswitch"), "{}", said.problems);
+        assert_eq!(said.output, "");
+    }
+    let said = say(&["--help"], "");
+    assert_eq!((said.code, said.problems.as_str()), (0, ""));
+    assert!(said.output.contains("check "));
+    assert!(say(&["--version"], "").output.starts_with("tapswitch "));
+}
+
+#[test]
+fn check_sums_up_a_configuration() {
+    let folder = Folder::new("check-good");
+    let file = folder.file("[switch]\nshards = 2\n[velocity]\nlines = 1024\n");
+    let said = say(&["check", &file], "");
+    assert_eq!((said.code, said.problems.as_str()), (0, ""));
+    for part in [
+        "switch.toml: no problems\n",
+        "acquirer  cups at 127.0.0.1:8583: dialect cups, framing cups, sign-on not required",
+        "within 10,000 ms, of which issuers have 8,000; transit 5,000 and 4,000",
+        "named by DE 7 11 32 33",
+        "shards    2 on ",
+        "issuers   20, 560 IIN prefixes",
+        "ICBC 68",
+        "3 of 4 rules, 6 of 6 words of a card's line; no further rule fits",
+        "daily: 150 transactions and amount 20,000.00 in 1 day (calendar), of all transactions",
+        "transit: 20 transactions in 1 hour (rolling in 1 part), of MCC 4111 4112 4131 4784",
+        "   64 KiB  velocity, 1,024 cards",
+        "  128 MiB  answers for repeats, 2 x 64 MiB",
+        "115.2 s at 10,000 a second; acquirers repeat for 30 s",
+    ] {
+        assert!(said.output.contains(part), "{part}\n{}", said.output);
+    }
+}
+
+#[test]
+fn check_says_how_many_more_rules_fit() {
+    let folder = Folder::new("check-room");
+    let rule = "[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 60\nsub_windows = ";
+    for (text, room) in [
+        ("[velocity]\nrule = []".to_owned(), "4 more with calendar windows fit"),
+        (format!("{rule}0"), "3 more with calendar windows fit"),
+        (format!("{rule}2"), "1 more with a calendar window fits"),
+        (format!("{rule}4"), "no further rule fits"),
+    ] {
+        let said = say(&["check", &folder.file(&text)], "");
+        assert!(said.output.contains(room), "{text}\n{}", said.output);
+    }
+}
+
+#[test]
+fn check_names_every_mistake_with_code_78() {
+    let folder = Folder::new("check-bad");
+    let file = folder.file("[switch]\nidle = \"nap\"\n[bank]\nseed = -1\n");
+    let said = say(&["check", &file], "");
+    assert_eq!((said.code, said.output.as_str()), (78, ""));
+    assert!(said.problems.contains("switch.toml:2: switch.idle: unknown `nap`"));
+    assert!(said.problems.contains("switch.toml:4: bank.seed: -1 is outside"));
+    let said = say(&["check", "no-such-file.toml"], "");
+    assert_eq!(said.code, 78);
+    assert!(said.problems.starts_with("no-such-file.toml: cannot be read: "));
+}
+
+#[test]
+fn check_tells_warnings_apart() {
+    let folder = Folder::new("check-doubt");
+    let said = say(&["check", &folder.file("[bank]\ncores = [0]\n")], "");
+    assert_eq!(said.code, 0);
+    assert!(said.output.contains("no problems, 1 warning\n"), "{}", said.output);
+    assert!(said.problems.starts_with("warning: "), "{}", said.problems);
+    assert!(said.problems.contains("switch.toml:2: bank.cores: has no effect"));
+}
+
+/// Accepts nothing, as a full disk or a closed pipe does.
+struct Refusing(io::ErrorKind);
+
+impl Write for Refusing {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Err(self.0.into())
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_code_1() {
+    let folder = Folder::new("check-full");
+    let file = folder.file("");
+    for (kind, silent) in [(io::ErrorKind::BrokenPipe, true), (io::ErrorKind::StorageFull, false)] {
+        let mut problems = Vec::new();
+        let mut streams = Streams {
+            input: &mut io::empty(),
+            output: &mut Refusing(kind),
+            problems: &mut problems,
+        };
+        let line = ["tapswitch", "check", &file].map(OsString::from);
+        assert_eq!(execute(line, &mut streams), 1);
+        assert_eq!(problems.is_empty(), silent, "{kind}");
+    }
+}

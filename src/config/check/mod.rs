@@ -1,0 +1,198 @@
+//! From what is written to what the switch runs by: ranges, references, and what must fit together.
+//!
+//! Every section is checked even when an earlier one is wrong, so that all problems show at once.
+//! A value that is wrong is replaced by some legal one to go on; the result is then thrown away.
+
+mod acquirers;
+mod bank;
+mod codes;
+mod section;
+mod velocity;
+
+use super::default::{IINS_CN, read_text};
+use super::file::{Found, RawFile, RawSwitch};
+use super::host::Host;
+use super::iins::{self, IinTable};
+use super::problem::{Problems, quoted};
+use super::{Capacity, Config, EngineChoice, Idle, IssuerConfig, SwitchConfig};
+use crate::limits::{PENDING_MAX, SHARDS_MAX, STANS};
+use section::Section;
+use std::path::Path;
+pub(super) use velocity::words_used;
+
+/// Bytes that one remembered answer takes, on average: its key, its request's fingerprint, what
+/// the answer adds, and its share of a table that is not quite full.
+const DUPLICATE_ENTRY_BYTES: u64 = 112;
+/// Bytes of duplicate memory that each request in flight takes before any answer gets some.
+const DUPLICATE_FLIGHT_BYTES: u64 = 40;
+/// Most bytes of duplicate memory of one shard: 8 GiB.
+const DUPLICATES_BYTES_MAX: i64 = 1 << 33;
+/// Highest core number that is taken for a number and not for a slip of the pen.
+const CORE_MAX: i64 = 1_023;
+/// Longest graceful stop.
+const DRAIN_MS_MAX: i64 = 600_000;
+/// Requests a second that are taken for a number and not for a slip of the pen.
+const PEAK_PER_SECOND_MAX: i64 = 100_000_000;
+
+/// The configuration that `raw` means. It is worth nothing when `problems` has errors afterwards.
+pub(super) fn check(
+    raw: &RawFile,
+    problems: &mut Problems<'_>,
+    host: &Host,
+    folder: &Path,
+) -> Option<(Config, Capacity)> {
+    let iins = iin_table(&raw.switch, problems, folder);
+    let switch = switch(&raw.switch, problems, host);
+    let codes = codes::check(&raw.codes, problems);
+    let acquirers = acquirers::check(&raw.acquirers, &codes, problems);
+    let velocity = velocity::check(raw, problems);
+    let capacity = capacity(raw, &switch, problems);
+    let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());
+    let bank = bank::check(raw, names, problems, host);
+    let issuers = issuers(raw, names, &switch, problems);
+    let iins = iins?.rows;
+    Some((Config { switch, acquirers, issuers, iins, velocity, bank }, capacity))
+}
+
+fn iin_table(raw: &RawSwitch, problems: &mut Problems<'_>, folder: &Path) -> Option<IinTable> {
+    let parsed = match &raw.iin_file {
+        None => iins::parse("iins_cn.csv (shipped)", IINS_CN),
+        Some(file) => {
+            let path = folder.join(&file.value);
+            match read_text(&path) {
+                Ok(text) => iins::parse(&path.display().to_string(), &text),
+                Err(reason) => {
+                    let message = format!("{} {reason}", path.display());
+                    let cause = "the path is relative to the folder of the configuration file";
+                    problems.error(file.at, "switch.iin_file", message, cause);
+                    return None;
+                }
+            }
+        }
+    };
+    match parsed {
+        Ok(table) => Some(table),
+        Err(wrong) => {
+            wrong.into_iter().for_each(|problem| problems.push(problem));
+            None
+        }
+    }
+}
+
+fn switch(raw: &RawSwitch, problems: &mut Problems<'_>, host: &Host) -> SwitchConfig {
+    let mut section = Section::new(problems, "switch", None);
+    let shards = match section.number("shards", &raw.shards, 0..=SHARDS_MAX as i64) {
+        0 => host.shards_automatic(),
+        shards => shards,
+    };
+    let cores: Vec<usize> = section.numbers("cores", &raw.cores, 0..=CORE_MAX);
+    let at = raw.cores.as_ref().and_then(|cores| cores.at);
+    warn_of_cores(&mut section, "cores", at, &cores, host);
+    if !cores.is_empty() && cores.len() < shards {
+        let message = format!("{shards} shards share {} cores", cores.len());
+        section.warning(at, "cores", message, "a shard wants a core of its own");
+    }
+    let engines = [
+        ("auto", EngineChoice::Auto),
+        ("tokio-uring", EngineChoice::TokioUring),
+        ("tokio", EngineChoice::Tokio),
+    ];
+    SwitchConfig {
+        shards,
+        cores,
+        idle: section
+            .word("idle", &raw.idle, &[("park", Idle::Park), ("spin", Idle::Spin)])
+            .unwrap_or(Idle::Park),
+        engine: section.word("engine", &raw.engine, &engines).unwrap_or(EngineChoice::Auto),
+        pending_max: section.number("pending_max", &raw.pending_max, 1..=PENDING_MAX as i64),
+        duplicates_bytes: section.number(
+            "duplicates_bytes",
+            &raw.duplicates_bytes,
+            1 << 20..=DUPLICATES_BYTES_MAX,
+        ),
+        drain_ms: section.number("drain_ms", &raw.drain_ms, 0..=DRAIN_MS_MAX),
+    }
+}
+
+/// Warns of cores that this process cannot be pinned to.
+fn warn_of_cores(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    at: Option<usize>,
+    cores: &[usize],
+    host: &Host,
+) {
+    for core in cores.iter().filter(|core| !host.cores.contains(core)) {
+        let (message, have) = (format!("core {core} is not there"), &host.cores);
+        section.warning(at, key, message, format!("this process may use cores {have:?}"));
+    }
+}
+
+/// Remembered answers must last as long as acquirers repeat requests: a repeat gets the same answer
+/// again, not a second debit.
+fn capacity(raw: &RawFile, switch: &SwitchConfig, problems: &mut Problems<'_>) -> Capacity {
+    let mut section = Section::new(problems, "switch", None);
+    let peak_per_second: u64 =
+        section.number("peak_per_second", &raw.switch.peak_per_second, 1..=PEAK_PER_SECOND_MAX);
+    let windows = raw.acquirers.iter().rev().filter_map(|named| {
+        let window = named.section.retry_window_s.as_ref()?;
+        // What is out of range is complained of with its acquirer.
+        let in_range = acquirers::RETRY_WINDOW_S.contains(&window.value);
+        in_range.then_some((window.value.unsigned_abs(), named.name.as_str(), window.at))
+    });
+    let (retry_window_s, acquirer, window_at) =
+        windows.max_by_key(|(window_s, ..)| *window_s).unwrap_or_default();
+    let in_flight_bytes = switch.pending_max as u64 * DUPLICATE_FLIGHT_BYTES;
+    let answer_bytes = (switch.duplicates_bytes as u64).saturating_sub(in_flight_bytes);
+    let shards = switch.shards as u64;
+    let duplicates_max = answer_bytes / DUPLICATE_ENTRY_BYTES;
+    let capacity = Capacity {
+        peak_per_second,
+        retry_window_s,
+        duplicates_max,
+        duplicates_cover_ms: duplicates_max * shards * 1_000 / peak_per_second.max(1),
+    };
+    if capacity.duplicates_cover_ms < retry_window_s * 1_000 {
+        let per_shard = peak_per_second.div_ceil(shards);
+        let needed = per_shard * retry_window_s * DUPLICATE_ENTRY_BYTES + in_flight_bytes;
+        let message = format!(
+            "{} bytes remember about {duplicates_max} answers, {:.1} s at {per_shard} a second and \
+             shard; acquirer {} repeats for {retry_window_s} s",
+            switch.duplicates_bytes,
+            capacity.duplicates_cover_ms as f64 / 1e3,
+            quoted(acquirer),
+        );
+        let cause = format!("needs {needed} bytes, or peak_per_second is set too high");
+        let own = |found: &Option<Found<i64>>| found.as_ref().and_then(|found| found.at);
+        let at = own(&raw.switch.duplicates_bytes).or(own(&raw.switch.peak_per_second));
+        let at = at.or(window_at).or(own(&raw.switch.pending_max));
+        section.error(at, "duplicates_bytes", message, cause);
+    }
+    capacity
+}
+
+fn issuers(
+    raw: &RawFile,
+    names: &[String],
+    switch: &SwitchConfig,
+    problems: &mut Problems<'_>,
+) -> Vec<IssuerConfig> {
+    // Each shard owns a part of an issuer's trace numbers.
+    let in_flight_max = i64::from(STANS - 1) / switch.shards as i64;
+    let mut section = Section::new(problems, "switch", None);
+    let default: u32 =
+        section.number("issuer_in_flight_max", &raw.switch.issuer_in_flight_max, 1..=in_flight_max);
+    let own = |name: &str, problems: &mut Problems<'_>| {
+        let named = raw.issuers.iter().find(|named| named.name == name)?;
+        let mut section = Section::new(problems, format!("issuer.{name}"), named.at);
+        let (issuer, _) = &named.section;
+        section.number_if_any("in_flight_max", &issuer.in_flight_max, 1..=in_flight_max)
+    };
+    names
+        .iter()
+        .map(|name| IssuerConfig {
+            name: name.clone(),
+            in_flight_max: own(name, problems).unwrap_or(default),
+        })
+        .collect()
+}

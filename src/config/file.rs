@@ -1,0 +1,483 @@
+//! The TOML file as it is written: sections and keys with their places, types checked, values not.
+//!
+//! Every key is read on its own, so that one mistake does not hide the next. A missing key is
+//! filled in from the shipped default (`over`), so that defaults stand in one commented file only.
+//! Not here: whether values make sense (`check`).
+
+use super::problem::{Problems, nearest_cause, quoted};
+use toml::de::{DeTable, DeValue};
+
+/// A value and the byte offset of its key; no offset when it comes from the shipped default.
+#[derive(Clone, Debug)]
+pub(super) struct Found<T> {
+    pub(super) value: T,
+    pub(super) at: Option<usize>,
+}
+
+/// A type that a key can have.
+trait Kind: Sized {
+    /// What the operator is told to write.
+    const WANTED: &'static str;
+    fn read(value: &DeValue<'_>) -> Option<Self>;
+}
+
+impl Kind for i64 {
+    const WANTED: &'static str = "a whole number";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let integer = value.as_integer()?;
+        Self::from_str_radix(integer.as_str(), integer.radix()).ok()
+    }
+}
+
+impl Kind for bool {
+    const WANTED: &'static str = "true or false";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl Kind for String {
+    const WANTED: &'static str = "text in quotes";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str().map(Self::from)
+    }
+}
+
+impl Kind for Vec<i64> {
+    const WANTED: &'static str = "a list of whole numbers, as in [1, 2]";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_array()?.iter().map(|item| i64::read(item.get_ref())).collect()
+    }
+}
+
+/// Values that can stand over others.
+pub(super) trait Layer {
+    /// This section, with what it does not say taken from `default`.
+    fn over(self, default: &Self) -> Self;
+    /// This section as values without places: those would be places of another file.
+    fn inherited(self) -> Self;
+}
+
+/// Declares a section's keys once: the struct, the list of names, reading, and filling in.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($key:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default)]
+        pub(super) struct $name {
+            $(pub(super) $key: Option<Found<$kind>>,)*
+        }
+
+        impl $name {
+            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key),)*];
+
+            fn read(problems: &mut Problems<'_>, path: &str, table: &DeTable<'_>) -> Self {
+                Self { $($key: read_key(problems, path, table, stringify!($key)),)* }
+            }
+        }
+
+        impl Layer for $name {
+            fn over(self, default: &Self) -> Self {
+                Self { $($key: self.$key.or_else(|| default.$key.clone()),)* }
+            }
+
+            fn inherited(self) -> Self {
+                Self { $($key: self.$key.map(|found| Found { at: None, ..found }),)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[switch]`.
+    RawSwitch {
+        shards: i64,
+        cores: Vec<i64>,
+        engine: String,
+        idle: String,
+        pending_max: i64,
+        duplicates_bytes: i64,
+        peak_per_second: i64,
+        issuer_in_flight_max: i64,
+        drain_ms: i64,
+        iin_file: String,
+    }
+}
+
+section! {
+    /// `[acquirer.NAME]`.
+    RawAcquirer {
+        listen: String,
+        dialect: String,
+        framing: String,
+        sign_on_required: bool,
+        answer_within_ms: i64,
+        answer_margin_ms: i64,
+        transit_answer_within_ms: i64,
+        transit_answer_margin_ms: i64,
+        transit_mccs: Vec<i64>,
+        duplicate_key: Vec<i64>,
+        retry_window_s: i64,
+        codes: String,
+    }
+}
+
+section! {
+    /// `[codes.NAME]`.
+    RawCodes {
+        unknown_mti: String,
+        format: String,
+        no_route: String,
+        issuer_unavailable: String,
+        time_out: String,
+        overload: String,
+        mis_echoed: String,
+        duplicate: String,
+        amount_limit: String,
+        count_limit: String,
+        not_signed_on: String,
+        invalid_card: String,
+        invalid_amount: String,
+        original_not_found: String,
+    }
+}
+
+section! {
+    /// `[velocity]`, its rules apart.
+    RawVelocity {
+        lines: i64,
+    }
+}
+
+section! {
+    /// `[[velocity.rule]]`.
+    RawRule {
+        name: String,
+        count_max: i64,
+        amount_minor_max: i64,
+        window_s: i64,
+        sub_windows: i64,
+        mccs: Vec<i64>,
+        entry_modes: Vec<i64>,
+        transaction_types: Vec<i64>,
+    }
+}
+
+section! {
+    /// `[bank]`, what is not behaviour.
+    RawBank {
+        threads: i64,
+        cores: Vec<i64>,
+        seed: i64,
+        accounts_max: i64,
+        balance_minor: Vec<i64>,
+        credit_line_minor: Vec<i64>,
+    }
+}
+
+section! {
+    /// The behaviour part of `[bank]` and of `[issuer.NAME]`.
+    RawBehaviour {
+        delay_median_us: i64,
+        delay_p99_us: i64,
+        insufficient_funds_ppm: i64,
+        expired_ppm: i64,
+        wrong_pin_ppm: i64,
+        do_not_honor_ppm: i64,
+        unknown_card_ppm: i64,
+        silence_ppm: i64,
+        late_ppm: i64,
+        late_ms: i64,
+    }
+}
+
+section! {
+    /// `[issuer.NAME]`, what is not behaviour.
+    RawIssuer {
+        in_flight_max: i64,
+    }
+}
+
+/// A section that has a name of the operator's choice.
+#[derive(Clone, Debug)]
+pub(super) struct Named<T> {
+    pub(super) name: String,
+    /// Byte offset of the name; `None` when it comes from the shipped default.
+    pub(super) at: Option<usize>,
+    pub(super) section: T,
+}
+
+/// A whole file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RawFile {
+    pub(super) switch: RawSwitch,
+    pub(super) acquirers: Vec<Named<RawAcquirer>>,
+    pub(super) codes: Vec<Named<RawCodes>>,
+    pub(super) velocity: RawVelocity,
+    /// `None`: the file says nothing of rules.
+    pub(super) rules: Option<Vec<Named<RawRule>>>,
+    pub(super) bank: RawBank,
+    pub(super) behaviour: RawBehaviour,
+    pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
+}
+
+/// Sections of a file.
+pub(super) const SECTIONS: &[&str] = &["switch", "acquirer", "codes", "velocity", "bank", "issuer"];
+/// Keys of `[velocity]` that hold tables.
+const VELOCITY_TABLES: &[&str] = &["rule"];
+
+impl RawFile {
+    /// Reads a file. When it is not TOML, only that is said.
+    pub(super) fn read(problems: &mut Problems<'_>, text: &str) -> Self {
+        let (document, syntax) = DeTable::parse_recoverable(text);
+        for error in &syntax {
+            let at = error.span().map_or(0, |span| span.start);
+            problems.error(Some(at), "", quoted_lines(error.message()), "this is not valid TOML");
+        }
+        if !syntax.is_empty() {
+            return Self::default();
+        }
+        let root = document.get_ref();
+        refuse_unknown(problems, "", root, &[SECTIONS]);
+        let mut file = Self::default();
+        if let Some((table, _)) = table_at(problems, "", root, "switch") {
+            refuse_unknown(problems, "switch", table, &[RawSwitch::KEYS]);
+            file.switch = RawSwitch::read(problems, "switch", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "bank") {
+            refuse_unknown(problems, "bank", table, &[RawBank::KEYS, RawBehaviour::KEYS]);
+            file.bank = RawBank::read(problems, "bank", table);
+            file.behaviour = RawBehaviour::read(problems, "bank", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "velocity") {
+            refuse_unknown(problems, "velocity", table, &[RawVelocity::KEYS, VELOCITY_TABLES]);
+            file.velocity = RawVelocity::read(problems, "velocity", table);
+            file.rules = read_rules(problems, table);
+        }
+        file.acquirers = read_named(problems, root, "acquirer", |problems, path, table| {
+            refuse_unknown(problems, path, table, &[RawAcquirer::KEYS]);
+            RawAcquirer::read(problems, path, table)
+        });
+        file.codes = read_named(problems, root, "codes", |problems, path, table| {
+            refuse_unknown(problems, path, table, &[RawCodes::KEYS]);
+            RawCodes::read(problems, path, table)
+        });
+        file.issuers = read_named(problems, root, "issuer", |problems, path, table| {
+            refuse_unknown(problems, path, table, &[RawIssuer::KEYS, RawBehaviour::KEYS]);
+            let issuer = RawIssuer::read(problems, path, table);
+            (issuer, RawBehaviour::read(problems, path, table))
+        });
+        file
+    }
+
+    /// This file, with what it does not say taken from `default`. Acquirers and rules are lists: a
+    /// file that has any replaces all of them; an acquirer takes what it does not say from the
+    /// default's acquirer of its name or else of its dialect.
+    pub(super) fn over(self, default: Self) -> Self {
+        Self {
+            switch: self.switch.over(&default.switch),
+            acquirers: acquirers_over(self.acquirers, default.acquirers),
+            codes: codes_over(self.codes, default.codes),
+            velocity: self.velocity.over(&default.velocity),
+            rules: self.rules.or(default.rules),
+            bank: self.bank.over(&default.bank),
+            behaviour: self.behaviour.over(&default.behaviour),
+            issuers: self.issuers,
+        }
+    }
+
+    /// This file as what others are filled in from.
+    pub(super) fn inherited(self) -> Self {
+        Self {
+            switch: self.switch.inherited(),
+            acquirers: inherit(self.acquirers, RawAcquirer::inherited),
+            codes: inherit(self.codes, RawCodes::inherited),
+            velocity: self.velocity.inherited(),
+            rules: self.rules.map(|rules| inherit(rules, RawRule::inherited)),
+            bank: self.bank.inherited(),
+            behaviour: self.behaviour.inherited(),
+            issuers: inherit(self.issuers, |(issuer, behaviour)| {
+                (issuer.inherited(), behaviour.inherited())
+            }),
+        }
+    }
+}
+
+fn inherit<T>(sections: Vec<Named<T>>, strip: impl Fn(T) -> T) -> Vec<Named<T>> {
+    sections
+        .into_iter()
+        .map(|named| Named { at: None, section: strip(named.section), name: named.name })
+        .collect()
+}
+
+fn acquirers_over(
+    own: Vec<Named<RawAcquirer>>,
+    default: Vec<Named<RawAcquirer>>,
+) -> Vec<Named<RawAcquirer>> {
+    if own.is_empty() {
+        return default;
+    }
+    own.into_iter()
+        .map(|named| {
+            let base = acquirer_base(&named, &default);
+            Named { section: named.section.over(&base), ..named }
+        })
+        .collect()
+}
+
+/// What an acquirer takes over. One whose dialect is missing or unknown takes some default's other
+/// keys, so that only the dialect is complained of.
+fn acquirer_base(named: &Named<RawAcquirer>, default: &[Named<RawAcquirer>]) -> RawAcquirer {
+    let dialect_of = |section: &RawAcquirer| section.dialect.as_ref().map(|it| it.value.clone());
+    let dialect = dialect_of(&named.section);
+    let same_dialect = default.iter().find(|base| dialect == dialect_of(&base.section));
+    let same_name = default.iter().find(|base| named.name == base.name);
+    match (same_name, same_dialect) {
+        (Some(base), None) => base.section.clone(),
+        (Some(base), Some(_)) if dialect == dialect_of(&base.section) => base.section.clone(),
+        // Two listeners cannot share the default's address.
+        (_, Some(base)) => RawAcquirer { listen: None, ..base.section.clone() },
+        (None, None) => default.first().map_or_else(RawAcquirer::default, |base| RawAcquirer {
+            listen: None,
+            dialect: None,
+            ..base.section.clone()
+        }),
+    }
+}
+
+fn codes_over(own: Vec<Named<RawCodes>>, default: Vec<Named<RawCodes>>) -> Vec<Named<RawCodes>> {
+    let (changed, mut unmentioned): (Vec<_>, Vec<_>) =
+        default.into_iter().partition(|base| own.iter().any(|named| named.name == base.name));
+    unmentioned.extend(own.into_iter().map(|named| {
+        match changed.iter().find(|base| base.name == named.name) {
+            Some(base) => Named { section: named.section.over(&base.section), ..named },
+            None => named,
+        }
+    }));
+    unmentioned
+}
+
+fn read_key<T: Kind>(
+    problems: &mut Problems<'_>,
+    path: &str,
+    table: &DeTable<'_>,
+    key: &str,
+) -> Option<Found<T>> {
+    let (name, value) = table.get_key_value(key)?;
+    let at = Some(name.span().start);
+    let read = T::read(value.get_ref());
+    if read.is_none() {
+        let message = format!("must be {}, not {}", T::WANTED, kind_of(value.get_ref()));
+        problems.error(at, &join(path, key), message, "");
+    }
+    read.map(|value| Found { value, at })
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(integer)
+            if i64::from_str_radix(integer.as_str(), integer.radix()).is_err() =>
+        {
+            "a number beyond 64 bits"
+        }
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "such a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    let key = quoted(key);
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}
+
+fn refuse_unknown(
+    problems: &mut Problems<'_>,
+    path: &str,
+    table: &DeTable<'_>,
+    known: &[&[&'static str]],
+) {
+    for name in table.keys() {
+        let key: &str = name.get_ref();
+        if !known.iter().any(|names| names.contains(&key)) {
+            let cause = nearest_cause(key, &known.concat());
+            let what = if path.is_empty() { "unknown section" } else { "unknown key" };
+            problems.error(Some(name.span().start), &join(path, key), what, cause);
+        }
+    }
+}
+
+/// The table under `key`, and its offset.
+fn table_at<'t, 'i>(
+    problems: &mut Problems<'_>,
+    path: &str,
+    table: &'t DeTable<'i>,
+    key: &str,
+) -> Option<(&'t DeTable<'i>, usize)> {
+    let (name, value) = table.get_key_value(key)?;
+    let at = name.span().start;
+    let inner = value.get_ref().as_table();
+    if inner.is_none() {
+        let message = format!("must be a section, not {}", kind_of(value.get_ref()));
+        let cause = format!("write [{}] on a line of its own", join(path, key));
+        problems.error(Some(at), &join(path, key), message, cause);
+    }
+    inner.map(|inner| (inner, at))
+}
+
+/// Sections `[group.NAME]`, in the order of the file.
+fn read_named<T>(
+    problems: &mut Problems<'_>,
+    root: &DeTable<'_>,
+    group: &str,
+    mut read: impl FnMut(&mut Problems<'_>, &str, &DeTable<'_>) -> T,
+) -> Vec<Named<T>> {
+    let Some((table, _)) = table_at(problems, "", root, group) else { return Vec::new() };
+    let mut names: Vec<(usize, &str)> =
+        table.keys().map(|name| (name.span().start, name.get_ref().as_ref())).collect();
+    names.sort_unstable();
+    let mut sections = Vec::with_capacity(names.len());
+    for (_, name) in names {
+        if let Some((inner, at)) = table_at(problems, group, table, name) {
+            let section = read(problems, &join(group, name), inner);
+            sections.push(Named { name: name.to_owned(), at: Some(at), section });
+        }
+    }
+    sections
+}
+
+fn read_rules(problems: &mut Problems<'_>, velocity: &DeTable<'_>) -> Option<Vec<Named<RawRule>>> {
+    let (name, value) = velocity.get_key_value("rule")?;
+    let at = name.span().start;
+    let Some(items) = value.get_ref().as_array() else {
+        let cause = "write [[velocity.rule]], with two brackets, above each rule";
+        problems.error(Some(at), "velocity.rule", "must be a list of rules", cause);
+        return Some(Vec::new());
+    };
+    let mut rules = Vec::with_capacity(items.len());
+    for (place, item) in items.iter().enumerate() {
+        let path = format!("velocity.rule[{place}]");
+        let at = item.span().start;
+        let Some(table) = item.get_ref().as_table() else {
+            problems.error(
+                Some(at),
+                &path,
+                "must be a section",
+                "write [[velocity.rule]] above it",
+            );
+            continue;
+        };
+        refuse_unknown(problems, &path, table, &[RawRule::KEYS]);
+        let section = RawRule::read(problems, &path, table);
+        rules.push(Named { name: path, at: Some(at), section });
+    }
+    Some(rules)
+}
+
+/// A parser's message in one line.
+fn quoted_lines(message: &str) -> String {
+    message.lines().map(str::trim).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,412 @@
+//! Every class of mistake names its line, its key, and what probably caused it.
+
+use super::problem;
+
+/// Text, line, key, part of the message, part of the likely cause.
+type Row = (&'static str, usize, &'static str, &'static str, &'static str);
+
+#[track_caller]
+fn expect_rows(rows: &[Row]) {
+    for &(text, line, key, message, likely_cause) in rows {
+        let problem = problem(text);
+        assert_eq!((problem.line, problem.key.as_str()), (line, key), "{text}\n{problem}");
+        assert!(problem.message.contains(message), "{text}\n{problem}");
+        assert!(problem.likely_cause.contains(likely_cause), "{text}\n{problem}");
+    }
+}
+
+const OF_FORM: &[Row] = &[
+    ("[switch]\nshards = ", 2, "", "", "not valid TOML"),
+    ("\n[switch]\nshards = 1\nshards = 2", 4, "", "duplicate", "not valid TOML"),
+    ("[swich]", 1, "swich", "unknown section", "did you mean `switch`?"),
+    (
+        "[acquirer.cups]\nanwser_within_ms = 1",
+        2,
+        "acquirer.cups.anwser_within_ms",
+        "unknown key",
+        "did you mean `answer_within_ms`?",
+    ),
+    ("[velocity]\nrules = []", 2, "velocity.rules", "unknown key", "did you mean `rule`?"),
+    ("[bank]\ncolour = 1", 2, "bank.colour", "unknown key", "known are threads, cores"),
+    ("[issuer.ABC]\nlatency = 1", 2, "issuer.ABC.latency", "unknown key", "in_flight_max"),
+    ("switch = 5", 1, "switch", "must be a section, not a number", "[switch]"),
+    (
+        "[acquirer]\ncups = 5",
+        2,
+        "acquirer.cups",
+        "must be a section, not a number",
+        "[acquirer.cups]",
+    ),
+    (
+        "[velocity.rule]\nname = \"x\"",
+        1,
+        "velocity.rule",
+        "must be a list of rules",
+        "two brackets",
+    ),
+    ("[switch]\nshards = \"two\"", 2, "switch.shards", "must be a whole number, not text", ""),
+    ("[switch]\nshards = 1.5", 2, "switch.shards", "not a number with a fraction", ""),
+    ("[switch]\nshards = 99999999999999999999", 2, "switch.shards", "beyond 64 bits", ""),
+    ("[switch]\ncores = 0", 2, "switch.cores", "must be a list of whole numbers", ""),
+    (
+        "[acquirer.cups]\nsign_on_required = \"no\"",
+        2,
+        "acquirer.cups.sign_on_required",
+        "must be true or false",
+        "",
+    ),
+];
+
+#[test]
+fn mistakes_of_form_name_line_and_key() {
+    expect_rows(OF_FORM);
+}
+
+const OF_THE_SWITCH: &[Row] = &[
+    ("[switch]\nshards = 65", 2, "switch.shards", "65 is outside 0 to 64", ""),
+    ("[switch]\nshards = -1", 2, "switch.shards", "-1 is outside 0 to 64", "minus sign"),
+    ("[switch]\npending_max = 0", 2, "switch.pending_max", "0 is outside 1 to 262144", ""),
+    (
+        "[switch]\nengine = \"uring\"",
+        2,
+        "switch.engine",
+        "unknown `uring`; known are auto, tokio-uring, tokio",
+        "",
+    ),
+    ("[switch]\nidle = \"sleep\"", 2, "switch.idle", "known are park, spin", ""),
+    ("[switch]\ncores = [0, 4096]", 2, "switch.cores", "4096 is outside 0 to 1023", ""),
+    ("[switch]\ndrain_ms = 600_001", 2, "switch.drain_ms", "outside 0 to 600000", ""),
+    (
+        "[switch]\nissuer_in_flight_max = 1_000_000",
+        2,
+        "switch.issuer_in_flight_max",
+        "outside 1 to 999999",
+        "",
+    ),
+    (
+        "[switch]\n\npeak_per_second = 200_000",
+        3,
+        "switch.duplicates_bytes",
+        "2.9 s at 200000 a second",
+        "needs 674621440 bytes",
+    ),
+    (
+        "[switch]\nduplicates_bytes = 1_048_576",
+        2,
+        "switch.duplicates_bytes",
+        "acquirer cups repeats for 30 s",
+        "needs",
+    ),
+    (
+        "[acquirer.cups]\nretry_window_s = 3_600",
+        2,
+        "switch.duplicates_bytes",
+        "repeats for 3600 s",
+        "needs",
+    ),
+    (
+        "[switch]\niin_file = \"none.csv\"",
+        2,
+        "switch.iin_file",
+        "none.csv cannot be read",
+        "relative to the folder",
+    ),
+];
+
+#[test]
+fn mistakes_of_the_switch_name_line_and_key() {
+    expect_rows(OF_THE_SWITCH);
+}
+
+const OF_ACQUIRERS: &[Row] = &[
+    (
+        "[acquirer.cups]\nlisten = \"localhost\"",
+        2,
+        "acquirer.cups.listen",
+        "`localhost` is not an IP address and port",
+        "127.0.0.1:8583",
+    ),
+    (
+        "[acquirer.cups]\n[acquirer.b]\ndialect = \"cups\"\nlisten = \"0.0.0.0:8583\"",
+        4,
+        "acquirer.b.listen",
+        "is taken by acquirer.cups",
+        "two listeners on one port",
+    ),
+    (
+        "[acquirer.cups]\ndialect = \"cusp\"",
+        2,
+        "acquirer.cups.dialect",
+        "known are cups, iso87-ascii",
+        "did you mean `cups`?",
+    ),
+    (
+        "[acquirer.cups]\ndialect = \"unionpay-pos\"",
+        2,
+        "acquirer.cups.dialect",
+        "is not served",
+        "decoded only",
+    ),
+    (
+        "[acquirer.cups]\nframing = \"be4\"",
+        2,
+        "acquirer.cups.framing",
+        "known are cups, be2, be2-tpdu",
+        "did you mean `be2`?",
+    ),
+    (
+        "[acquirer.cups]\nanswer_within_ms = 10",
+        2,
+        "acquirer.cups.answer_within_ms",
+        "10 is outside 100 to 600000",
+        "seconds written where milliseconds",
+    ),
+    (
+        "[acquirer.cups]\nanswer_margin_ms = 10_000",
+        2,
+        "acquirer.cups.answer_margin_ms",
+        "not below answer_within_ms 10000",
+        "no time to answer",
+    ),
+    (
+        "[acquirer.cups]\nanswer_within_ms = 1_500",
+        2,
+        "acquirer.cups.answer_within_ms",
+        "answer_margin_ms 2000 is not below",
+        "no time to answer",
+    ),
+    (
+        "[acquirer.cups]\ntransit_answer_margin_ms = 5_000",
+        2,
+        "acquirer.cups.transit_answer_margin_ms",
+        "is not below",
+        "",
+    ),
+    (
+        "[acquirer.cups]\ntransit_mccs = [41111]",
+        2,
+        "acquirer.cups.transit_mccs",
+        "41111 is outside 0 to 9999",
+        "",
+    ),
+    (
+        "[acquirer.cups]\nretry_window_s = 5",
+        2,
+        "acquirer.cups.retry_window_s",
+        "5 s are less than answer_within_ms 10000",
+        "after it has waited",
+    ),
+    (
+        "[acquirer.cups]\nretry_window_s = 120_000",
+        2,
+        "acquirer.cups.retry_window_s",
+        "outside 1 to 86400",
+        "milliseconds written where seconds",
+    ),
+    (
+        "[acquirer.cups]\nduplicate_key = [7]",
+        2,
+        "acquirer.cups.duplicate_key",
+        "DE 11 is missing",
+        "look alike",
+    ),
+    (
+        "[acquirer.cups]\nduplicate_key = [2, 11]",
+        2,
+        "acquirer.cups.duplicate_key",
+        "DE 2 cannot name a transaction",
+        "card data",
+    ),
+    (
+        "[acquirer.cups]\nduplicate_key = [8, 11]",
+        2,
+        "acquirer.cups.duplicate_key",
+        "DE 8 is not in the dialect",
+        "",
+    ),
+    (
+        "[acquirer.cups]\nduplicate_key = [11, 129]",
+        2,
+        "acquirer.cups.duplicate_key",
+        "129 is outside 2 to 128",
+        "",
+    ),
+    (
+        "[acquirer.cups]\ncodes = \"iso78\"",
+        2,
+        "acquirer.cups.codes",
+        "unknown `iso78`",
+        "did you mean `iso87`?",
+    ),
+    ("[acquirer.b]\ndialect = \"cups\"", 1, "acquirer.b.listen", "is missing", ""),
+    (
+        "[acquirer.\"a b\"]\ndialect = \"cups\"\nlisten = \"127.0.0.1:1\"",
+        1,
+        "acquirer.a b",
+        "cannot be used as a name",
+        "",
+    ),
+    (
+        "[codes.cups]\ntime_out = \"9\"",
+        2,
+        "codes.cups.time_out",
+        "`9` is not a response code",
+        "two letters or digits",
+    ),
+    (
+        "[codes.cups]\n\noverload = \"00\"",
+        3,
+        "codes.cups.overload",
+        "00 is an approval",
+        "must not be answered as approved",
+    ),
+];
+
+#[test]
+fn mistakes_of_acquirers_name_line_and_key() {
+    expect_rows(OF_ACQUIRERS);
+}
+
+const OF_VELOCITY: &[Row] = &[
+    (
+        "[velocity]\nlines = 5_000",
+        2,
+        "velocity.lines",
+        "5000 is not a power of two",
+        "the nearest are 4096 and 8192",
+    ),
+    ("[velocity]\nlines = 2", 2, "velocity.lines", "outside 1024 to 1073741824", ""),
+    (
+        "[[velocity.rule]]\nname = \"a\"\nwindow_s = 60",
+        1,
+        "velocity.rule[0]",
+        "limits nothing",
+        "forgotten",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a\"\ncount_max = 1",
+        1,
+        "velocity.rule[0].window_s",
+        "is missing",
+        "",
+    ),
+    (
+        "[[velocity.rule]]\ncount_max = 1\nwindow_s = 60",
+        1,
+        "velocity.rule[0].name",
+        "is missing",
+        "",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 0",
+        4,
+        "velocity.rule[0].window_s",
+        "0 is outside 1 to 31622400",
+        "",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a\"\ncount_max = 60_001\nwindow_s = 9",
+        3,
+        "velocity.rule[0].count_max",
+        "60001 is outside 1 to 60000",
+        "",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a\"\namount_minor_max = 140_737_488_355_328\nwindow_s = 9",
+        3,
+        "velocity.rule[0].amount_minor_max",
+        "outside 1 to 140737488355327",
+        "",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 10\nsub_windows = 3",
+        5,
+        "velocity.rule[0].sub_windows",
+        "10 s do not divide into 3",
+        "whole seconds",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 10\nsub_windows = 5",
+        5,
+        "velocity.rule[0].sub_windows",
+        "outside 0 to 4",
+        "",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 9\nentry_modes = [100]",
+        5,
+        "velocity.rule[0].entry_modes",
+        "100 is outside 0 to 99",
+        "",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a b\"\ncount_max = 1\nwindow_s = 9",
+        2,
+        "velocity.rule[0].name",
+        "cannot be used as a name",
+        "",
+    ),
+    (
+        "[[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 9\n\
+         [[velocity.rule]]\nname = \"a\"\ncount_max = 1\nwindow_s = 9",
+        6,
+        "velocity.rule[1].name",
+        "an earlier rule",
+        "copied",
+    ),
+];
+
+#[test]
+fn mistakes_of_velocity_name_line_and_key() {
+    expect_rows(OF_VELOCITY);
+}
+
+const OF_BANKS: &[Row] = &[
+    ("[bank]\naccounts_max = 3_000", 2, "bank.accounts_max", "not a power of two", "2048 and 4096"),
+    ("[bank]\nthreads = 65", 2, "bank.threads", "outside 0 to 64", ""),
+    ("[bank]\nseed = -5", 2, "bank.seed", "-5 is outside", "minus sign"),
+    ("[bank]\nbalance_minor = [1]", 2, "bank.balance_minor", "must be two numbers", ""),
+    (
+        "[bank]\ncredit_line_minor = [2, 1]",
+        2,
+        "bank.credit_line_minor",
+        "starts at 2, above its end 1",
+        "swapped",
+    ),
+    (
+        "[bank]\nsilence_ppm = 1_000_001",
+        2,
+        "bank.silence_ppm",
+        "outside 0 to 1000000",
+        "1 % is 10_000",
+    ),
+    ("[bank]\nsilence_ppm = 999_999", 2, "bank", "add up to", "parts of a million"),
+    (
+        "[bank]\ndelay_p99_us = 10",
+        2,
+        "bank.delay_p99_us",
+        "10 is below delay_median_us 2000",
+        "swapped",
+    ),
+    (
+        "[bank]\ndelay_median_us = 0",
+        2,
+        "bank.delay_p99_us",
+        "is 20000 with a median of 0",
+        "set both to 0",
+    ),
+    ("[issuer.ICBK]", 1, "issuer.ICBK", "is not in the IIN table", "did you mean `ICBC`?"),
+    (
+        "[issuer.ABC]\nin_flight_max = 0",
+        2,
+        "issuer.ABC.in_flight_max",
+        "0 is outside 1 to 999999",
+        "",
+    ),
+    ("[issuer.ABC]\nlate_ms = 700_000", 2, "issuer.ABC.late_ms", "outside 0 to 600000", ""),
+];
+
+#[test]
+fn mistakes_of_banks_name_line_and_key() {
+    expect_rows(OF_BANKS);
+}

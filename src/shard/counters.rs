@@ -1,0 +1,172 @@
+//! What a shard counted, by what and why. One writer, read by others through [`Published`].
+
+use super::switch_time::SwitchTime;
+use hdrhistogram::Histogram;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($variant:ident $name:literal $meaning:literal;)*) => {
+        /// Everything that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter { $(#[doc = $meaning] $variant,)* }
+
+        impl Counter {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Name, as `what{why}`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it counts.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    Received "received" "whole messages taken from acquirers";
+    AnsweredByIssuer "answered{issuer}" "answers made from an issuer's answer";
+    AnsweredBySwitch "answered{switch}" "answers that the switch gave by itself";
+    Replayed "duplicate{replayed}" "repeats answered from memory";
+    Absorbed "duplicate{absorbed}" "repeats joined to their request in flight";
+    Conflict "duplicate{conflict}" "same key with other contents, answered 94";
+    Approved "approved" "approvals delivered or queued for delivery";
+    DroppedUnreadable "dropped{unreadable}" "no MTI or no DE 11: nothing to answer to";
+    DroppedResponseMti "dropped{response_mti}" "a response type on an acquirer connection";
+    DroppedHeader "dropped{header}" "well-framed, but its header cannot be used";
+    DroppedRejected "dropped{rejected}" "sent back by the network as undeliverable";
+    FrameZero "frame_bad{zero}" "connections closed for a length of 0";
+    FrameTooLong "frame_bad{too_long}" "connections closed for a length above the maximum";
+    FrameNotDigits "frame_bad{not_digits}" "connections closed for a length that is not digits";
+    FrameTimeout "frame_timeout" "connections closed for a frame that never ended";
+    SlowConsumer "slow_consumer" "connections closed because answers were not read";
+    RefusedMti "refused{mti}" "types or network codes that are not served";
+    RefusedFormat "refused{format}" "not well-formed, or a mandatory field missing";
+    RefusedCard "refused{card}" "PAN of an impossible length";
+    RefusedAmount "refused{amount}" "amount zero";
+    RefusedNotSignedOn "refused{not_signed_on}" "transactions before sign-on or after sign-off";
+    RefusedNoRoute "refused{no_route}" "IIN of no issuer";
+    RefusedIssuerWindow "refused{issuer_window}" "the issuer's window is full";
+    RefusedNoStan "refused{no_stan}" "no trace number free";
+    RefusedDraining "refused{draining}" "the switch is stopping";
+    RefusedAmountLimit "refused{amount_limit}" "velocity by amount";
+    RefusedCountLimit "refused{count_limit}" "velocity by count";
+    RefusedVelocityFull "refused{velocity_full}" "no line left for a new card";
+    RefusedPendingFull "refused{pending_full}" "no room for another request in flight";
+    RefusedSafFull "refused{saf_full}" "too many reversals and advices owed";
+    RefusedNoCredit "refused{no_credit}" "no slot free on the ring to the card's shard";
+    RefusedTombstone "refused{tombstone}" "a request whose reversal came first";
+    OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";
+    Reversed "reversal{original}" "originals reversed by their acquirer";
+    ReversedInFlight "reversal{in_flight}" "originals reversed while in flight";
+    ReversalRepeated "reversal{again}" "reversals of what is reversed or was declined";
+    TimedOut "issuer{time_out}" "requests that their issuer did not answer in time";
+    MisEchoed "issuer{mis_echoed}" "issuer answers that do not fit their request";
+    Late "issuer{late}" "issuer answers after the deadline, not delivered";
+    Unmatched "issuer{unmatched}" "issuer answers to nothing that was asked";
+    Undeliverable "undeliverable{reversed}" "approvals whose acquirer was gone, reversed";
+    UndeliverableOther "undeliverable{other}" "other answers whose acquirer was gone";
+    Redelivered "undeliverable{redelivered}" "answers given to another connection";
+    UndeliverableLost "undeliverable{lost}" "undeliverable answers that could not be sent home";
+    OwedPushed "saf{owed}" "reversals and advices that became owed";
+    OwedResent "saf{resent}" "sent again";
+    OwedDone "saf{done}" "acknowledged by the issuer";
+    CrossedOut "mesh{out}" "requests handed to another shard";
+    CrossedIn "mesh{in}" "requests taken from another shard";
+    AnswerCut "remembered{cut}" "answers too long to be remembered whole";
+    NetworkManagement "network_management" "0800 and 0820 answered";
+}
+
+/// Numbers of [`Counter`].
+pub const COUNTERS: usize = Counter::ALL.len();
+
+/// A shard's own counters.
+#[derive(Clone)]
+pub struct Counters([u64; COUNTERS]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; COUNTERS])
+    }
+}
+
+impl Counters {
+    /// Adds one.
+    #[inline]
+    pub fn add(&mut self, counter: Counter) {
+        if let Some(value) = self.0.get_mut(counter as usize) {
+            *value += 1;
+        }
+    }
+
+    /// The count.
+    #[must_use]
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.0.get(counter as usize).copied().unwrap_or_default()
+    }
+
+    /// Adds another shard's.
+    pub fn merge(&mut self, other: &Self) {
+        for (value, more) in self.0.iter_mut().zip(other.0) {
+            *value += more;
+        }
+    }
+
+    /// All that are not zero.
+    pub fn iter(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
+        Counter::ALL.iter().zip(self.0).map(|(&counter, value)| (counter, value))
+    }
+}
+
+/// A shard's counters as other threads see them, a little behind.
+pub struct Published {
+    counters: [AtomicU64; COUNTERS],
+    times: Mutex<SwitchTime>,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        Self {
+            counters: core::array::from_fn(|_| AtomicU64::new(0)),
+            times: Mutex::new(SwitchTime::default()),
+        }
+    }
+}
+
+impl Published {
+    /// Copies what the shard has. Skips the times when a reader holds them just now.
+    pub(super) fn store(&self, counters: &Counters, times: &SwitchTime) {
+        for (shared, value) in self.counters.iter().zip(counters.0) {
+            shared.store(value, Ordering::Relaxed);
+        }
+        if let Ok(mut shared) = self.times.try_lock() {
+            shared.clone_from(times);
+        }
+    }
+
+    /// What was last copied.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        for (value, shared) in counters.0.iter_mut().zip(&self.counters) {
+            *value = shared.load(Ordering::Relaxed);
+        }
+        counters
+    }
+
+    /// Switch times last copied, in nanoseconds.
+    #[must_use]
+    pub fn switch_times_ns(&self) -> Histogram<u64> {
+        match self.times.lock() {
+            Ok(times) => times.histogram().clone(),
+            Err(poisoned) => poisoned.into_inner().histogram().clone(),
+        }
+    }
+}

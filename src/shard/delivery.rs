@@ -1,0 +1,256 @@
+//! Answers on their way to acquirers: the switch's own, and whole frames to connections here or on
+//! other shards. An approval that finds no connection of its acquirer is taken back.
+
+use super::authorization::{Event, step};
+use super::own_answer::Reason;
+use super::remembered::{Additions, Decoded};
+use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard};
+use crate::config::AcquirerConfig;
+use crate::limits::FRAME_BYTES_MAX;
+use core::ops::Range;
+use tapswitch_protocol::{
+    Addition, FieldSet, FrameStep, MessageView, ResponseCode, WireField, relay, respond,
+};
+
+impl Shard {
+    /// A message that nothing can be answered to. One from another shard gives its credit back.
+    pub(super) fn drop_message(
+        &mut self,
+        connection: ConnectionId,
+        counter: Counter,
+        outbox: &mut Outbox,
+    ) {
+        self.counters.add(counter);
+        self.give_credit_back(connection, outbox);
+    }
+
+    /// No answer goes to this transmission; its shard gets the credit back.
+    pub(super) fn give_credit_back(&self, connection: ConnectionId, outbox: &mut Outbox) {
+        if connection.shard != self.id {
+            let kind = MeshKind::Credit;
+            let (to, bytes) = (connection.shard, 0..0);
+            outbox.push(Action::Mesh { to, kind, connection, header_bytes: 0, bytes });
+        }
+    }
+
+    /// Refuses a request.
+    pub(super) fn answer_own(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        reason: Reason,
+        outbox: &mut Outbox,
+    ) {
+        self.counters.add(reason.counter());
+        let code = reason.code(&incoming.profile.codes);
+        self.answer_code(now, incoming, code, reason.field().as_ref(), outbox);
+    }
+
+    /// Answers 00.
+    pub(super) fn answer_approved(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        outbox: &mut Outbox,
+    ) {
+        self.answer_code(now, incoming, ResponseCode::APPROVED, None, outbox);
+    }
+
+    /// Answers with this code; `field` is what DE 44 names.
+    pub(super) fn answer_code(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        code: ResponseCode,
+        field: Option<&[u8; 3]>,
+        outbox: &mut Outbox,
+    ) {
+        let dialect = incoming.profile.dialect;
+        let code = Addition { field: 39, value: code.bytes() };
+        let field = field.filter(|_| dialect.spec(44).is_some());
+        let all = [code, Addition { field: 44, value: field.map_or(&[], |field| field) }];
+        let additions = if field.is_some() { &all[..] } else { &all[..1] };
+        let view = &incoming.view;
+        let frame = write_frame(incoming.profile, incoming.header, outbox, |out| {
+            respond(view, view.mti().response()?, dialect.echo, additions, out).ok()
+        });
+        self.counters.add(Counter::AnsweredBySwitch);
+        self.times.answered(now.mono_ns, 0);
+        self.deliver(now, incoming.connection, frame, outbox);
+    }
+
+    /// The remembered answer, around the repeat's own bytes.
+    pub(super) fn answer_again(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        (code, additions): (ResponseCode, &Additions),
+        outbox: &mut Outbox,
+    ) {
+        let decoded = Decoded::new(&code, additions.bytes());
+        let view = &incoming.view;
+        let echo = incoming.profile.dialect.echo;
+        let frame = write_frame(incoming.profile, incoming.header, outbox, |out| {
+            let nothing = (view, FieldSet::EMPTY);
+            relay(view.mti().response()?, (view, echo), nothing, decoded.fields(), out).ok()
+        });
+        self.counters.add(Counter::Replayed);
+        self.times.answered(now.mono_ns, 0);
+        self.deliver(now, incoming.connection, frame, outbox);
+    }
+
+    /// Hands a frame to its connection, here or on another shard.
+    pub(super) fn deliver(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        frame: Option<Range<usize>>,
+        outbox: &mut Outbox,
+    ) {
+        // A response is never longer than the slots: every field of it came from a frame or is short.
+        let Some(bytes) = frame else {
+            return self.drop_message(connection, Counter::UndeliverableLost, outbox);
+        };
+        if connection.shard != self.id {
+            let (to, kind) = (connection.shard, MeshKind::Response);
+            outbox.push(Action::Mesh { to, kind, connection, header_bytes: 0, bytes });
+        } else if self.connections.is_open(connection) {
+            outbox.push(Action::Respond { connection, bytes });
+        } else {
+            // Copied, because taking it back writes to the outbox.
+            let mut copy = [0; FRAME_BYTES_MAX];
+            let frame = outbox.bytes(&bytes);
+            if let Some(copy) = copy.get_mut(..frame.len()) {
+                copy.copy_from_slice(frame);
+                self.on_undeliverable(now, connection, copy, outbox);
+            }
+        }
+    }
+
+    /// An answer whose connection is gone: another connection of its acquirer gets it; without one,
+    /// an approval is taken back where its card lives.
+    pub fn on_undeliverable(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        frame: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        if let Some(sibling) = self.connections.sibling(connection.acquirer) {
+            self.counters.add(Counter::Redelivered);
+            let bytes = copy_in(frame, outbox);
+            return outbox.push(Action::Respond { connection: sibling, bytes });
+        }
+        let Some(profile) = self.profile(connection) else { return };
+        let Ok(FrameStep::Message { header, body, .. }) = profile.framing.next(frame, frame.len())
+        else {
+            return;
+        };
+        let mut table = self.scratch.issuer.take().unwrap_or_default();
+        if let Ok(view) = profile.dialect.parse(body, &mut table) {
+            let incoming = Incoming { view, header, connection, profile: &profile };
+            self.take_back(now, &incoming, frame, outbox);
+        }
+        self.scratch.issuer = Some(table);
+    }
+
+    /// `incoming` is our own response, which nobody got.
+    fn take_back(&mut self, now: Now, incoming: &Incoming<'_>, frame: &[u8], outbox: &mut Outbox) {
+        let view = &incoming.view;
+        let approved = view.response_code().is_some_and(ResponseCode::is_approval);
+        let moves_money = view.processing_code().is_some_and(|code| !code.moves_no_money());
+        let is_request = matches!(view.mti().number() / 10 % 100, 11 | 21);
+        let (true, true, true, Ok(pan)) = (approved, moves_money, is_request, view.pan()) else {
+            return self.counters.add(Counter::UndeliverableOther);
+        };
+        let card = self.cipher.key(&pan);
+        let owner = super::placement::owner(card, self.shards);
+        if owner != self.id {
+            if !self.credits.take_reserved(owner) {
+                return self.counters.add(Counter::UndeliverableLost);
+            }
+            let bytes = copy_in(frame, outbox);
+            let (connection, kind) = (incoming.connection, MeshKind::Undeliverable);
+            let action = Action::Mesh { to: owner, kind, connection, header_bytes: 0, bytes };
+            return outbox.push(action);
+        }
+        let class = (view.mti().number() / 100 % 10) as u8;
+        let fields = incoming.profile.duplicate_key;
+        let key = self.hasher.key(incoming.connection.acquirer, class, fields, view);
+        let Some(original) = self.original(&key) else {
+            return self.counters.add(Counter::UndeliverableLost);
+        };
+        if step(original.state.into(), Event::Undeliverable).owe_reversal {
+            self.counters.add(Counter::Undeliverable);
+            self.undo_original(&key, &original, incoming.profile.codes.time_out);
+            self.owe_reversal_of(now, incoming, &original, outbox);
+        }
+    }
+}
+
+/// Writes a response frame into the outbox's room; `None` when the message cannot be written.
+pub(super) fn write_frame(
+    profile: &AcquirerConfig,
+    header: &[u8],
+    outbox: &mut Outbox,
+    message: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> Option<Range<usize>> {
+    let room = outbox.room();
+    let body_at = profile.framing.begin_response(header, room)?;
+    let bytes = body_at + message(room.get_mut(body_at..)?)?;
+    profile.framing.finish(room, bytes);
+    Some(outbox.claim(bytes))
+}
+
+/// Copies bytes into the outbox.
+pub(super) fn copy_in(bytes: &[u8], outbox: &mut Outbox) -> Range<usize> {
+    let room = outbox.room();
+    let count = bytes.len().min(room.len());
+    if let (Some(room), Some(bytes)) = (room.get_mut(..count), bytes.get(..count)) {
+        room.copy_from_slice(bytes);
+    }
+    outbox.claim(count)
+}
+
+/// The two fields that the switch writes on the issuer leg, ready for the wire.
+pub(super) struct LegNumbers {
+    time: [u8; 10],
+    stan: [u8; 6],
+}
+
+impl LegNumbers {
+    pub(super) fn new(time: u32, stan: u32) -> Self {
+        let mut numbers = Self { time: [0; 10], stan: [0; 6] };
+        let write = |mut number: u32, out: &mut [u8]| {
+            for digit in out.iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        write(time, &mut numbers.time);
+        write(stan, &mut numbers.stan);
+        numbers
+    }
+
+    pub(super) const fn time(&self) -> WireField<'_> {
+        WireField { field: 7, wire: &self.time }
+    }
+
+    pub(super) const fn stan(&self) -> WireField<'_> {
+        WireField { field: 11, wire: &self.stan }
+    }
+}
+
+/// The bytes of a message with DE 7 and 11 replaced; both must be there.
+pub(super) fn patch_numbers(view: &MessageView<'_>, numbers: &LegNumbers, out: &mut [u8]) -> bool {
+    let (Some(time), Some(stan)) = (view.range(7), view.range(11)) else { return false };
+    match (out.get_mut(time.clone()), time.len()) {
+        (Some(place), 10) => place.copy_from_slice(&numbers.time),
+        _ => return false,
+    }
+    match (out.get_mut(stan.clone()), stan.len()) {
+        (Some(place), 6) => place.copy_from_slice(&numbers.stan),
+        _ => return false,
+    }
+    true
+}

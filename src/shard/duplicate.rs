@@ -1,0 +1,328 @@
+//! Remembers the requests that are in flight and the latest ones that were answered, so that a
+//! repeat gets the same answer again and a reversal finds its original.
+//!
+//! Bounded in bytes, all taken at the start: answered requests lie in a ring of bytes, of which the
+//! oldest are given up (and counted) to make room; requests in flight are never given up. Of an
+//! answer only what it adds to its request is kept.
+//!
+//! Not here: what is done about a repeat; how an answer is put together again; deadlines.
+
+mod index;
+mod key;
+mod log;
+mod original;
+
+pub use key::{DuplicateHasher, DuplicateKey};
+pub use original::{OriginalRecord, OriginalState};
+
+use crate::limits::{DUPLICATES_BYTES_MAX, REMEMBERED_BYTES_MAX};
+use index::{Index, Place};
+use log::{ENTRY_BYTES_MAX, Log, entry_bytes};
+
+/// Bytes that a usual answer adds: DE 38, 39, 15 and a few tags.
+const ANSWER_BYTES_USUAL: usize = 26;
+/// Bytes that each request that may be in flight takes: its key and fingerprint.
+const FLIGHT_BYTES: usize = size_of::<Flight>();
+/// Bytes of the index for each entry: it is at most half full.
+const INDEX_BYTES: usize = 2 * 8;
+
+/// Key (two words) and fingerprint of a request in flight; a key of zeros is none.
+type Flight = [u64; 3];
+
+/// What is known of a key.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Remembered<'a> {
+    /// It is being answered.
+    InFlight {
+        /// By this pending entry.
+        pending: u32,
+        /// What it asks.
+        fingerprint: u64,
+    },
+    /// It was answered.
+    Answered(Answered<'a>),
+}
+
+/// An answered request.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answered<'a> {
+    /// What it asks.
+    pub fingerprint: u64,
+    /// What became of it.
+    pub original: OriginalRecord,
+    /// What the answer adds to the request, besides [`OriginalRecord::response_code`].
+    pub answer: &'a [u8],
+}
+
+/// Requests in flight and answered, by key.
+pub struct DuplicateMemory {
+    index: Index,
+    log: Log,
+    flights: Box<[Flight]>,
+    in_flight: usize,
+    answered: usize,
+    evictions: u64,
+}
+
+/// How the bytes are divided.
+struct Division {
+    log_bytes: usize,
+    index_slots: usize,
+}
+
+impl Division {
+    fn of(bytes: usize, pending_max: usize) -> Self {
+        let shortest = entry_bytes(0);
+        let rest = bytes.saturating_sub(pending_max * (FLIGHT_BYTES + INDEX_BYTES));
+        // In 64 bits: eight gigabytes at most, times less than 2^8.
+        let log_bytes = rest / (shortest + INDEX_BYTES) * shortest;
+        let index_slots = 2 * (log_bytes / shortest + pending_max);
+        Self { log_bytes, index_slots }
+    }
+}
+
+impl DuplicateMemory {
+    /// Takes `bytes`, of which up to `pending_max` requests in flight get their share first.
+    #[must_use]
+    pub fn new(bytes: usize, pending_max: usize) -> Self {
+        assert!(
+            (Self::bytes_min(pending_max)..=DUPLICATES_BYTES_MAX).contains(&bytes),
+            "Invariant: the bytes of the duplicate memory are within their limits"
+        );
+        let Division { log_bytes, index_slots } = Division::of(bytes, pending_max);
+        Self {
+            index: Index::new(index_slots),
+            log: Log::new(log_bytes),
+            flights: vec![Flight::default(); pending_max].into_boxed_slice(),
+            in_flight: 0,
+            answered: 0,
+            evictions: 0,
+        }
+    }
+
+    /// Fewest bytes that hold `pending_max` requests in flight and a few answered ones; a
+    /// configuration is refused with less.
+    #[must_use]
+    pub const fn bytes_min(pending_max: usize) -> usize {
+        pending_max * (FLIGHT_BYTES + INDEX_BYTES) + 8 * ENTRY_BYTES_MAX
+    }
+
+    /// For how long usual requests at this rate are remembered.
+    #[must_use]
+    pub fn seconds_covered(bytes: usize, pending_max: usize, per_second: f64) -> f64 {
+        let entries = Division::of(bytes, pending_max).log_bytes / entry_bytes(ANSWER_BYTES_USUAL);
+        entries as f64 / per_second
+    }
+
+    /// Asks the processor to fetch where the key would be. Changes nothing.
+    #[inline]
+    pub fn prefetch(&self, key: &DuplicateKey) {
+        self.index.prefetch(key.hash());
+    }
+
+    /// What is known of a key.
+    #[inline]
+    #[must_use]
+    pub fn lookup(&self, key: &DuplicateKey) -> Option<Remembered<'_>> {
+        let slot = self.find(key).ok()?;
+        Some(match self.index.place(slot) {
+            Place::InFlight(pending) => {
+                let [.., fingerprint] = self.flights[pending as usize];
+                Remembered::InFlight { pending, fingerprint }
+            }
+            Place::Answered(at) => Remembered::Answered(Answered {
+                fingerprint: self.log.fingerprint(at),
+                original: self.log.record(at),
+                answer: self.log.answer(at),
+            }),
+        })
+    }
+
+    /// A request goes in flight under a pending id that carries no other. False, and nothing is
+    /// changed, when the key is remembered already.
+    #[inline]
+    #[must_use]
+    pub fn begin(&mut self, key: &DuplicateKey, fingerprint: u64, pending: u32) -> bool {
+        let Err(slot) = self.find(key) else { return false };
+        let flight = &mut self.flights[pending as usize];
+        assert!(flight[..2] == [0, 0], "Invariant: a pending entry carries one request");
+        let [low, high] = halves(key);
+        *flight = [low, high, fingerprint];
+        self.in_flight += 1;
+        self.index.insert(slot, key.hash(), Place::InFlight(pending));
+        true
+    }
+
+    /// A request in flight is answered.
+    #[inline]
+    pub fn finish(&mut self, key: &DuplicateKey, record: &OriginalRecord, answer: &[u8]) {
+        let flight = self.find(key).ok().map(|slot| self.index.place(slot));
+        let Some(Place::InFlight(pending)) = flight else {
+            panic!("Invariant: a request is in flight until it is answered");
+        };
+        let [.., fingerprint] = self.flights[pending as usize];
+        self.remember(key, fingerprint, record, answer);
+    }
+
+    /// A request is answered, whether it was in flight or not. A former answer to the same key is
+    /// forgotten.
+    #[inline]
+    pub fn remember(
+        &mut self,
+        key: &DuplicateKey,
+        fingerprint: u64,
+        record: &OriginalRecord,
+        answer: &[u8],
+    ) {
+        assert!(answer.len() <= REMEMBERED_BYTES_MAX, "Invariant: an answer adds few bytes");
+        while !self.log.has_room(answer.len()) {
+            self.evict_oldest();
+        }
+        let at = Place::Answered(self.log.append(key, fingerprint, record, answer));
+        // The entry just added is not in the index yet, so this finds the former one, if any.
+        match self.find(key) {
+            Ok(slot) => {
+                match self.index.place(slot) {
+                    Place::InFlight(pending) => {
+                        self.land(pending);
+                        self.answered += 1;
+                    }
+                    Place::Answered(_) => {}
+                }
+                self.index.set(slot, key.hash(), at);
+            }
+            Err(slot) => {
+                self.answered += 1;
+                self.index.insert(slot, key.hash(), at);
+            }
+        }
+    }
+
+    /// A request in flight is forgotten, as if it had never come; other keys stay as they are.
+    #[inline]
+    pub fn forget(&mut self, key: &DuplicateKey) {
+        if let Ok(slot) = self.find(key)
+            && let Place::InFlight(pending) = self.index.place(slot)
+        {
+            self.land(pending);
+            self.index.remove(slot);
+        }
+    }
+
+    /// The stored original of an answered request, to be changed.
+    #[inline]
+    pub fn original_mut(&mut self, key: &DuplicateKey) -> Option<StoredOriginal<'_>> {
+        let slot = self.find(key).ok()?;
+        match self.index.place(slot) {
+            Place::InFlight(_) => None,
+            Place::Answered(at) => Some(StoredOriginal { log: &mut self.log, at }),
+        }
+    }
+
+    /// Answered requests that were given up to make room.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// Answered requests that are remembered.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.answered
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    #[inline]
+    fn find(&self, key: &DuplicateKey) -> Result<usize, usize> {
+        self.index.find(key.hash(), |place| match place {
+            Place::InFlight(pending) => self.flights[pending as usize][..2] == halves(key),
+            Place::Answered(at) => self.log.key(at) == *key,
+        })
+    }
+
+    #[inline]
+    fn land(&mut self, pending: u32) {
+        self.flights[pending as usize] = Flight::default();
+        self.in_flight -= 1;
+    }
+
+    #[inline]
+    fn evict_oldest(&mut self) {
+        let oldest = self.log.oldest();
+        let (at, key) = oldest.expect("Invariant: an empty log has room for any entry");
+        // An entry that a later answer to its key replaced is not in the index any more.
+        if let Ok(slot) = self.index.find(key.hash(), |place| place == Place::Answered(at)) {
+            self.index.remove(slot);
+            self.answered -= 1;
+            self.evictions += 1;
+        }
+        self.log.drop_oldest();
+        if let Some((_, next)) = self.log.oldest() {
+            self.index.prefetch(next.hash());
+        }
+    }
+
+    /// Checks every entry; takes as long as reading the whole memory.
+    pub fn assert_invariants(&self) {
+        let (mut answered, mut in_flight) = (0, 0);
+        let mut places: Vec<u32> = self.log.places().collect();
+        places.sort_unstable();
+        for (hash, place) in self.index.assert_invariants() {
+            let key = match place {
+                Place::InFlight(pending) => {
+                    in_flight += 1;
+                    let [low, high, _] = self.flights[pending as usize];
+                    (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
+                }
+                Place::Answered(at) => {
+                    answered += 1;
+                    assert!(
+                        places.binary_search(&at).is_ok(),
+                        "Invariant: an answered request is in the log"
+                    );
+                    self.log.key(at).0
+                }
+            };
+            assert_eq!(DuplicateKey(key).hash(), hash, "Invariant: the index and its keys agree");
+        }
+        assert_eq!(answered, self.answered, "Invariant: answered requests are counted");
+        assert_eq!(in_flight, self.in_flight, "Invariant: requests in flight are counted");
+        let flights = self.flights.iter().filter(|flight| flight[..2] != [0, 0]).count();
+        assert_eq!(flights, in_flight, "Invariant: every request in flight is in the index");
+    }
+}
+
+/// An answered request in the memory.
+pub struct StoredOriginal<'a> {
+    log: &'a mut Log,
+    at: u32,
+}
+
+impl StoredOriginal<'_> {
+    /// As it is.
+    #[inline]
+    #[must_use]
+    pub fn record(&self) -> OriginalRecord {
+        self.log.record(self.at)
+    }
+
+    /// As it shall be. With its response code the answer that a repeat gets is changed too.
+    #[inline]
+    pub fn set_record(&mut self, record: &OriginalRecord) {
+        self.log.set_record(self.at, record);
+    }
+}
+
+#[inline]
+fn halves(key: &DuplicateKey) -> [u64; 2] {
+    let number = u128::from_le_bytes(key.0);
+    [number as u64, (number >> 64) as u64]
+}
+
+#[cfg(test)]
+mod tests;

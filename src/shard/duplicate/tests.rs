@@ -1,0 +1,177 @@
+//! The memory by example; `model` has it by random requests.
+
+mod index;
+mod keys;
+mod model;
+
+use super::*;
+use crate::shard::velocity::Reservation;
+use crate::shard::{CardKey, IssuerId};
+
+const PENDING_MAX: usize = 8;
+
+/// A memory for about ten answered requests.
+fn memory() -> DuplicateMemory {
+    DuplicateMemory::new(DuplicateMemory::bytes_min(PENDING_MAX), PENDING_MAX)
+}
+
+fn key(number: u64) -> DuplicateKey {
+    DuplicateHasher::new([9; 16]).key_of_parts(
+        crate::shard::AcquirerId(1),
+        2,
+        &[(11, &number.to_le_bytes())],
+    )
+}
+
+fn record(number: u32) -> OriginalRecord {
+    OriginalRecord {
+        state: OriginalState::Approved,
+        response_code: *b"00",
+        issuer: IssuerId(number as u8),
+        card: CardKey([number as u8; 16]),
+        amount_minor: u64::from(number) << 33,
+        issuer_stan: number,
+        issuer_transmission_time: !number,
+        reservation: Reservation::default(),
+    }
+}
+
+fn answered<'a>(memory: &'a DuplicateMemory, key: &DuplicateKey) -> Option<Answered<'a>> {
+    match memory.lookup(key)? {
+        Remembered::Answered(answered) => Some(answered),
+        Remembered::InFlight { .. } => None,
+    }
+}
+
+#[test]
+fn a_request_is_in_flight_and_then_answered() {
+    let mut memory = memory();
+    assert!(memory.lookup(&key(1)).is_none());
+    assert!(memory.begin(&key(1), 77, 3));
+    assert!(memory.lookup(&key(1)) == Some(Remembered::InFlight { pending: 3, fingerprint: 77 }));
+    assert!(!memory.begin(&key(1), 78, 4), "one request a key");
+    assert_eq!((memory.in_flight(), memory.entries()), (1, 0));
+
+    memory.finish(&key(1), &record(5), b"auth01");
+    let seen = answered(&memory, &key(1)).unwrap();
+    assert_eq!((seen.fingerprint, seen.answer), (77, &b"auth01"[..]));
+    assert!(seen.original == record(5));
+    assert!(!memory.begin(&key(1), 77, 3));
+    assert_eq!((memory.in_flight(), memory.entries()), (0, 1));
+    // The pending id is free again.
+    assert!(memory.begin(&key(2), 1, 3));
+    memory.forget(&key(2));
+    assert!(memory.lookup(&key(2)).is_none());
+    memory.forget(&key(1));
+    assert!(answered(&memory, &key(1)).is_some(), "an answer is not forgotten");
+    memory.assert_invariants();
+}
+
+#[test]
+fn the_oldest_answers_go_first_and_are_counted() {
+    let mut memory = memory();
+    let mut total = 0;
+    while memory.evictions() == 0 {
+        memory.remember(&key(total), total, &record(1), &[0; 20]);
+        total += 1;
+    }
+    let kept = memory.entries() as u64;
+    assert_eq!(kept + memory.evictions(), total);
+    assert!(kept >= 8, "{kept}");
+    for _ in 0..1_000 {
+        memory.remember(&key(total), total, &record(1), &[0; 20]);
+        total += 1;
+        let oldest = (0..total).find(|&number| answered(&memory, &key(number)).is_some());
+        assert_eq!(oldest, Some(memory.evictions()));
+        assert!((oldest.unwrap()..total).all(|number| {
+            answered(&memory, &key(number)).is_some_and(|seen| seen.fingerprint == number)
+        }));
+    }
+    assert!(memory.entries() as u64 >= kept - 1);
+    memory.assert_invariants();
+}
+
+#[test]
+fn what_is_in_flight_stays_while_the_log_goes_round() {
+    let mut memory = memory();
+    for pending in 0..PENDING_MAX as u32 {
+        assert!(memory.begin(&key(u64::from(pending)), 1_000 + u64::from(pending), pending));
+    }
+    for number in 100..10_000 {
+        memory.remember(&key(number), number, &record(2), &vec![1; (number % 161) as usize]);
+    }
+    memory.assert_invariants();
+    assert_eq!(memory.in_flight(), PENDING_MAX);
+    for pending in 0..PENDING_MAX as u32 {
+        let flight = Remembered::InFlight { pending, fingerprint: 1_000 + u64::from(pending) };
+        assert!(memory.lookup(&key(u64::from(pending))) == Some(flight));
+        memory.finish(&key(u64::from(pending)), &record(pending), &[7; 10]);
+        assert!(answered(&memory, &key(u64::from(pending))).unwrap().original == record(pending));
+    }
+    memory.assert_invariants();
+}
+
+#[test]
+fn a_reversed_original_answers_otherwise() {
+    let mut memory = memory();
+    assert!(memory.original_mut(&key(1)).is_none());
+    assert!(memory.begin(&key(1), 5, 0));
+    assert!(memory.original_mut(&key(1)).is_none(), "the pending entry has it");
+    memory.finish(&key(1), &record(4), b"auth01");
+    memory.remember(&key(2), 6, &record(6), b"auth02");
+
+    let mut stored = memory.original_mut(&key(1)).unwrap();
+    let mut changed = stored.record();
+    assert!(changed == record(4));
+    changed.state = OriginalState::Reversed;
+    changed.response_code = *b"98";
+    changed.reservation = Reservation::default();
+    stored.set_record(&changed);
+
+    let seen = answered(&memory, &key(1)).unwrap();
+    assert!(seen.original == changed);
+    assert_eq!((seen.fingerprint, seen.answer), (5, &b"auth01"[..]));
+    assert!(answered(&memory, &key(2)).unwrap().original == record(6));
+    memory.assert_invariants();
+}
+
+#[test]
+fn a_later_answer_to_a_key_takes_the_place_of_the_former() {
+    let mut memory = memory();
+    memory.remember(&key(1), 1, &record(1), b"tombstone");
+    memory.remember(&key(1), 2, &record(2), b"answer");
+    assert_eq!(memory.entries(), 1);
+    let seen = answered(&memory, &key(1)).unwrap();
+    assert_eq!((seen.fingerprint, seen.answer), (2, &b"answer"[..]));
+    // When the former is reached it is no eviction, and the later one stays.
+    let mut number = 10;
+    while memory.evictions() == 0 {
+        assert!(answered(&memory, &key(1)).is_some());
+        memory.remember(&key(number), number, &record(3), &[]);
+        number += 1;
+    }
+    assert!(answered(&memory, &key(1)).is_none());
+    assert!(answered(&memory, &key(10)).is_some());
+    memory.assert_invariants();
+}
+
+#[test]
+fn the_bytes_are_the_bytes_asked_for() {
+    for (bytes, pending_max) in [(64 << 20, 262_144), (1 << 20, 1_000), (100_000, 1)] {
+        let memory = DuplicateMemory::new(bytes, pending_max);
+        let Division { log_bytes, index_slots } = Division::of(bytes, pending_max);
+        let flights = size_of_val(&*memory.flights);
+        let total = log_bytes + index_slots * 8 + flights;
+        assert!(total <= bytes && total + 200 > bytes, "{total} of {bytes}");
+    }
+    // 64 MiB with the default number of pending requests: 45 MiB of log.
+    let covered = DuplicateMemory::seconds_covered(64 << 20, 262_144, 1_000.0);
+    assert!((400.0..430.0).contains(&covered), "{covered}");
+    assert_eq!(DuplicateMemory::seconds_covered(1_000, 262_144, 1_000.0), 0.0);
+}
+
+#[test]
+#[should_panic(expected = "Invariant: the bytes of the duplicate memory are within their limits")]
+fn less_than_the_fewest_bytes_are_no_memory() {
+    let _ = DuplicateMemory::new(DuplicateMemory::bytes_min(100) - 1, 100);
+}

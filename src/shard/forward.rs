@@ -1,0 +1,325 @@
+//! A new request: seen before? which issuer, is there room, is it within the card's limits? Then it
+//! is remembered under a number of ours and forwarded.
+
+use super::authorization::{Event, Reply, State, step};
+use super::delivery::{LegNumbers, patch_numbers};
+use super::duplicate::{DuplicateKey, OriginalRecord, Remembered};
+use super::intake::{self, StagedRequest, Transaction};
+use super::issuer_link::Waiting;
+use super::original_data::{self, OriginalDataElements};
+use super::own_answer::Reason;
+use super::pending::PendingRequest;
+use super::remembered::{Additions, declined};
+use super::velocity::{LimitKind, Refusal, Reservation, VelocityTransaction};
+use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
+use crate::config::AcquirerConfig;
+use core::ops::Range;
+use tapswitch_protocol::{
+    Addition, FieldSet, Mti, Pan, ResponseCode, Stan, TransmissionTime, WireField, relay, respond,
+};
+
+/// What is known of a request that is about to be forwarded.
+struct Launch<'a> {
+    transaction: Transaction,
+    pan: &'a Pan,
+    issuer: IssuerId,
+    reservation: Reservation,
+    void_of: Option<(DuplicateKey, OriginalRecord)>,
+}
+
+/// Whether the message was dealt with, or is to be decided.
+pub(super) enum Recalled {
+    /// Answered, absorbed or refused.
+    Done,
+    /// Not seen before.
+    New,
+}
+
+/// MACs are made for one link: they never leave it.
+pub(super) const MACS: FieldSet = FieldSet::of(&[64, 128]);
+
+impl Shard {
+    /// 0100 and 0200.
+    pub(super) fn authorize(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let pan = intake::check_pan(staged.pan)?;
+        let transaction = intake::check_transaction(&incoming.view, incoming.profile)?;
+        if let Recalled::Done = self.recall(now, incoming, staged, outbox)? {
+            return Ok(());
+        }
+        let decided = self.approach(now, incoming, staged, (&pan, transaction), outbox);
+        if let Err(reason) = decided {
+            // A repeat of what was declined here gets the same decline.
+            let code = reason.code(&incoming.profile.codes);
+            let record = declined(staged.card, code);
+            self.duplicates.remember(&staged.key, staged.fingerprint, &record, &[]);
+        }
+        decided
+    }
+
+    /// Answers what was seen before.
+    pub(super) fn recall(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        outbox: &mut Outbox,
+    ) -> Result<Recalled, Reason> {
+        let (state, same, pending, again) = match self.duplicates.lookup(&staged.key) {
+            None => return Ok(Recalled::New),
+            Some(Remembered::InFlight { pending, fingerprint }) => {
+                (State::InFlight, fingerprint == staged.fingerprint, Some(pending), None)
+            }
+            Some(Remembered::Answered(answered)) => {
+                let mut additions = Additions::none();
+                additions.restore(answered.answer);
+                let code = ResponseCode::new(answered.original.response_code);
+                let same = answered.fingerprint == staged.fingerprint;
+                (answered.original.state.into(), same, None, Some((code, additions)))
+            }
+        };
+        let event = if same { Event::Request } else { Event::Conflict };
+        match (step(state, event).reply, pending, again) {
+            (Reply::Absorb, Some(place), _) => self.absorb(incoming, place, outbox),
+            (Reply::Replay, _, Some((code, additions))) => {
+                self.answer_again(now, incoming, (code, &additions), outbox);
+            }
+            _ => return Err(Reason::Conflict),
+        }
+        Ok(Recalled::Done)
+    }
+
+    /// The answer in flight goes to this transmission instead of the one before.
+    fn absorb(&mut self, incoming: &Incoming<'_>, place: u32, outbox: &mut Outbox) {
+        self.counters.add(Counter::Absorbed);
+        let Some(request) = self.pending.get_mut(place) else { return };
+        let before = core::mem::replace(&mut request.origin, incoming.connection);
+        if incoming.header.len() == usize::from(request.header_bytes) {
+            self.kept.patch(request.kept, incoming.header);
+        }
+        self.give_credit_back(before, outbox);
+    }
+
+    /// Routing, the issuer's room, velocity.
+    fn approach(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        (pan, transaction): (&Pan, Transaction),
+        outbox: &mut Outbox,
+    ) -> Result<(), Reason> {
+        if self.draining {
+            return Err(Reason::Draining);
+        }
+        let (issuer, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
+        if !self.legs.has_room(issuer) {
+            return Err(Reason::IssuerWindow);
+        }
+        if !self.saf.has_room(self.pending.len()) {
+            return Err(Reason::SafFull);
+        }
+        let reservation = self.reserve(now, incoming, staged, &transaction)?;
+        let void_of = if transaction.is_void() { self.original_of(incoming) } else { None };
+        let launch = Launch { transaction, pan, issuer, reservation, void_of };
+        self.launch(now, incoming, staged, launch, outbox).map_err(|(reason, reservation)| {
+            self.velocity.release(staged.card, &reservation);
+            reason
+        })
+    }
+
+    fn reserve(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        transaction: &Transaction,
+    ) -> Result<Reservation, Reason> {
+        if !transaction.counts(incoming.view.mti()) {
+            return Ok(Reservation::default());
+        }
+        let counted = VelocityTransaction {
+            amount_minor: transaction.amount.0,
+            mcc: transaction.mcc,
+            entry_mode: transaction.entry_mode,
+            transaction_type: transaction.processing.transaction_type(),
+        };
+        let reserved = self.velocity.reserve(now.wall_ms, staged.card, &counted);
+        reserved.map_err(|refusal| match refusal {
+            Refusal::Limit { by: LimitKind::Amount, .. } => Reason::AmountLimit,
+            Refusal::Limit { by: LimitKind::Count, .. } => Reason::CountLimit,
+            Refusal::TableFull => Reason::VelocityFull,
+        })
+    }
+
+    /// Takes a number, keeps what is needed, writes the message for the issuer.
+    fn launch(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        launch: Launch<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), (Reason, Reservation)> {
+        let Launch { transaction, pan, issuer, reservation, void_of } = launch;
+        let Some(place) = self.pending.next_place() else {
+            return Err((Reason::PendingFull, reservation));
+        };
+        let by = Waiting::Request(place);
+        let Some(stan) = self.legs.take_stan(now, issuer, by) else {
+            return Err((Reason::NoStan, reservation));
+        };
+        let sent = self.legs.transmission_time(now);
+        let original = void_of.as_ref().map(|(_, record)| record);
+        let Some(bytes) = write_forward(incoming, (sent, stan), original, outbox) else {
+            self.legs.release_stan(issuer, stan);
+            return Err((Reason::Format(0), reservation));
+        };
+        let kept = self.keep(incoming, pan);
+        let begun = kept.is_some() && self.duplicates.begin(&staged.key, staged.fingerprint, place);
+        let (Some(kept), true) = (kept, begun) else {
+            kept.map(|kept| self.kept.free(kept));
+            self.legs.release_stan(issuer, stan);
+            return Err((Reason::PendingFull, reservation));
+        };
+        self.pending.insert(PendingRequest {
+            origin: incoming.connection,
+            mti: incoming.view.mti(),
+            issuer,
+            stan,
+            sent,
+            key: staged.key,
+            fingerprint: staged.fingerprint,
+            card: staged.card,
+            amount: transaction.amount,
+            processing: transaction.processing,
+            reservation,
+            void_of: void_of.map(|(key, _)| key),
+            kept,
+            header_bytes: incoming.header.len() as u8,
+            pan_from_track: !incoming.view.has(2),
+            arrived_ns: now.mono_ns,
+            before_ns: 0,
+        });
+        let wait_ms = issuer_wait_ms(incoming.profile, transaction.mcc);
+        self.deadlines.set(place, now.mono_ns + wait_ms * 1_000_000);
+        if self.forwarded.len() < super::FORWARDED_PER_BATCH_MAX {
+            self.forwarded.push(place);
+        }
+        outbox.push(Action::Forward { issuer, acquirer: incoming.connection.acquirer, bytes });
+        Ok(())
+    }
+
+    /// Keeps header and the dialect's kept fields; DE 2 too where only the track names the card,
+    /// because a reversal has no track.
+    pub(super) fn keep(
+        &mut self,
+        incoming: &Incoming<'_>,
+        pan: &Pan,
+    ) -> Option<super::kept::KeptRef> {
+        let view = &incoming.view;
+        let pan_addition = [Addition { field: 2, value: pan.digits() }];
+        let additions = if view.has(2) { &[][..] } else { &pan_addition[..] };
+        let out = &mut self.scratch.bytes[..];
+        let bytes =
+            respond(view, view.mti(), incoming.profile.dialect.kept, additions, out).ok()?;
+        self.kept.store(incoming.header, self.scratch.bytes.get(..bytes)?)
+    }
+
+    /// What is remembered of an answered request.
+    pub(super) fn original(&self, key: &DuplicateKey) -> Option<OriginalRecord> {
+        match self.duplicates.lookup(key)? {
+            Remembered::InFlight { .. } => None,
+            Remembered::Answered(answered) => Some(answered.original),
+        }
+    }
+
+    /// The original that DE 90 names, if it is remembered.
+    pub(super) fn original_of(
+        &self,
+        incoming: &Incoming<'_>,
+    ) -> Option<(DuplicateKey, OriginalRecord)> {
+        let key = self.original_key(incoming)?;
+        self.original(&key).map(|record| (key, record))
+    }
+
+    /// The key of the original: its numbers are in DE 90, the rest is repeated in the message.
+    pub(super) fn original_key(&self, incoming: &Incoming<'_>) -> Option<DuplicateKey> {
+        let view = &incoming.view;
+        let original = OriginalDataElements::read(view)?;
+        let class = (original.mti.number() / 100 % 10) as u8;
+        let mut parts: [(u8, &[u8]); 16] = [(0, &[]); 16];
+        let mut count = 0;
+        for field in incoming.profile.duplicate_key {
+            let part = match field {
+                7 => Some(original.time),
+                11 => Some(original.stan),
+                _ => view.raw(field),
+            };
+            if let (Some(part), Some(slot)) = (part, parts.get_mut(count)) {
+                *slot = (field, part);
+                count += 1;
+            }
+        }
+        let acquirer = incoming.connection.acquirer;
+        Some(self.hasher.key_of_parts(acquirer, class, parts.get(..count)?))
+    }
+}
+
+/// How long the issuer has.
+pub(super) fn issuer_wait_ms(profile: &AcquirerConfig, mcc: u16) -> u64 {
+    if profile.transit_mccs.contains(&mcc) {
+        profile.transit_answer_within_ms.saturating_sub(profile.transit_answer_margin_ms)
+    } else {
+        profile.answer_within_ms.saturating_sub(profile.answer_margin_ms)
+    }
+}
+
+/// The message for the issuer: our DE 7 and 11, no MAC, DE 90 by the issuer leg's numbers; all else
+/// bit for bit.
+fn write_forward(
+    incoming: &Incoming<'_>,
+    (time, stan): (TransmissionTime, Stan),
+    original: Option<&OriginalRecord>,
+    outbox: &mut Outbox,
+) -> Option<Range<usize>> {
+    let view = &incoming.view;
+    let numbers = LegNumbers::new(time.0, stan.0);
+    let room = outbox.room();
+    let has_mac = !view.present().and(MACS).is_empty();
+    if !has_mac && original.is_none() {
+        let bytes = view.bytes().len();
+        let out = room.get_mut(..bytes)?;
+        out.copy_from_slice(view.bytes());
+        if patch_numbers(view, &numbers, out) {
+            return Some(outbox.claim(bytes));
+        }
+    }
+    let de90 = original.map(|record| {
+        let (stan, time) =
+            (Stan(record.issuer_stan), TransmissionTime(record.issuer_transmission_time));
+        original_data::write(original_mti(incoming), stan, time, view)
+    });
+    let mut own = [numbers.time(), numbers.stan(), WireField { field: 90, wire: &[] }];
+    let mut count = 2;
+    if let (Some(de90), Some(last)) = (&de90, own.last_mut()) {
+        last.wire = de90;
+        count = 3;
+    }
+    let all = view.present().minus(MACS);
+    let nothing = (view, FieldSet::EMPTY);
+    let bytes =
+        relay(view.mti().without_repeat(), (view, all), nothing, &own[..count], room).ok()?;
+    Some(outbox.claim(bytes))
+}
+
+/// The MTI that DE 90 states.
+pub(super) fn original_mti(incoming: &Incoming<'_>) -> Mti {
+    OriginalDataElements::read(&incoming.view)
+        .map_or(Mti::FINANCIAL_REQUEST, |original| original.mti)
+}

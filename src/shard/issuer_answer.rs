@@ -1,0 +1,349 @@
+//! The issuer's side: its answers, and the silence after which its time is over.
+
+use super::authorization::{Event, Hold, State, Step, step};
+use super::delivery::write_frame;
+use super::duplicate::{OriginalRecord, OriginalState};
+use super::issuer_link::Waiting;
+use super::pending::PendingRequest;
+use super::remembered::Additions;
+use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
+use crate::config::AcquirerConfig;
+use tapswitch_protocol::{
+    AmountMinor, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
+};
+
+impl Shard {
+    /// A message from an issuer, in the dialect of the acquirer whose request it answers.
+    #[inline]
+    pub fn on_issuer_response(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        acquirer: AcquirerId,
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        self.batch_began_ns = now.mono_ns;
+        let Some(profile) = self.profiles.get(usize::from(acquirer.0)).cloned() else { return };
+        let mut table = self.scratch.issuer.take().unwrap_or_default();
+        let error = profile.dialect.parse(body, &mut table).err();
+        if let Some(view) = table.view(profile.dialect, body) {
+            self.match_answer(now, issuer, (&view, error.is_none()), &profile, outbox);
+        } else {
+            self.counters.add(Counter::Unmatched);
+        }
+        self.scratch.issuer = Some(table);
+    }
+
+    fn match_answer(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        (view, is_well_formed): (&MessageView<'_>, bool),
+        profile: &AcquirerConfig,
+        outbox: &mut Outbox,
+    ) {
+        let Some(stan) = view.stan().filter(|_| !view.mti().expects_response()) else {
+            return self.counters.add(Counter::Unmatched);
+        };
+        match self.legs.waiting(issuer, stan) {
+            Some(Waiting::Request(place)) => {
+                let sent = self.pending.get(place).map(|request| request.sent);
+                if is_well_formed && sent != view.transmission_time() {
+                    // The number is in use again: this answers an earlier request.
+                    return self.counters.add(Counter::Late);
+                }
+                self.on_answer(now, place, (view, is_well_formed), profile, outbox);
+            }
+            Some(Waiting::Owed(place)) if is_well_formed => {
+                self.on_acknowledgement(now, (issuer, stan), place, view, outbox);
+            }
+            Some(Waiting::Owed(_)) => self.counters.add(Counter::Unmatched),
+            None if self.legs.is_quarantined(issuer, stan) => self.counters.add(Counter::Late),
+            None => self.counters.add(Counter::Unmatched),
+        }
+    }
+
+    /// The answer to the request at `place`.
+    fn on_answer(
+        &mut self,
+        now: Now,
+        place: u32,
+        (answer, is_well_formed): (&MessageView<'_>, bool),
+        profile: &AcquirerConfig,
+        outbox: &mut Outbox,
+    ) {
+        let Some(request) = self.pending.remove(place) else { return };
+        self.deadlines.cancel(place);
+        self.legs.release_stan(request.issuer, request.stan);
+        let mut table = self.scratch.kept.take().unwrap_or_default();
+        let kept = self.kept.get(request.kept);
+        let parsed = kept
+            .split_at_checked(usize::from(request.header_bytes))
+            .and_then(|(_, message)| profile.dialect.parse(message, &mut table).ok())
+            .map(|kept| if is_well_formed { judge(&request, &kept, answer) } else { None });
+        let code = parsed.flatten();
+        let event = match code {
+            Some(code) if code.is_approval() => Event::IssuerApproves,
+            Some(_) => Event::IssuerDeclines,
+            None => Event::IssuerGarbles,
+        };
+        let step = step(State::InFlight, event);
+        match code {
+            Some(code) => {
+                let answered = Answered { request, code, answer, table: &table };
+                self.relay_answer(now, answered, step, profile, outbox);
+            }
+            None => {
+                self.counters.add(Counter::MisEchoed);
+                let end = Ending::of(step, profile.codes.mis_echoed);
+                self.end_unanswered(now, request, end, outbox);
+            }
+        }
+        self.scratch.kept = Some(table);
+    }
+
+    /// Sends the issuer's answer on, and remembers it.
+    fn relay_answer(
+        &mut self,
+        now: Now,
+        answered: Answered<'_>,
+        step: Step,
+        profile: &AcquirerConfig,
+        outbox: &mut Outbox,
+    ) {
+        let Answered { mut request, code, answer, table } = answered;
+        let dialect = profile.dialect;
+        let adds = additions_of(profile, code);
+        let kept = self.kept.get(request.kept);
+        let (header, message) =
+            kept.split_at_checked(usize::from(request.header_bytes)).unwrap_or_default();
+        let frame = table.view(dialect, message).and_then(|view| {
+            let echo = if request.pan_from_track { dialect.echo.without(2) } else { dialect.echo };
+            write_frame(profile, header, outbox, |out| {
+                let mti = request.mti.response()?;
+                relay(mti, (&view, echo), (answer, adds), &[], out).ok()
+            })
+        });
+        let additions = Additions::of(answer, adds);
+        if additions.is_cut {
+            self.counters.add(Counter::AnswerCut);
+        }
+        self.settle(&mut request, step, (code, answer.amount()));
+        let record = record_of(&request, step.next, code);
+        self.duplicates.remember(&request.key, request.fingerprint, &record, additions.bytes());
+        self.kept.free(request.kept);
+        self.counters.add(Counter::AnsweredByIssuer);
+        self.times.answered(now.mono_ns, request.before_ns);
+        self.deliver(now, request.origin, frame, outbox);
+    }
+
+    /// Velocity after an answer; a void that was approved takes its original's reservation back.
+    fn settle(
+        &mut self,
+        request: &mut PendingRequest,
+        step: Step,
+        (code, amount): (ResponseCode, Option<AmountMinor>),
+    ) {
+        if step.hold == Hold::Release {
+            let reservation = core::mem::take(&mut request.reservation);
+            return self.velocity.release(request.card, &reservation);
+        }
+        self.counters.add(Counter::Approved);
+        if code == ResponseCode::PARTIAL_APPROVAL
+            && let Some(approved) = amount
+        {
+            let less = request.amount.0.saturating_sub(approved.0);
+            self.velocity.release_part(request.card, &mut request.reservation, less);
+            request.amount = approved;
+        }
+        if let Some(key) = request.void_of
+            && let Some(original) = self.original(&key)
+            && original.state == OriginalState::Approved
+        {
+            self.undo_original(&key, &original, ResponseCode::new(original.response_code));
+        }
+    }
+
+    /// Deadlines that are over. Call again while it returns true: the outbox is full.
+    pub fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {
+        while outbox.has_room() {
+            let Some(id) = self.deadlines.pop_due(now.mono_ns) else { return false };
+            match self.owed_place(id) {
+                Some(place) => self.resend(now, place, outbox),
+                None => self.on_time_out(now, id, outbox),
+            }
+        }
+        true
+    }
+
+    fn on_time_out(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
+        let Some(request) = self.pending.remove(place) else { return };
+        self.counters.add(Counter::TimedOut);
+        self.legs.quarantine_stan(now, request.issuer, request.stan);
+        let Some(profile) = self.profile(request.origin) else { return };
+        let end = Ending::of(step(State::InFlight, Event::Deadline), profile.codes.time_out);
+        self.end_unanswered(now, request, end, outbox);
+    }
+
+    /// A forward could not be handed over: nothing reached the issuer, so nothing is owed.
+    pub fn on_forward_refused(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        acquirer: AcquirerId,
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        let Some(profile) = self.profiles.get(usize::from(acquirer.0)).cloned() else { return };
+        let mut table = self.scratch.issuer.take().unwrap_or_default();
+        let parsed = profile.dialect.parse(body, &mut table).ok();
+        let stan = parsed.and_then(|view| view.stan());
+        self.scratch.issuer = Some(table);
+        let waiting = stan.and_then(|stan| self.legs.waiting(issuer, stan));
+        // What is owed is sent again by its timer.
+        let Some(Waiting::Request(place)) = waiting else { return };
+        let Some(request) = self.pending.remove(place) else { return };
+        self.deadlines.cancel(place);
+        self.legs.release_stan(issuer, request.stan);
+        self.counters.add(Counter::RefusedIssuerWindow);
+        let code = profile.codes.issuer_unavailable;
+        let end = Ending { state: State::Declined, code, owe_reversal: false };
+        self.end_unanswered(now, request, end, outbox);
+    }
+
+    /// The request in flight at `place` is answered 98/91 because its acquirer reverses it; what the
+    /// issuer is owed is the acquirer's own message. Returns what is known of it.
+    pub(super) fn end_reversed(
+        &mut self,
+        now: Now,
+        place: u32,
+        outbox: &mut Outbox,
+    ) -> Option<OriginalRecord> {
+        let request = self.pending.remove(place)?;
+        self.deadlines.cancel(place);
+        self.legs.quarantine_stan(now, request.issuer, request.stan);
+        let key = request.key;
+        let code = self.profile(request.origin)?.codes.time_out;
+        let end = Ending { state: State::Reversed, code, owe_reversal: false };
+        self.end_unanswered(now, request, end, outbox);
+        self.original(&key)
+    }
+
+    /// Ends a request that its issuer did not answer properly: the reversal is owed first, then the
+    /// answer leaves, then the reversal.
+    fn end_unanswered(
+        &mut self,
+        now: Now,
+        mut request: PendingRequest,
+        end: Ending,
+        outbox: &mut Outbox,
+    ) {
+        let Some(profile) = self.profile(request.origin) else { return };
+        let reservation = core::mem::take(&mut request.reservation);
+        self.velocity.release(request.card, &reservation);
+        let record = record_of(&request, end.state, end.code);
+        self.duplicates.remember(&request.key, request.fingerprint, &record, &[]);
+        let owe = end.owe_reversal && !request.processing.moves_no_money();
+        let owed = if owe { self.store_reversal(&request, &profile) } else { None };
+        let frame = self.write_kept_answer(&request, &profile, end.code, outbox);
+        self.kept.free(request.kept);
+        self.counters.add(Counter::AnsweredBySwitch);
+        self.times.answered(now.mono_ns, request.before_ns);
+        self.deliver(now, request.origin, frame, outbox);
+        if let Some(place) = owed {
+            self.send_owed(now, place, outbox);
+        }
+    }
+
+    /// Our own answer to a request of which only the kept part is left.
+    fn write_kept_answer(
+        &mut self,
+        request: &PendingRequest,
+        profile: &AcquirerConfig,
+        code: ResponseCode,
+        outbox: &mut Outbox,
+    ) -> Option<core::ops::Range<usize>> {
+        let mut table = FieldTable::default();
+        let kept = self.kept.get(request.kept);
+        let (header, message) = kept.split_at_checked(usize::from(request.header_bytes))?;
+        let view = profile.dialect.parse(message, &mut table).ok()?;
+        let echo = profile.dialect.echo;
+        let echo = if request.pan_from_track { echo.without(2) } else { echo };
+        let own = [WireField { field: 39, wire: code.bytes() }];
+        write_frame(profile, header, outbox, |out| {
+            relay(request.mti.response()?, (&view, echo), (&view, FieldSet::EMPTY), &own, out).ok()
+        })
+    }
+}
+
+/// How a request ends without its issuer's answer.
+#[derive(Clone, Copy)]
+struct Ending {
+    state: State,
+    code: ResponseCode,
+    owe_reversal: bool,
+}
+
+impl Ending {
+    const fn of(step: Step, code: ResponseCode) -> Self {
+        Self { state: step.next, code, owe_reversal: step.owe_reversal }
+    }
+}
+
+/// What is remembered of a request that has been answered.
+fn record_of(request: &PendingRequest, state: State, code: ResponseCode) -> OriginalRecord {
+    OriginalRecord {
+        state: match state {
+            State::Approved => OriginalState::Approved,
+            State::Reversed => OriginalState::Reversed,
+            State::Unknown | State::InFlight | State::Declined => OriginalState::Declined,
+        },
+        response_code: *code.bytes(),
+        issuer: request.issuer,
+        card: request.card,
+        amount_minor: request.amount.0,
+        issuer_stan: request.stan.0,
+        issuer_transmission_time: request.sent.0,
+        reservation: request.reservation.clone(),
+    }
+}
+
+/// A request, the answer to it, and the offsets of its kept message.
+struct Answered<'a> {
+    request: PendingRequest,
+    code: ResponseCode,
+    answer: &'a MessageView<'a>,
+    table: &'a FieldTable,
+}
+
+/// What of the issuer's answer goes into ours: DE 4 only when it approves a part.
+fn additions_of(profile: &AcquirerConfig, code: ResponseCode) -> FieldSet {
+    let adds = profile.dialect.issuer_adds.with(39);
+    if code == ResponseCode::PARTIAL_APPROVAL { adds.with(4) } else { adds.without(4) }
+}
+
+/// The code of an answer that fits its request; `None` when it does not: another type, card,
+/// processing code, reference number, a larger amount, or no code.
+fn judge(
+    request: &PendingRequest,
+    kept: &MessageView<'_>,
+    answer: &MessageView<'_>,
+) -> Option<ResponseCode> {
+    if request.mti.response() != Some(answer.mti()) {
+        return None;
+    }
+    let code = answer.response_code()?;
+    let differs = |field: u8| answer.has(field) && answer.raw(field) != kept.raw(field);
+    if differs(2) || differs(3) || differs(37) {
+        return None;
+    }
+    let partial = code == ResponseCode::PARTIAL_APPROVAL;
+    match answer.amount() {
+        Some(amount) if amount == request.amount => Some(code),
+        Some(amount) if partial && amount < request.amount => Some(code),
+        Some(_) => None,
+        None if partial => None,
+        None => Some(code),
+    }
+}

@@ -1,0 +1,270 @@
+//! The issuer leg: room in each issuer's window, and this shard's own trace numbers.
+//!
+//! The switch writes its own DE 11 and DE 7 towards issuers. Each shard owns a sub-range of every
+//! issuer's six-digit numbers, so an answer's DE 11 names the shard. A number is taken in turn; one
+//! whose request timed out stays in quarantine until a late answer cannot come any more.
+
+use super::identity::{IssuerId, Now, ShardId};
+use crate::config::IssuerConfig;
+use crate::limits::STANS;
+use tapswitch_protocol::{Stan, TransmissionTime};
+
+/// How long after a time-out a late answer may still come.
+pub(super) const QUARANTINE_MS: u64 = 60_000;
+/// Numbers looked at for a free one before giving up.
+const STAN_TRIES: u32 = 64;
+
+/// Who waits for the answer with this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// A pending request, by its place.
+    Request(u32),
+    /// An owed reversal or advice, by its place.
+    Owed(u32),
+}
+
+/// One number: 0 free; top bits 01 a request, 10 owed; 11 quarantined until that second.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Holder(u32);
+
+impl Holder {
+    const FREE: Self = Self(0);
+    const KIND: u32 = 0xC000_0000;
+    const REQUEST: u32 = 0x4000_0000;
+    const OWED: u32 = 0x8000_0000;
+
+    const fn of(waiting: Waiting) -> Self {
+        match waiting {
+            Waiting::Request(place) => Self(Self::REQUEST | place),
+            Waiting::Owed(place) => Self(Self::OWED | place),
+        }
+    }
+
+    const fn waiting(self) -> Option<Waiting> {
+        let place = self.0 & !Self::KIND;
+        match self.0 & Self::KIND {
+            Self::REQUEST => Some(Waiting::Request(place)),
+            Self::OWED => Some(Waiting::Owed(place)),
+            _ => None,
+        }
+    }
+
+    /// Whether the number may be given out at `now_s` (seconds since the shard began).
+    const fn is_free(self, now_s: u32) -> bool {
+        self.0 == 0 || (self.0 & Self::KIND == Self::KIND && self.0 & !Self::KIND <= now_s)
+    }
+}
+
+struct Leg {
+    holders: Vec<Holder>,
+    next: u32,
+    in_flight: u32,
+    in_flight_max: u32,
+}
+
+/// All issuers' legs of this shard.
+pub(super) struct IssuerLegs {
+    legs: Vec<Leg>,
+    first_stan: u32,
+    clock: TransmissionClock,
+}
+
+impl IssuerLegs {
+    pub(super) fn new(issuers: &[IssuerConfig], shard: ShardId, shards: usize) -> Self {
+        let share = STANS / u32::try_from(shards).unwrap_or(1).max(1);
+        let first_stan = share * u32::from(shard.0);
+        let leg = |issuer: &IssuerConfig| Leg {
+            holders: vec![Holder::FREE; share as usize],
+            next: 1,
+            in_flight: 0,
+            in_flight_max: issuer.in_flight_max,
+        };
+        Self {
+            legs: issuers.iter().map(leg).collect(),
+            first_stan,
+            clock: TransmissionClock::default(),
+        }
+    }
+
+    fn leg(&mut self, issuer: IssuerId) -> Option<&mut Leg> {
+        self.legs.get_mut(usize::from(issuer.0))
+    }
+
+    /// Whether the issuer's window has room for one more request.
+    #[inline]
+    pub(super) fn has_room(&self, issuer: IssuerId) -> bool {
+        let leg = self.legs.get(usize::from(issuer.0));
+        leg.is_some_and(|leg| leg.in_flight < leg.in_flight_max)
+    }
+
+    /// DE 7 for a message sent now.
+    #[inline]
+    pub(super) fn transmission_time(&mut self, now: Now) -> TransmissionTime {
+        self.clock.at(now.wall_ms)
+    }
+
+    /// Takes the next free number; `None` when the next ones are all in use.
+    #[inline]
+    pub(super) fn take_stan(&mut self, now: Now, issuer: IssuerId, by: Waiting) -> Option<Stan> {
+        let first = self.first_stan;
+        let leg = self.leg(issuer)?;
+        let count = u32::try_from(leg.holders.len()).unwrap_or(u32::MAX);
+        let now_s = seconds(now);
+        for _ in 0..STAN_TRIES {
+            let place = leg.next;
+            leg.next = if place + 1 < count { place + 1 } else { 1 };
+            let holder = leg.holders.get_mut(place as usize)?;
+            if holder.is_free(now_s) {
+                *holder = Holder::of(by);
+                if matches!(by, Waiting::Request(_)) {
+                    leg.in_flight += 1;
+                }
+                return Some(Stan(first + place));
+            }
+        }
+        None
+    }
+
+    /// Who waits for an answer with this number.
+    #[inline]
+    pub(super) fn waiting(&mut self, issuer: IssuerId, stan: Stan) -> Option<Waiting> {
+        self.holder(issuer, stan)?.waiting()
+    }
+
+    /// Whether an answer with this number is a late one.
+    pub(super) fn is_quarantined(&mut self, issuer: IssuerId, stan: Stan) -> bool {
+        let kind = |holder: &mut Holder| holder.0 & Holder::KIND == Holder::KIND;
+        self.holder(issuer, stan).is_some_and(kind)
+    }
+
+    /// Gives a number back after its answer came.
+    #[inline]
+    pub(super) fn release_stan(&mut self, issuer: IssuerId, stan: Stan) {
+        self.set(issuer, stan, Holder::FREE);
+    }
+
+    /// Gives a number back after its time-out.
+    pub(super) fn quarantine_stan(&mut self, now: Now, issuer: IssuerId, stan: Stan) {
+        let until = seconds(Now { mono_ns: now.mono_ns + QUARANTINE_MS * 1_000_000, ..now });
+        self.set(issuer, stan, Holder(Holder::KIND | until));
+    }
+
+    fn set(&mut self, issuer: IssuerId, stan: Stan, to: Holder) {
+        let Some(holder) = self.holder(issuer, stan) else { return };
+        let was_request = matches!(holder.waiting(), Some(Waiting::Request(_)));
+        *holder = to;
+        if was_request && let Some(leg) = self.leg(issuer) {
+            assert!(leg.in_flight > 0, "Invariant: a window counts every request in it once");
+            leg.in_flight -= 1;
+        }
+    }
+
+    #[inline]
+    fn holder(&mut self, issuer: IssuerId, stan: Stan) -> Option<&mut Holder> {
+        let place = stan.0.checked_sub(self.first_stan)?;
+        self.leg(issuer)?.holders.get_mut(place as usize)
+    }
+}
+
+fn seconds(now: Now) -> u32 {
+    // 34 years of seconds fit in the 30 bits of a holder.
+    u32::try_from(now.mono_ns / 1_000_000_000).unwrap_or(u32::MAX) & !Holder::KIND
+}
+
+/// DE 7 (MMDDhhmmss, UTC), worked out once a second.
+#[derive(Default)]
+struct TransmissionClock {
+    second: u64,
+    time: Option<TransmissionTime>,
+}
+
+impl TransmissionClock {
+    #[inline]
+    fn at(&mut self, wall_ms: u64) -> TransmissionTime {
+        let second = wall_ms / 1_000;
+        match self.time {
+            Some(time) if second == self.second => time,
+            _ => {
+                let time = transmission_time(second);
+                *self = Self { second, time: Some(time) };
+                time
+            }
+        }
+    }
+}
+
+/// MMDDhhmmss of a moment given in seconds since 1970 UTC.
+fn transmission_time(second: u64) -> TransmissionTime {
+    let (days, in_day) = (second / 86_400, second % 86_400);
+    // Days to civil date: years run from 1 March, so that the leap day ends one (era of 400 years).
+    let shifted = days + 719_468;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let (hour, minute, second) = (in_day / 3_600, in_day / 60 % 60, in_day % 60);
+    let number = (((month * 100 + day) * 100 + hour) * 100 + minute) * 100 + second;
+    TransmissionTime(u32::try_from(number).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Now { mono_ns: 0, wall_ms: 0 };
+    const ISSUER: IssuerId = IssuerId(0);
+
+    fn legs(shards: usize) -> IssuerLegs {
+        let issuer = IssuerConfig { name: "A".into(), in_flight_max: 2 };
+        IssuerLegs::new(&[issuer], ShardId(1), shards)
+    }
+
+    #[test]
+    fn dates_are_civil() {
+        let cases = [
+            (0, 101_000_000),
+            (951_782_399, 228_235_959),
+            (951_782_400, 229_000_000),
+            (1_700_000_000, 1_114_221_320),
+            (4_107_542_399, 228_235_959),
+            (4_107_542_400, 301_000_000),
+        ];
+        for (second, expected) in cases {
+            assert_eq!(transmission_time(second).0, expected, "{second}");
+        }
+    }
+
+    #[test]
+    fn the_window_counts_requests_only() {
+        let mut legs = legs(2);
+        let first = legs.take_stan(NOW, ISSUER, Waiting::Request(7)).unwrap();
+        legs.take_stan(NOW, ISSUER, Waiting::Owed(9)).unwrap();
+        assert!(legs.has_room(ISSUER));
+        legs.take_stan(NOW, ISSUER, Waiting::Request(8)).unwrap();
+        assert!(!legs.has_room(ISSUER));
+        assert_eq!(legs.waiting(ISSUER, first), Some(Waiting::Request(7)));
+        legs.release_stan(ISSUER, first);
+        assert!(legs.has_room(ISSUER));
+        assert_eq!(legs.waiting(ISSUER, first), None);
+    }
+
+    #[test]
+    fn numbers_name_their_shard_and_skip_those_in_use_or_quarantine() {
+        // 100,000 shards leave ten numbers each, of which the first is not used.
+        let mut legs = legs(100_000);
+        let take = |legs: &mut IssuerLegs, now| legs.take_stan(now, ISSUER, Waiting::Owed(0));
+        let taken: Vec<_> = (0..9).map(|_| take(&mut legs, NOW).unwrap().0).collect();
+        assert_eq!(taken, (11..20).collect::<Vec<_>>());
+        assert_eq!(take(&mut legs, NOW), None);
+        legs.quarantine_stan(NOW, ISSUER, Stan(15));
+        legs.release_stan(ISSUER, Stan(13));
+        assert_eq!(take(&mut legs, NOW), Some(Stan(13)));
+        assert_eq!(take(&mut legs, NOW), None);
+        assert!(legs.is_quarantined(ISSUER, Stan(15)));
+        let later = Now { mono_ns: (QUARANTINE_MS + 1_000) * 1_000_000, wall_ms: 0 };
+        assert_eq!(take(&mut legs, later), Some(Stan(15)));
+    }
+}

@@ -1,0 +1,73 @@
+//! Messages between shards: requests handed to the shard of their card, and what comes back.
+
+use super::delivery::copy_in;
+use super::own_answer::Reason;
+use super::{Action, Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId};
+
+impl Shard {
+    /// Hands a request to the shard that holds its card; without a credit it is refused.
+    pub(super) fn hand_over(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        to: ShardId,
+        outbox: &mut Outbox,
+    ) {
+        if !self.credits.take(to) {
+            return self.answer_own(now, incoming, Reason::NoCredit, outbox);
+        }
+        self.counters.add(Counter::CrossedOut);
+        let (header, message) = (incoming.header, incoming.view.bytes());
+        let header_at = copy_in(header, outbox);
+        let message_at = copy_in(message, outbox);
+        outbox.push(Action::Mesh {
+            to,
+            kind: MeshKind::Request,
+            connection: incoming.connection,
+            // At most 46.
+            header_bytes: header.len() as u8,
+            bytes: header_at.start..message_at.end,
+        });
+    }
+
+    /// A message from another shard.
+    pub fn on_mesh(
+        &mut self,
+        now: Now,
+        from: ShardId,
+        message: MeshMessage<'_>,
+        outbox: &mut Outbox,
+    ) {
+        self.batch_began_ns = now.mono_ns;
+        match message.kind {
+            MeshKind::Request => self.on_crossed_request(now, message, outbox),
+            MeshKind::Response => {
+                self.credits.give(from);
+                let connection = message.connection;
+                if self.connections.is_open(connection) {
+                    let bytes = copy_in(message.bytes, outbox);
+                    outbox.push(Action::Respond { connection, bytes });
+                } else {
+                    self.on_undeliverable(now, connection, message.bytes, outbox);
+                }
+            }
+            MeshKind::Credit => self.credits.give(from),
+            MeshKind::Undeliverable => {
+                self.on_undeliverable(now, message.connection, message.bytes, outbox);
+                self.give_credit_back(message.connection, outbox);
+            }
+        }
+    }
+
+    fn on_crossed_request(&mut self, now: Now, message: MeshMessage<'_>, outbox: &mut Outbox) {
+        self.counters.add(Counter::CrossedIn);
+        let split = message.bytes.split_at_checked(usize::from(message.header_bytes));
+        let Some((header, body)) = split else { return };
+        let staged = self.stage(message.connection, body);
+        let Some(request) = self.staged.take(staged) else { return };
+        if let Some(profile) = self.profile(request.connection) {
+            self.intake(now, &request, &profile, (header, body), outbox);
+        }
+        self.staged.give(staged, request);
+    }
+}

@@ -1,0 +1,95 @@
+//! Answers that the switch gives by itself: why, with which code, counted as what.
+
+use super::counters::Counter;
+use crate::config::OwnCodes;
+use tapswitch_protocol::ResponseCode;
+
+/// Why a request is answered without its issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// MTI or network management code that is not served.
+    UnknownMti,
+    /// Not well-formed, or this mandatory data element is missing (0: none in particular).
+    Format(u8),
+    /// No sign-on on this connection.
+    NotSignedOn,
+    /// PAN of an impossible length.
+    InvalidCard,
+    /// Amount zero.
+    InvalidAmount,
+    /// IIN of no issuer.
+    NoRoute,
+    /// The issuer's window is full.
+    IssuerWindow,
+    /// No trace number is free.
+    NoStan,
+    /// The switch is stopping.
+    Draining,
+    /// Velocity by amount.
+    AmountLimit,
+    /// Velocity by count.
+    CountLimit,
+    /// No velocity line for a new card.
+    VelocityFull,
+    /// No room for another request in flight.
+    PendingFull,
+    /// Too much is owed to issuers.
+    SafFull,
+    /// No slot to the card's shard.
+    NoCredit,
+    /// Same key, other contents.
+    Conflict,
+}
+
+impl Reason {
+    /// DE 39 by the acquirer's profile.
+    pub(super) const fn code(self, codes: &OwnCodes) -> ResponseCode {
+        match self {
+            Self::UnknownMti => codes.unknown_mti,
+            Self::Format(_) => codes.format,
+            Self::NotSignedOn => codes.not_signed_on,
+            Self::InvalidCard => codes.invalid_card,
+            Self::InvalidAmount => codes.invalid_amount,
+            Self::NoRoute => codes.no_route,
+            Self::IssuerWindow | Self::NoStan | Self::Draining => codes.issuer_unavailable,
+            Self::AmountLimit => codes.amount_limit,
+            Self::CountLimit => codes.count_limit,
+            Self::VelocityFull | Self::PendingFull | Self::SafFull | Self::NoCredit => {
+                codes.overload
+            }
+            Self::Conflict => codes.duplicate,
+        }
+    }
+
+    /// What it is counted as.
+    pub(super) const fn counter(self) -> Counter {
+        match self {
+            Self::UnknownMti => Counter::RefusedMti,
+            Self::Format(_) => Counter::RefusedFormat,
+            Self::NotSignedOn => Counter::RefusedNotSignedOn,
+            Self::InvalidCard => Counter::RefusedCard,
+            Self::InvalidAmount => Counter::RefusedAmount,
+            Self::NoRoute => Counter::RefusedNoRoute,
+            Self::IssuerWindow => Counter::RefusedIssuerWindow,
+            Self::NoStan => Counter::RefusedNoStan,
+            Self::Draining => Counter::RefusedDraining,
+            Self::AmountLimit => Counter::RefusedAmountLimit,
+            Self::CountLimit => Counter::RefusedCountLimit,
+            Self::VelocityFull => Counter::RefusedVelocityFull,
+            Self::PendingFull => Counter::RefusedPendingFull,
+            Self::SafFull => Counter::RefusedSafFull,
+            Self::NoCredit => Counter::RefusedNoCredit,
+            Self::Conflict => Counter::Conflict,
+        }
+    }
+
+    /// The data element that DE 44 names, as three digits.
+    pub(super) const fn field(self) -> Option<[u8; 3]> {
+        match self {
+            Self::Format(field) if field != 0 => {
+                Some([b'0' + field / 100, b'0' + field / 10 % 10, b'0' + field % 10])
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Requests waiting for their issuer: a fixed slab, each entry with its own trace number, its kept
+//! message and exactly one deadline.
+
+use super::duplicate::DuplicateKey;
+use super::identity::{CardKey, ConnectionId, IssuerId};
+use super::kept::KeptRef;
+use super::velocity::Reservation;
+use tapswitch_protocol::{AmountMinor, Mti, ProcessingCode, Stan, TransmissionTime};
+
+/// One request under way.
+pub(super) struct PendingRequest {
+    /// Who gets the answer: the newest transmission's connection.
+    pub(super) origin: ConnectionId,
+    /// Type of the request.
+    pub(super) mti: Mti,
+    /// Whom it was forwarded to.
+    pub(super) issuer: IssuerId,
+    /// Our trace number on the issuer leg.
+    pub(super) stan: Stan,
+    /// Our DE 7 on the issuer leg.
+    pub(super) sent: TransmissionTime,
+    /// Under which it is remembered.
+    pub(super) key: DuplicateKey,
+    /// Card, processing code and amount, hashed: what a repeat must agree in.
+    pub(super) fingerprint: u64,
+    /// The card.
+    pub(super) card: CardKey,
+    /// DE 4.
+    pub(super) amount: AmountMinor,
+    /// DE 3.
+    pub(super) processing: ProcessingCode,
+    /// What was reserved of its limits.
+    pub(super) reservation: Reservation,
+    /// The original that this void takes back.
+    pub(super) void_of: Option<DuplicateKey>,
+    /// Header and kept fields of the request.
+    pub(super) kept: KeptRef,
+    /// How many of the kept bytes are the frame's header.
+    pub(super) header_bytes: u8,
+    /// DE 2 was made from DE 35, so the answer does not carry it.
+    pub(super) pan_from_track: bool,
+    /// When its batch began.
+    pub(super) arrived_ns: u64,
+    /// Time spent in the switch until its batch ended.
+    pub(super) before_ns: u64,
+}
+
+/// Fixed slab of pending requests.
+pub(super) struct Pending {
+    entries: Vec<Option<PendingRequest>>,
+    free: Vec<u32>,
+}
+
+impl Pending {
+    pub(super) fn new(count: usize) -> Self {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        Self { entries: (0..count).map(|_| None).collect(), free: (0..count).rev().collect() }
+    }
+
+    /// The place that the next entry will take; `None` when full.
+    #[inline]
+    pub(super) fn next_place(&self) -> Option<u32> {
+        self.free.last().copied()
+    }
+
+    /// Puts an entry at [`Pending::next_place`].
+    pub(super) fn insert(&mut self, request: PendingRequest) {
+        let place = self.free.pop();
+        let entry = place.and_then(|place| self.entries.get_mut(place as usize));
+        let entry = entry.filter(|entry| entry.is_none());
+        assert!(entry.is_some(), "Invariant: a free place of the pending table is empty");
+        if let Some(entry) = entry {
+            *entry = Some(request);
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, place: u32) -> Option<&PendingRequest> {
+        self.entries.get(place as usize).and_then(Option::as_ref)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut PendingRequest> {
+        self.entries.get_mut(place as usize).and_then(Option::as_mut)
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, place: u32) -> Option<PendingRequest> {
+        let entry = self.entries.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(entry)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+}

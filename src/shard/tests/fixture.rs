@@ -1,0 +1,321 @@
+//! A shard with a small configuration, and messages for it.
+
+use crate::config::{
+    AcquirerConfig, BankConfig, CardKind, Config, EngineChoice, Idle, IinRow, IssuerConfig,
+    OwnCodes, SwitchConfig, VelocityCondition, VelocityConfig, VelocityRule,
+};
+use crate::shard::{
+    AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
+};
+use tapswitch_protocol::{
+    Dialect, FieldSet, FieldTable, FrameStep, Framing, MessageView, MessageWriter, Mti,
+    ResponseCode, header,
+};
+
+/// Cards of the tests: C1 to C3 of issuer 0, C4 of issuer 1, C9 of nobody.
+pub(super) fn pan(card: &str) -> &'static str {
+    match card {
+        "C1" => "6228480000000000011",
+        "C2" => "6228480000000000029",
+        "C3" => "6228480000000000037",
+        "C4" => "6225750000000004",
+        "short" => "62284800000",
+        _ => "6299990000000009",
+    }
+}
+
+fn code(text: &[u8; 2]) -> ResponseCode {
+    ResponseCode::new(*text)
+}
+
+pub(super) fn cups_codes() -> OwnCodes {
+    OwnCodes {
+        unknown_mti: code(b"12"),
+        format: code(b"30"),
+        no_route: code(b"15"),
+        issuer_unavailable: code(b"91"),
+        time_out: code(b"98"),
+        overload: code(b"96"),
+        mis_echoed: code(b"96"),
+        duplicate: code(b"94"),
+        amount_limit: code(b"61"),
+        count_limit: code(b"65"),
+        not_signed_on: code(b"58"),
+        invalid_card: code(b"14"),
+        invalid_amount: code(b"13"),
+        original_not_found: code(b"25"),
+    }
+}
+
+fn acquirer(name: &str, dialect: &'static Dialect, framing: Framing, key: &[u8]) -> AcquirerConfig {
+    AcquirerConfig {
+        name: name.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        dialect,
+        framing,
+        sign_on_required: false,
+        answer_within_ms: 10_000,
+        answer_margin_ms: 2_000,
+        transit_answer_within_ms: 5_000,
+        transit_answer_margin_ms: 1_000,
+        transit_mccs: vec![4111, 4131],
+        duplicate_key: FieldSet::of(key),
+        codes: cups_codes(),
+    }
+}
+
+/// 100.00 and 3 transactions a day a card; 5 taps of transit an hour.
+pub(super) fn config(shards: usize) -> Config {
+    let iin = |prefix, issuer| IinRow {
+        prefix,
+        digits: 6,
+        issuer: IssuerId(issuer),
+        kind: CardKind::Debit,
+        pan_digits: 19,
+    };
+    let issuer = |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 1_000 };
+    let day = VelocityRule {
+        name: "day".to_owned(),
+        when: VelocityCondition::default(),
+        count_max: Some(3),
+        amount_minor_max: Some(10_000),
+        window_s: 86_400,
+        sub_windows: 0,
+    };
+    Config {
+        switch: SwitchConfig {
+            shards,
+            cores: Vec::new(),
+            idle: Idle::Park,
+            engine: EngineChoice::Auto,
+            pending_max: 64,
+            duplicates_bytes: 1 << 20,
+            drain_ms: 1_000,
+        },
+        acquirers: vec![
+            acquirer("cups", Dialect::cups(), Framing::Cups, &[7, 11, 32, 33]),
+            acquirer("iso87", Dialect::iso87_ascii(), Framing::Be2, &[11, 12, 13, 32, 41, 42]),
+        ],
+        issuers: vec![issuer("ABC"), issuer("CMB")],
+        iins: vec![iin(622_848, 0), iin(622_575, 1)],
+        velocity: VelocityConfig { lines: 1 << 10, rules: vec![day] },
+        bank: BankConfig {
+            threads: 0,
+            cores: Vec::new(),
+            seed: 1,
+            accounts_max: 1 << 10,
+            balance_minor: (100_000, 200_000),
+            credit_line_minor: (100_000, 200_000),
+            behaviour: Vec::new(),
+        },
+    }
+}
+
+pub(super) fn secrets() -> Secrets {
+    Secrets { card_key: [7; 32], digest_key: [9; 16] }
+}
+
+/// One request in the making.
+pub(super) struct Request<'a> {
+    pub(super) mti: u16,
+    pub(super) processing: &'a str,
+    pub(super) pan: &'a str,
+    pub(super) amount: Option<u64>,
+    pub(super) stan: u32,
+    pub(super) original_stan: Option<u32>,
+    pub(super) extra: &'a [(u8, &'a [u8])],
+}
+
+impl Default for Request<'_> {
+    fn default() -> Self {
+        Self {
+            mti: 200,
+            processing: "000000",
+            pan: pan("C1"),
+            amount: Some(1_000),
+            stan: 1,
+            original_stan: None,
+            extra: &[],
+        }
+    }
+}
+
+const TIME: &str = "1122120000";
+
+impl Request<'_> {
+    /// The message, without frame.
+    pub(super) fn message(&self, dialect: &Dialect) -> Vec<u8> {
+        let mut out = vec![0; 2_048];
+        let mti = Mti::from_number(self.mti).unwrap();
+        let mut writer = MessageWriter::new(dialect, mti, &mut out).unwrap();
+        let stan = format!("{:06}", self.stan);
+        let amount = self.amount.map(|amount| format!("{amount:012}"));
+        let original = self
+            .original_stan
+            .map(|stan| format!("0200{stan:06}{TIME}{:011}{:011}", 3_330_000, 3_330_000));
+        let rrn = format!("{:012}", self.original_stan.unwrap_or(self.stan));
+        let mut fields: Vec<(u8, &[u8])> = vec![
+            (2, self.pan.as_bytes()),
+            (3, self.processing.as_bytes()),
+            (7, TIME.as_bytes()),
+            (11, stan.as_bytes()),
+            (12, b"120000"),
+            (13, b"1122"),
+            (18, b"5411"),
+            (22, b"072"),
+            (25, b"00"),
+            (32, b"03330000"),
+            (33, b"03330000"),
+            (37, rrn.as_bytes()),
+            (41, b"01080209"),
+            (42, b"333290054110001"),
+            (49, b"156"),
+        ];
+        fields.extend(amount.as_ref().map(|amount| (4, amount.as_bytes())));
+        fields.extend(original.as_ref().map(|original| (90, original.as_bytes())));
+        for (field, value) in self.extra {
+            fields.retain(|(other, _)| other != field);
+            fields.push((*field, value));
+        }
+        fields.sort_by_key(|(field, _)| *field);
+        for (field, value) in fields {
+            if field != 2 || !value.is_empty() {
+                writer.put(field, value).unwrap();
+            }
+        }
+        let bytes = writer.finish().unwrap();
+        out.truncate(bytes);
+        out
+    }
+}
+
+/// A CUPS header from the tests' acquirer.
+pub(super) fn cups_header() -> [u8; 46] {
+    header::cups_header(b"00010000   ", b"03330000   ")
+}
+
+/// What a shard did, made readable: `A1 0210 00`, `I0 0200`, `M1 Request`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) text: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A shard, its time, and what it did last.
+pub(super) struct World {
+    pub(super) shard: Shard,
+    pub(super) now: Now,
+    pub(super) outbox: Outbox,
+    /// Every message forwarded to an issuer, newest last.
+    pub(super) forwarded: Vec<(IssuerId, AcquirerId, Vec<u8>)>,
+}
+
+/// A connection of acquirer 0 (slots below 100) or 1.
+pub(super) fn connection(slot: u16) -> ConnectionId {
+    let acquirer = AcquirerId(u8::from(slot >= 100));
+    ConnectionId { shard: ShardId(0), acquirer, slot, generation: 1 }
+}
+
+impl World {
+    pub(super) fn new(config: &Config) -> Self {
+        let mut shard = Shard::new(ShardId(0), config, &secrets());
+        for slot in [1, 2, 101] {
+            shard.on_connection_open(connection(slot));
+        }
+        let now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
+        Self { shard, now, outbox: Outbox::new(), forwarded: Vec::new() }
+    }
+
+    pub(super) fn at_ms(&mut self, at_ms: u64) {
+        let then =
+            Now { mono_ns: 1_000_000_000 + at_ms * 1_000_000, wall_ms: 1_795_348_800_000 + at_ms };
+        assert!(then.mono_ns >= self.now.mono_ns, "scripts go forward");
+        self.now = then;
+    }
+
+    /// A message arrives on a connection.
+    pub(super) fn request(&mut self, slot: u16, message: &[u8]) -> Vec<Done> {
+        let header = cups_header();
+        let header = if slot < 100 { &header[..] } else { &[] };
+        let staged = self.shard.stage(connection(slot), message);
+        self.shard.on_request(self.now, staged, header, message, &mut self.outbox);
+        self.drain()
+    }
+
+    /// The issuer answers the forward of this acquirer STAN (or any message, by its place).
+    pub(super) fn issuer(&mut self, issuer: IssuerId, message: &[u8]) -> Vec<Done> {
+        let acquirer = AcquirerId(0);
+        self.shard.on_issuer_response(self.now, issuer, acquirer, message, &mut self.outbox);
+        self.drain()
+    }
+
+    pub(super) fn tick(&mut self) -> Vec<Done> {
+        self.shard.on_deadline(self.now, &mut self.outbox);
+        self.drain()
+    }
+
+    /// Takes the actions out of the outbox.
+    pub(super) fn drain(&mut self) -> Vec<Done> {
+        let mut done = Vec::new();
+        for action in self.outbox.actions() {
+            done.push(match action {
+                Action::Respond { connection, bytes } => {
+                    let bytes = self.outbox.bytes(bytes);
+                    let acquirer = usize::from(connection.acquirer.0);
+                    let framing = [Framing::Cups, Framing::Be2][acquirer];
+                    let dialect = [Dialect::cups(), Dialect::iso87_ascii()][acquirer];
+                    let Ok(FrameStep::Message { body, .. }) = framing.next(bytes, 4_096) else {
+                        panic!("a response is one whole frame");
+                    };
+                    let mut table = FieldTable::default();
+                    let view = dialect.parse(body, &mut table).expect("a response parses");
+                    let code = view.response_code().expect("a response has DE 39");
+                    let text = format!("A{} {} {code}", connection.slot, view.mti());
+                    Done { text, bytes: body.to_vec() }
+                }
+                Action::Forward { issuer, acquirer, bytes } => {
+                    let bytes = self.outbox.bytes(bytes).to_vec();
+                    let mti = String::from_utf8(bytes[..4].to_vec()).unwrap();
+                    self.forwarded.push((*issuer, *acquirer, bytes.clone()));
+                    Done { text: format!("I{} {mti}", issuer.0), bytes }
+                }
+                Action::Mesh { to, kind, bytes, .. } => Done {
+                    text: format!("M{} {kind:?}", to.0),
+                    bytes: self.outbox.bytes(bytes).to_vec(),
+                },
+            });
+        }
+        self.outbox.clear();
+        done
+    }
+}
+
+/// The issuer's answer to a forwarded message, with these fields replaced or added.
+pub(super) fn issuer_answer(forward: &[u8], code: &str, changes: &[(u8, &[u8])]) -> Vec<u8> {
+    let dialect = Dialect::cups();
+    let mut table = FieldTable::default();
+    let view = dialect.parse(forward, &mut table).unwrap();
+    let mut out = vec![0; 2_048];
+    let mti = view.mti().response().unwrap();
+    let mut writer = MessageWriter::new(dialect, mti, &mut out).unwrap();
+    let approval: &[(u8, &[u8])] = if code == "00" { &[(38, b"A00001")] } else { &[] };
+    for field in view.present().or(FieldSet::of(&[15, 38, 39])) {
+        if let Some((_, value)) = changes.iter().chain(approval).find(|(other, _)| *other == field)
+        {
+            writer.put(field, value).unwrap();
+        } else if field == 39 {
+            writer.put(39, code.as_bytes()).unwrap();
+        } else if dialect.echo.has(field) {
+            writer.copy(field, &view).unwrap();
+        }
+    }
+    let bytes = writer.finish().unwrap();
+    out.truncate(bytes);
+    out
+}
+
+/// Reads a CUPS message.
+pub(super) fn with_view<T>(message: &[u8], read: impl FnOnce(&MessageView<'_>) -> T) -> T {
+    let mut table = FieldTable::default();
+    read(&Dialect::cups().parse(message, &mut table).expect("a CUPS message"))
+}

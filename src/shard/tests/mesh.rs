@@ -1,0 +1,179 @@
+//! Two shards: whatever crosses is answered, and every credit comes home.
+
+use super::fixture::{Request, config, cups_header, issuer_answer, secrets};
+use crate::shard::{
+    AcquirerId, Action, ConnectionId, Counter, IssuerId, MeshKind, MeshMessage, Now, Outbox, Shard,
+    ShardId,
+};
+use tapswitch_protocol::Dialect;
+
+struct Pair {
+    shards: [Shard; 2],
+    outboxes: [Outbox; 2],
+    responses: Vec<(usize, ConnectionId, Vec<u8>)>,
+    forwards: Vec<(usize, IssuerId, Vec<u8>)>,
+}
+
+const NOW: Now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
+
+fn connection(shard: u8) -> ConnectionId {
+    ConnectionId { shard: ShardId(shard), acquirer: AcquirerId(0), slot: 1, generation: 1 }
+}
+
+impl Pair {
+    fn new() -> Self {
+        let config = config(2);
+        let mut shards = [0, 1].map(|id| Shard::new(ShardId(id), &config, &secrets()));
+        for (id, shard) in shards.iter_mut().enumerate() {
+            shard.on_connection_open(connection(id as u8));
+        }
+        Self {
+            shards,
+            outboxes: [Outbox::new(), Outbox::new()],
+            responses: Vec::new(),
+            forwards: Vec::new(),
+        }
+    }
+
+    fn request(&mut self, shard: usize, message: &[u8]) {
+        let staged = self.shards[shard].stage(connection(shard as u8), message);
+        let (header, outbox) = (cups_header(), &mut self.outboxes[shard]);
+        self.shards[shard].on_request(NOW, staged, &header, message, outbox);
+        self.carry();
+    }
+
+    /// Carries messages between the shards until there are none.
+    fn carry(&mut self) {
+        loop {
+            let mut mesh = Vec::new();
+            for (from, outbox) in self.outboxes.iter_mut().enumerate() {
+                for action in outbox.actions() {
+                    match action {
+                        Action::Respond { connection, bytes } => {
+                            let bytes = outbox.bytes(bytes).to_vec();
+                            self.responses.push((from, *connection, bytes));
+                        }
+                        Action::Forward { issuer, bytes, .. } => {
+                            self.forwards.push((from, *issuer, outbox.bytes(bytes).to_vec()));
+                        }
+                        Action::Mesh { to, kind, connection, header_bytes, bytes } => {
+                            let bytes = outbox.bytes(bytes).to_vec();
+                            mesh.push((from, *to, *kind, *connection, *header_bytes, bytes));
+                        }
+                    }
+                }
+                outbox.clear();
+            }
+            if mesh.is_empty() {
+                return;
+            }
+            for (from, to, kind, connection, header_bytes, bytes) in mesh {
+                let message = MeshMessage { kind, connection, header_bytes, bytes: &bytes };
+                let to = usize::from(to.0);
+                let from = ShardId(from as u8);
+                self.shards[to].on_mesh(NOW, from, message, &mut self.outboxes[to]);
+            }
+        }
+    }
+
+    fn answer(&mut self, code: &str) {
+        let (shard, issuer, forward) = self.forwards.remove(0);
+        let answer = issuer_answer(&forward, code, &[]);
+        let outbox = &mut self.outboxes[shard];
+        self.shards[shard].on_issuer_response(NOW, issuer, AcquirerId(0), &answer, outbox);
+        self.carry();
+    }
+
+    fn total(&self, counter: Counter) -> u64 {
+        self.shards.iter().map(|shard| shard.counters().value(counter)).sum()
+    }
+}
+
+fn message(card: u64, stan: u32) -> Vec<u8> {
+    let pan = format!("622848{card:013}");
+    Request { pan: &pan, stan, ..Request::default() }.message(Dialect::cups())
+}
+
+#[test]
+fn half_the_cards_cross_and_all_are_answered_where_they_asked() {
+    let mut pair = Pair::new();
+    for card in 0..40 {
+        pair.request(0, &message(card, card as u32 + 1));
+        pair.answer("00");
+    }
+    assert_eq!(pair.responses.len(), 40);
+    assert!(pair.responses.iter().all(|(shard, to, _)| *shard == 0 && *to == connection(0)));
+    let crossed = pair.total(Counter::CrossedOut);
+    assert!((10..=30).contains(&crossed), "{crossed}");
+    assert_eq!(pair.total(Counter::CrossedIn), crossed);
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
+}
+
+#[test]
+fn repeats_from_both_shards_are_one_transaction() {
+    let mut pair = Pair::new();
+    for card in 0..20u32 {
+        let message = message(u64::from(card), card + 1);
+        pair.request(0, &message);
+        pair.request(1, &message);
+        assert_eq!(pair.forwards.len(), 1, "one forward");
+        pair.answer("00");
+        assert_eq!(pair.responses.len(), 1, "one answer");
+        let (shard, to, first) = pair.responses.remove(0);
+        assert_eq!((shard, to), (1, connection(1)), "to the newest transmission");
+        pair.request(0, &message);
+        let (shard, _, again) = pair.responses.remove(0);
+        assert_eq!((shard, again), (0, first));
+    }
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
+}
+
+#[test]
+fn an_approval_that_finds_its_acquirer_gone_is_taken_back_at_its_card() {
+    let mut pair = Pair::new();
+    for card in 0..20u32 {
+        pair.request(0, &message(u64::from(card), card + 1));
+    }
+    for (id, shard) in pair.shards.iter_mut().enumerate() {
+        shard.on_connection_closed(connection(id as u8));
+    }
+    for _ in 0..20 {
+        pair.answer("00");
+    }
+    assert_eq!(pair.responses.len(), 0);
+    assert_eq!(pair.total(Counter::Undeliverable), 20);
+    assert_eq!(pair.forwards.len(), 20, "a 0420 each");
+    for _ in 0..20 {
+        assert_eq!(pair.forwards[0].2[..4], *b"0420");
+        pair.answer("00");
+    }
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
+}
+
+#[test]
+fn without_a_credit_a_request_is_refused_at_once() {
+    let mut pair = Pair::new();
+    let crossing = (0..).find(|card| {
+        let before = pair.total(Counter::CrossedOut);
+        pair.request(0, &message(*card, 900_000 + *card as u32));
+        pair.total(Counter::CrossedOut) > before
+    });
+    let mut answered = 0;
+    let limit = crate::limits::MESH_CREDITS;
+    for stan in 1..=(limit as u32 + 10) {
+        // Not carried: the other shard does not get round to it.
+        let pan = format!("622848{:013}", crossing.unwrap());
+        let message = Request { pan: &pan, stan, ..Request::default() }.message(Dialect::cups());
+        let staged = pair.shards[0].stage(connection(0), &message);
+        let outbox = &mut pair.outboxes[0];
+        pair.shards[0].on_request(NOW, staged, &cups_header(), &message, outbox);
+        for action in outbox.actions() {
+            answered += usize::from(matches!(action, Action::Respond { .. }));
+            assert!(!matches!(action, Action::Mesh { kind: MeshKind::Response, .. }));
+        }
+        outbox.clear();
+    }
+    // The one in flight since the search holds a credit too.
+    assert_eq!(answered, 11);
+    assert_eq!(pair.total(Counter::RefusedNoCredit), 11);
+}

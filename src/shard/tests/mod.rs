@@ -1,0 +1,8 @@
+//! The shard on its own: scripts as tables, every state transition, inputs that must not hurt.
+
+mod fixture;
+mod hostile;
+mod mesh;
+mod no_allocation;
+mod script;
+mod transitions;

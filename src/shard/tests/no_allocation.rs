@@ -1,0 +1,87 @@
+//! After start-up a shard's data path allocates nothing: counted per thread.
+
+use super::fixture::{Request, World, config, connection, cups_header, issuer_answer};
+use crate::shard::{AcquirerId, Action, Outbox};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use tapswitch_protocol::Dialect;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is handed to the system allocator unchanged; counting touches only a
+// thread-local cell that needs no allocation and no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
+#[test]
+fn the_data_path_allocates_nothing() {
+    let mut config = config(1);
+    config.velocity.rules[0].count_max = None;
+    config.velocity.rules[0].amount_minor_max = Some(1_000_000);
+    let mut world = World::new(&config);
+    let header = cups_header();
+    let rounds = 2_000u32;
+    // Messages are made beforehand; the answers too, from a first run over another shard.
+    let messages: Vec<_> = (1..=rounds)
+        .map(|stan| Request { stan, ..Request::default() }.message(Dialect::cups()))
+        .collect();
+    let mut rehearsal = World::new(&config);
+    let answers: Vec<_> = messages
+        .iter()
+        .enumerate()
+        .map(|(round, message)| {
+            let done = rehearsal.request(1, message);
+            let code = if round % 7 == 0 { "51" } else { "00" };
+            let answer =
+                done[0].text.starts_with('I').then(|| issuer_answer(&done[0].bytes, code, &[]));
+            if let Some(answer) = &answer {
+                rehearsal.issuer(crate::shard::IssuerId(0), answer);
+            }
+            answer
+        })
+        .collect();
+    let mut outbox = Outbox::new();
+    let (mut forwards, mut responses) = (0, 0);
+    let before = allocations();
+    for (message, answer) in messages.iter().zip(&answers) {
+        let staged = world.shard.stage(connection(1), message);
+        world.shard.on_request(world.now, staged, &header, message, &mut outbox);
+        forwards += count(&outbox, |action| matches!(action, Action::Forward { .. }));
+        outbox.clear();
+        if let Some(answer) = answer {
+            let issuer = crate::shard::IssuerId(0);
+            world.shard.on_issuer_response(world.now, issuer, AcquirerId(0), answer, &mut outbox);
+            responses += count(&outbox, |action| matches!(action, Action::Respond { .. }));
+            outbox.clear();
+        }
+        world.shard.on_deadline(world.now, &mut outbox);
+        world.shard.on_batch_end(world.now);
+    }
+    assert_eq!(allocations() - before, 0);
+    assert!(forwards > 900 && forwards == responses, "{forwards} forwarded, {responses} answered");
+}
+
+fn count(outbox: &Outbox, which: impl Fn(&Action) -> bool) -> usize {
+    outbox.actions().iter().filter(|action| which(action)).count()
+}
