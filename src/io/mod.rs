@@ -1,1 +1,45 @@
-//! The kernel: sockets, clock, threads.
+//! The kernel: sockets, clock, threads. The only place with system calls and `async`.
+//!
+//! [`Switch::start`] binds the listeners, starts a pinned thread for each shard (its runtime, its
+//! decider, its connections), the banks' threads if they have any, and one acceptor.
+//! [`Switch::stop`] ends all of that with every request answered.
+//!
+//! ```text
+//!   acceptor ── places ──▶ shard 0 ◀── mesh rings ──▶ shard 1 …      one thread and core each
+//!                             ▲                          ▲
+//!                             └──── bank rings ──────────┴──▶ bank threads (or the shard itself)
+//! ```
+//!
+//! Not here: what is decided (`shard`), signals and screens (`cli`).
+
+mod acquirer_connection;
+mod affinity;
+mod alarm;
+mod bank_port;
+mod bank_thread;
+mod buffer_pool;
+pub mod clock;
+mod connections;
+pub mod counters;
+pub mod decider;
+mod driver;
+pub mod engine;
+mod error;
+mod listener;
+mod mesh;
+mod read_buffer;
+mod returned;
+mod start;
+mod stopping;
+mod visits;
+mod wake;
+mod watched_fd;
+
+pub use affinity::{allowed_cores, pin_to_core};
+pub use clock::Clock;
+pub use connections::IoTimeouts;
+pub use counters::{AcceptCounters, IoCounters};
+pub use decider::{Decider, FrameRefusal, MeshMessage};
+pub use engine::{Engine, EngineReason, EngineReport};
+pub use error::{StartError, StopError};
+pub use start::{Stopped, Switch};

@@ -119,14 +119,14 @@ impl Outbox {
 
     /// Room for one frame or message, to be written and then claimed with [`Outbox::claim`].
     #[inline]
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         let end = (self.used + FRAME_BYTES_MAX).min(self.arena.len());
         self.arena.get_mut(self.used..end).unwrap_or_default()
     }
 
     /// Takes the first `bytes` of the room.
     #[inline]
-    pub(super) fn claim(&mut self, bytes: usize) -> Range<usize> {
+    pub(crate) fn claim(&mut self, bytes: usize) -> Range<usize> {
         let range = self.used..self.used + bytes;
         self.used = range.end;
         range
@@ -134,7 +134,7 @@ impl Outbox {
 
     /// Adds an action.
     #[inline]
-    pub(super) fn push(&mut self, action: Action) {
+    pub(crate) fn push(&mut self, action: Action) {
         assert!(
             self.actions.len() < OUTBOX_ACTIONS_MAX,
             "Invariant: the driver drains the outbox before it is full"

@@ -1,0 +1,565 @@
+//! A shard's connections: their slots, and what becomes of each.
+//!
+//! ```text
+//!             peer ends, answers owed             all answered, or time over
+//!   ┌──────┐ ─────────────────────────▶ ┌────────────┐ ───┐
+//!   │ Open │                            │ HalfClosed │    │
+//!   └──┬───┘ ─────────────────────────────────────────▶ ┌─▼─────────┐ both tasks
+//!      │      peer ends, nothing owed · framing lost ·  │ Finishing │──────────▶ slot free
+//!      │      frame not ended in time · the switch stops└─┬─────────┘
+//!      │                                                  │ peer lingers
+//!      └───────────────────────────────────────────────▶ ┌▼─────┐ both tasks
+//!          broken · answers not read (from any state)     │ Dead │──────────▶ slot free
+//!                                                         └──────┘
+//! ```
+//!
+//! Open and half-closed connections are delivered to. A finishing one writes what it has, then
+//! ends its stream, and discards what still comes until the peer ends too: closing with unread
+//! bytes would reset the connection and could destroy answers under way.
+//!
+//! Not here: the tasks (`acquirer_connection`), frames (`driver`).
+
+use super::acquirer_connection::{Connection, ReadEnd, WriteStage};
+use super::buffer_pool::BufferPool;
+use super::counters::{IoCounters, add};
+use super::engine::Stream;
+use super::read_buffer::ReadBuffer;
+use super::returned::{Came, Returned};
+use super::visits::Visits;
+use crate::config::Config;
+use crate::limits::{CONNECTIONS_MAX, FRAME_BYTES_MAX, OUTPUT_BYTES_MAX};
+use crate::shard::{AcquirerId, ConnectionId, ShardId};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tapswitch_protocol::{FrameStep, Framing};
+
+// A slot's number is 16 bits.
+const _: () = assert!(CONNECTIONS_MAX <= 1 << 16);
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// How long the kernel side waits for peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoTimeouts {
+    /// A frame must be whole this long after its first byte.
+    pub frame_timeout_ms: u64,
+    /// A connection may have more answers waiting than it may for this long.
+    pub slow_consumer_ms: u64,
+    /// How long a peer may take to end its stream after the switch has ended its own.
+    pub linger_ms: u64,
+    /// A graceful stop goes on when nothing has arrived for this long.
+    pub quiet_ms: u64,
+}
+
+impl Default for IoTimeouts {
+    fn default() -> Self {
+        Self { frame_timeout_ms: 10_000, slow_consumer_ms: 5_000, linger_ms: 1_000, quiet_ms: 100 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Open,
+    HalfClosed,
+    Finishing,
+    Dead,
+}
+
+struct Entry {
+    id: ConnectionId,
+    acquirer: AcquirerId,
+    framing: Framing,
+    connection: Rc<Connection>,
+    life: Life,
+    /// Requests taken minus answers given: what a half-closed connection waits for.
+    owed: u32,
+    /// Since when a frame is incomplete.
+    partial_since_ns: Option<u64>,
+    /// Since when too many bytes wait to be written.
+    slow_since_ns: Option<u64>,
+    /// When a half-closed or finishing connection is given up.
+    give_up_ns: Option<u64>,
+    /// The read buffer of a connection that is not read now.
+    parked: Option<ReadBuffer>,
+    /// The earliest entry of the watch list that stands for this connection.
+    watched_ns: u64,
+}
+
+impl Entry {
+    fn is_delivered_to(&self) -> bool {
+        match self.life {
+            Life::Open | Life::HalfClosed => true,
+            Life::Finishing | Life::Dead => false,
+        }
+    }
+
+    /// When something must be done about it unless something happens.
+    fn due_ns(&self, timeouts: &IoTimeouts) -> Option<u64> {
+        let partial = self.partial_since_ns.map(|at| at + timeouts.frame_timeout_ms * NS_PER_MS);
+        let slow = self.slow_since_ns.map(|at| at + timeouts.slow_consumer_ms * NS_PER_MS);
+        [partial, slow, self.give_up_ns].into_iter().flatten().min()
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    entry: Option<Entry>,
+}
+
+struct AcquirerIo {
+    framing: Framing,
+    answer_within_ns: u64,
+}
+
+/// The connections of one shard.
+pub(crate) struct Connections {
+    shard: ShardId,
+    slots: Vec<Slot>,
+    free: Vec<u16>,
+    /// (due, slot, generation), at most a few for each connection.
+    watch: BinaryHeap<Reverse<(u64, u16, u32)>>,
+    visits: Rc<Visits>,
+    pool: Rc<BufferPool>,
+    acquirers: Vec<AcquirerIo>,
+    timeouts: IoTimeouts,
+    counters: Arc<IoCounters>,
+    reading_stopped: bool,
+    /// No longer delivered to; the shard is to be told.
+    closed: Vec<ConnectionId>,
+    /// Frame not ended in time; the shard is to be told.
+    timed_out: Vec<ConnectionId>,
+}
+
+impl Connections {
+    pub(crate) fn new(
+        shard: ShardId,
+        config: &Config,
+        timeouts: IoTimeouts,
+        counters: Arc<IoCounters>,
+    ) -> Self {
+        let acquirers = config.acquirers.iter().map(|acquirer| AcquirerIo {
+            framing: acquirer.framing,
+            answer_within_ns: acquirer.answer_within_ms.max(acquirer.transit_answer_within_ms)
+                * NS_PER_MS,
+        });
+        Self {
+            shard,
+            slots: Vec::new(),
+            free: Vec::new(),
+            watch: BinaryHeap::new(),
+            visits: Rc::default(),
+            pool: Rc::default(),
+            acquirers: acquirers.collect(),
+            timeouts,
+            counters,
+            reading_stopped: false,
+            closed: Vec::new(),
+            timed_out: Vec::new(),
+        }
+    }
+
+    pub(crate) fn visits(&self) -> &Rc<Visits> {
+        &self.visits
+    }
+
+    pub(crate) fn timeouts(&self) -> &IoTimeouts {
+        &self.timeouts
+    }
+
+    /// Takes a connection in; `None` when all slots are taken, which the acceptor prevents.
+    pub(crate) fn open(&mut self, stream: Stream, acquirer: AcquirerId) -> Option<ConnectionId> {
+        let framing = self.acquirers.get(usize::from(acquirer.0))?.framing;
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() < CONNECTIONS_MAX => {
+                self.slots.push(Slot::default());
+                // At most CONNECTIONS_MAX, which is asserted to fit.
+                (self.slots.len() - 1) as u16
+            }
+            None => return None,
+        };
+        let place = self.slots.get_mut(usize::from(slot))?;
+        let id = ConnectionId { shard: self.shard, slot, generation: place.generation };
+        place.entry = Some(Entry {
+            id,
+            acquirer,
+            framing,
+            connection: Connection::spawn(slot, stream, &self.visits, &self.pool),
+            life: Life::Open,
+            owed: 0,
+            partial_since_ns: None,
+            slow_since_ns: None,
+            give_up_ns: None,
+            parked: None,
+            watched_ns: u64::MAX,
+        });
+        Some(id)
+    }
+
+    fn entry(&mut self, slot: u16) -> Option<&mut Entry> {
+        self.slots.get_mut(usize::from(slot))?.entry.as_mut()
+    }
+
+    /// Looks at a connection on which something happened. Answers bytes that were read.
+    pub(crate) fn visit(
+        &mut self,
+        slot: u16,
+        now_ns: u64,
+        returned: &mut Returned,
+    ) -> Option<(ConnectionId, Framing, ReadBuffer)> {
+        let entry = self.entry(slot)?;
+        let connection = Rc::clone(&entry.connection);
+        connection.visited();
+        if connection.write_stage() == WriteStage::Failed
+            || connection.read_end() == Some(ReadEnd::Failed)
+        {
+            self.kill(slot);
+        }
+        self.resume(slot);
+        if let Some(buffer) = connection.take_filled() {
+            let entry = self.entry(slot)?;
+            match entry.life {
+                Life::Open => return Some((entry.id, entry.framing, buffer)),
+                Life::HalfClosed | Life::Finishing => self.discard(slot, buffer),
+                Life::Dead => {
+                    buffer.give(&self.pool);
+                    connection.stop_reading();
+                }
+            }
+        }
+        if connection.read_end() == Some(ReadEnd::PeerEnded) {
+            self.on_peer_ended(slot, now_ns);
+        }
+        if connection.has_ended() {
+            self.release(slot, returned);
+        }
+        None
+    }
+
+    /// Reads on when enough of what waited has been written.
+    fn resume(&mut self, slot: u16) {
+        let Some(entry) = self.entry(slot) else { return };
+        if entry.slow_since_ns.is_none() {
+            return;
+        }
+        if entry.connection.waiting() > OUTPUT_BYTES_MAX / 2 {
+            entry.connection.visit_below(OUTPUT_BYTES_MAX / 2);
+            return;
+        }
+        entry.slow_since_ns = None;
+        if let Some(buffer) = entry.parked.take() {
+            self.give_back(slot, buffer);
+        }
+    }
+
+    /// Finishing: what still comes is not read, only taken.
+    fn discard(&mut self, slot: u16, mut buffer: ReadBuffer) {
+        let Some(entry) = self.entry(slot) else { return };
+        buffer.consume(buffer.filled().len());
+        entry.connection.give(buffer);
+    }
+
+    fn on_peer_ended(&mut self, slot: u16, now_ns: u64) {
+        let Some(entry) = self.entry(slot) else { return };
+        if entry.life != Life::Open {
+            return;
+        }
+        entry.partial_since_ns = None;
+        if entry.owed == 0 {
+            self.finish(slot, now_ns);
+            return;
+        }
+        entry.life = Life::HalfClosed;
+        let acquirer = usize::from(entry.acquirer.0);
+        let within_ns = self.acquirers.get(acquirer).map_or(0, |io| io.answer_within_ns);
+        if let Some(entry) = self.entry(slot) {
+            entry.give_up_ns = Some(now_ns + within_ns);
+        }
+        self.watch(slot);
+    }
+
+    /// Gives a buffer back after its batch: `consumed` bytes of it were whole frames.
+    pub(crate) fn after_batch(
+        &mut self,
+        id: ConnectionId,
+        mut buffer: ReadBuffer,
+        consumed: usize,
+        now_ns: u64,
+    ) {
+        buffer.consume(consumed);
+        let Some(entry) = self.entry(id.slot) else { return };
+        assert!(entry.id == id, "Invariant: a slot is not reused while the driver has its buffer");
+        if buffer.filled().is_empty() {
+            entry.partial_since_ns = None;
+        } else if consumed > 0 || entry.partial_since_ns.is_none() {
+            entry.partial_since_ns = Some(now_ns);
+        }
+        self.give_back(id.slot, buffer);
+        self.watch(id.slot);
+    }
+
+    /// Lets a connection be read, or keeps its buffer while it must not be.
+    fn give_back(&mut self, slot: u16, buffer: ReadBuffer) {
+        let stopped = self.reading_stopped;
+        let Some(entry) = self.entry(slot) else { return };
+        match entry.life {
+            Life::Open if stopped || entry.slow_since_ns.is_some() => {
+                entry.parked = Some(buffer);
+            }
+            Life::Open => entry.connection.give(buffer),
+            Life::HalfClosed | Life::Finishing => self.discard(slot, buffer),
+            Life::Dead => {
+                let connection = Rc::clone(&entry.connection);
+                buffer.give(&self.pool);
+                connection.stop_reading();
+            }
+        }
+    }
+
+    /// A request of this connection goes to the shard.
+    #[inline]
+    pub(crate) fn on_request(&mut self, slot: u16) {
+        if let Some(entry) = self.entry(slot) {
+            entry.owed += 1;
+        }
+    }
+
+    /// Sends a frame; `false` when its connection is gone.
+    #[inline]
+    pub(crate) fn respond(&mut self, id: ConnectionId, frame: &[u8], now_ns: u64) -> bool {
+        debug_assert_eq!(id.shard, self.shard, "answers of others go through the mesh");
+        let Some(entry) = self.entry(id.slot) else { return false };
+        if entry.id != id || !entry.is_delivered_to() {
+            return false;
+        }
+        let waiting = entry.connection.append(frame);
+        entry.owed = entry.owed.saturating_sub(1);
+        if waiting > OUTPUT_BYTES_MAX && entry.slow_since_ns.is_none() {
+            entry.slow_since_ns = Some(now_ns);
+            entry.connection.visit_below(OUTPUT_BYTES_MAX / 2);
+            self.watch(id.slot);
+        } else if entry.life == Life::HalfClosed && entry.owed == 0 {
+            self.finish(id.slot, now_ns);
+        }
+        true
+    }
+
+    /// Framing is lost: what was answered is written, then the connection is closed.
+    pub(crate) fn on_framing_lost(&mut self, id: ConnectionId, buffer: ReadBuffer, now_ns: u64) {
+        add(&self.counters.framing_lost, 1);
+        self.finish(id.slot, now_ns);
+        self.give_back(id.slot, buffer);
+    }
+
+    fn finish(&mut self, slot: u16, now_ns: u64) {
+        let linger_ns = self.timeouts.linger_ms * NS_PER_MS;
+        let Some(entry) = self.entry(slot) else { return };
+        if !entry.is_delivered_to() {
+            return;
+        }
+        entry.life = Life::Finishing;
+        entry.connection.finish();
+        entry.partial_since_ns = None;
+        entry.slow_since_ns = None;
+        entry.give_up_ns = Some(now_ns + linger_ns);
+        let (id, parked) = (entry.id, entry.parked.take());
+        self.closed.push(id);
+        if let Some(buffer) = parked {
+            self.discard(slot, buffer);
+        }
+        self.watch(slot);
+    }
+
+    /// Ends a connection now, whatever it has.
+    fn kill(&mut self, slot: u16) {
+        let Some(entry) = self.entry(slot) else { return };
+        if entry.life == Life::Dead {
+            return;
+        }
+        let was_delivered_to = entry.is_delivered_to();
+        entry.life = Life::Dead;
+        entry.partial_since_ns = None;
+        entry.slow_since_ns = None;
+        entry.give_up_ns = None;
+        let (id, parked) = (entry.id, entry.parked.take());
+        entry.connection.abort();
+        if was_delivered_to {
+            self.closed.push(id);
+        }
+        if let Some(buffer) = parked {
+            buffer.give(&self.pool);
+        }
+    }
+
+    /// Both tasks have ended: frames never written come back, the slot is free.
+    fn release(&mut self, slot: u16, returned: &mut Returned) {
+        self.kill(slot);
+        let Some(place) = self.slots.get_mut(usize::from(slot)) else { return };
+        let Some(entry) = place.entry.take() else { return };
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(slot);
+        self.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        for (buffer, written) in entry.connection.take_unwritten().into_iter().flatten() {
+            for frame in unwritten_frames(entry.framing, &buffer, written) {
+                returned.push(Came::Undeliverable(entry.id), frame);
+            }
+            self.pool.give_after_writing(buffer);
+        }
+    }
+
+    /// Puts a connection on the watch list if it is not there for an earlier moment.
+    fn watch(&mut self, slot: u16) {
+        let timeouts = self.timeouts;
+        let Some(entry) = self.entry(slot) else { return };
+        let Some(due_ns) = entry.due_ns(&timeouts) else { return };
+        if due_ns < entry.watched_ns {
+            entry.watched_ns = due_ns;
+            let generation = entry.id.generation;
+            self.watch.push(Reverse((due_ns, slot, generation)));
+        }
+    }
+
+    /// When a connection's patience may be over.
+    pub(crate) fn next_due_ns(&self) -> Option<u64> {
+        self.watch.peek().map(|&Reverse((due_ns, _, _))| due_ns)
+    }
+
+    /// Ends connections whose time is over.
+    pub(crate) fn expire(&mut self, now_ns: u64) {
+        while let Some(&Reverse((due_ns, slot, generation))) = self.watch.peek() {
+            if due_ns > now_ns {
+                return;
+            }
+            self.watch.pop();
+            let timeouts = self.timeouts;
+            let Some(entry) = self.entry(slot) else { continue };
+            if entry.id.generation != generation || entry.watched_ns != due_ns {
+                continue;
+            }
+            entry.watched_ns = u64::MAX;
+            if entry.due_ns(&timeouts).is_some_and(|due_ns| due_ns <= now_ns) {
+                self.give_up(slot, now_ns);
+            }
+            self.watch(slot);
+        }
+    }
+
+    fn give_up(&mut self, slot: u16, now_ns: u64) {
+        let Some(entry) = self.entry(slot) else { return };
+        let is_over = |since: Option<u64>, ms: u64| {
+            since.is_some_and(|since_ns| since_ns + ms * NS_PER_MS <= now_ns)
+        };
+        let (id, life) = (entry.id, entry.life);
+        let slow_since_ns = entry.slow_since_ns;
+        if is_over(slow_since_ns, self.timeouts.slow_consumer_ms) {
+            add(&self.counters.slow_consumers, 1);
+            self.kill(slot);
+            return;
+        }
+        match life {
+            Life::Open => {
+                add(&self.counters.frame_timeouts, 1);
+                self.timed_out.push(id);
+                self.finish(slot, now_ns);
+            }
+            Life::HalfClosed => self.finish(slot, now_ns),
+            Life::Finishing => self.kill(slot),
+            Life::Dead => {}
+        }
+    }
+
+    /// A connection that the shard is to be told is closed.
+    pub(crate) fn pop_closed(&mut self) -> Option<ConnectionId> {
+        self.closed.pop()
+    }
+
+    /// A connection that the shard is to be told did not end its frame.
+    pub(crate) fn pop_timed_out(&mut self) -> Option<ConnectionId> {
+        self.timed_out.pop()
+    }
+
+    /// Whether nothing is to be told to the shard.
+    pub(crate) fn nothing_to_tell(&self) -> bool {
+        self.closed.is_empty() && self.timed_out.is_empty()
+    }
+
+    /// Stop: connections are not read on; reads under way still complete and are answered.
+    pub(crate) fn stop_reading(&mut self) {
+        self.reading_stopped = true;
+    }
+
+    /// Stop: every connection writes what it has and ends its stream.
+    pub(crate) fn finish_all(&mut self, now_ns: u64) {
+        for slot in 0..self.slots.len() {
+            self.finish(slot as u16, now_ns);
+        }
+    }
+
+    /// Stop: ends what is left.
+    pub(crate) fn kill_all(&mut self) {
+        for slot in 0..self.slots.len() {
+            self.kill(slot as u16);
+        }
+    }
+
+    /// Whether the kernel has taken every answer.
+    pub(crate) fn all_written(&self) -> bool {
+        let entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        entries.filter(|entry| entry.is_delivered_to()).all(|entry| entry.connection.waiting() == 0)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+}
+
+/// The frames of an output buffer of which only `written` bytes reached the kernel: those not
+/// wholly written.
+fn unwritten_frames(
+    framing: Framing,
+    buffer: &[u8],
+    written: usize,
+) -> impl Iterator<Item = &[u8]> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = buffer.get(at..)?;
+        let bytes = match framing.next(rest, FRAME_BYTES_MAX) {
+            Ok(
+                FrameStep::Message { bytes, .. }
+                | FrameStep::Unusable { bytes, .. }
+                | FrameStep::Probe { bytes },
+            ) => bytes,
+            // The shard's own frames are whole; this is the buffer's end.
+            Ok(FrameStep::Incomplete { .. }) | Err(_) => return None,
+        };
+        at += bytes;
+        Some((at, rest.get(..bytes)?))
+    })
+    .filter_map(move |(end, frame)| (end > written).then_some(frame))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_frames_not_wholly_written_come_back() {
+        let mut buffer = Vec::new();
+        for body in [&b"one"[..], b"two-", b"three"] {
+            buffer.extend_from_slice(&(body.len() as u16).to_be_bytes());
+            buffer.extend_from_slice(body);
+        }
+        let left = |written| -> Vec<&[u8]> {
+            unwritten_frames(Framing::Be2, &buffer, written).map(|frame| &frame[2..]).collect()
+        };
+        assert_eq!(left(0), [&b"one"[..], b"two-", b"three"]);
+        assert_eq!(left(4), [&b"one"[..], b"two-", b"three"], "one byte of the first is missing");
+        assert_eq!(left(5), [&b"two-"[..], b"three"]);
+        assert_eq!(left(17), [&b"three"[..]]);
+        assert!(left(18).is_empty());
+    }
+}

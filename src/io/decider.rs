@@ -1,0 +1,136 @@
+//! What the kernel side asks of a shard: values in, actions out.
+//!
+//! [`Decider`] is the seam's shape. Production implements it for the shard; the socket tests
+//! implement it with an echo, so that what they test is the kernel side alone. Dispatch is static.
+
+use crate::shard::{AcquirerId, ConnectionId, IssuerId, MeshKind, Now, Outbox, ShardId};
+use std::fmt;
+use tapswitch_protocol::FrameError;
+use tapswitch_protocol::frame::HeaderProblem;
+
+/// A message from another shard.
+#[derive(Clone, Copy)]
+pub struct MeshMessage<'a> {
+    /// What it is.
+    pub kind: MeshKind,
+    /// The acquirer connection that it is about.
+    pub connection: ConnectionId,
+    /// That connection's profile.
+    pub acquirer: AcquirerId,
+    /// How many of the bytes are the frame's header (requests only).
+    pub header_bytes: u8,
+    /// Header and message, or a frame.
+    pub bytes: &'a [u8],
+}
+
+impl fmt::Debug for MeshMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The bytes hold PANs: never printed.
+        f.debug_struct("MeshMessage")
+            .field("kind", &self.kind)
+            .field("connection", &self.connection)
+            .field("acquirer", &self.acquirer)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why bytes of a connection were not taken as a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameRefusal {
+    /// Framing is lost: the connection is being closed.
+    Framing(FrameError),
+    /// A whole frame was skipped for its header.
+    Header(HeaderProblem),
+    /// A frame was begun and not ended in time: the connection is being closed.
+    TimedOut,
+}
+
+/// A shard, as the kernel side sees it. It is made on its own thread and never leaves it.
+///
+/// After every call that has an outbox the caller does what the outbox says before it waits, and
+/// before the next such call when [`Outbox::has_room`] says no.
+pub trait Decider {
+    /// A request that was parsed and prefetched, on its way to being decided.
+    type Staged: Copy;
+    /// Counters that other threads read while the shard runs.
+    type Published: Default + Send + Sync + 'static;
+    /// What is left at the end.
+    type Report: Send + 'static;
+
+    /// A connection was placed on this shard.
+    fn on_connection_open(&mut self, connection: ConnectionId, acquirer: AcquirerId);
+
+    /// Nothing can be delivered to this connection any more.
+    fn on_connection_closed(&mut self, now: Now, connection: ConnectionId, outbox: &mut Outbox);
+
+    /// Parses, hashes and prefetches a request; changes nothing that decides. At most
+    /// `limits::STAGED_MAX` are staged before the first of them is decided.
+    fn stage(&mut self, connection: ConnectionId, header: &[u8], body: &[u8]) -> Self::Staged;
+
+    /// Decides a staged request; the bytes are those that were staged.
+    fn on_request(
+        &mut self,
+        now: Now,
+        staged: Self::Staged,
+        header: &[u8],
+        body: &[u8],
+        outbox: &mut Outbox,
+    );
+
+    /// Bytes of a connection were not taken as a request; to be counted.
+    fn on_frame_refused(&mut self, connection: ConnectionId, why: FrameRefusal);
+
+    /// A message from another shard.
+    fn on_mesh(&mut self, now: Now, from: ShardId, message: MeshMessage<'_>, outbox: &mut Outbox);
+
+    /// An issuer's answer.
+    fn on_issuer_response(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        acquirer: AcquirerId,
+        body: &[u8],
+        outbox: &mut Outbox,
+    );
+
+    /// An answer could not be delivered: its connection is gone. The frame is the one to be sent.
+    fn on_undeliverable(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        frame: &[u8],
+        outbox: &mut Outbox,
+    );
+
+    /// A forward found no buffer or no place on the issuer's ring.
+    fn on_forward_refused(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        acquirer: AcquirerId,
+        body: &[u8],
+        outbox: &mut Outbox,
+    );
+
+    /// Expires what is due. Called again while `next_deadline() <= now` and the outbox had no room.
+    fn on_deadline(&mut self, now: Now, outbox: &mut Outbox);
+
+    /// When [`Decider::on_deadline`] is wanted next, in monotonic nanoseconds.
+    fn next_deadline(&self) -> Option<u64>;
+
+    /// A batch has been decided and its answers handed over; `now` is read after it.
+    fn on_batch_end(&mut self, now: Now);
+
+    /// From now on new requests are refused.
+    fn on_drain(&mut self);
+
+    /// Requests not answered yet and reversals owed.
+    fn in_flight(&self) -> usize;
+
+    /// Copies counters to where other threads read them.
+    fn publish(&mut self, published: &Self::Published);
+
+    /// The end: what is to be reported.
+    fn into_report(self) -> Self::Report;
+}

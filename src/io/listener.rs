@@ -1,0 +1,234 @@
+//! Listening and accepting: one thread for all listeners, which places each connection on the
+//! shard that has the fewest.
+//!
+//! Few long-lived connections hash badly over shards, so they are placed, not hashed. When no file
+//! descriptor or memory is left, accepting pauses; connections that exist live on.
+//!
+//! Not here: reading and writing (`acquirer_connection`).
+
+use super::counters::{AcceptCounters, IoCounters};
+use super::wake::Wake;
+use crate::limits::CONNECTIONS_MAX;
+use crate::shard::AcquirerId;
+use crossbeam_queue::ArrayQueue;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Connections that the kernel may hold until they are accepted.
+const BACKLOG: i32 = 1_024;
+/// Connections on their way to one shard.
+pub(crate) const PLACED_MAX: usize = 256;
+/// How long accepting pauses when no file descriptor or memory is left.
+const EXHAUSTED_PAUSE_MS: i64 = 100;
+
+/// A connection on its way to its shard.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) stream: TcpStream,
+    pub(crate) acquirer: AcquirerId,
+}
+
+/// Opens a listener. Port 0 takes any free port.
+///
+/// # Errors
+/// The address is taken or not this machine's.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    // A port whose old connections still fade away can be taken again at once.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Where connections can be placed.
+pub(crate) struct ShardDoor {
+    pub(crate) placed: Arc<ArrayQueue<Placed>>,
+    pub(crate) wake: Arc<Wake>,
+    pub(crate) counters: Arc<IoCounters>,
+}
+
+/// The acceptor's thread.
+pub(crate) struct Acceptor {
+    pub(crate) listeners: Vec<(AcquirerId, TcpListener)>,
+    pub(crate) doors: Vec<ShardDoor>,
+    pub(crate) wake: Arc<Wake>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) counters: Arc<AcceptCounters>,
+}
+
+/// What to do after an accept failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AfterError {
+    /// No connection waits: look at the next listener.
+    NextListener,
+    /// That connection is gone already: take the next one.
+    NextConnection,
+    /// Nothing is left to accept with: pause.
+    Pause,
+}
+
+impl AfterError {
+    fn of(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::AGAIN) => Self::NextListener,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Self::Pause,
+            // Errors of the connection, not of the listener: accept(2).
+            Some(
+                Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH,
+            ) => Self::NextConnection,
+            _ => Self::Pause,
+        }
+    }
+}
+
+impl Acceptor {
+    /// Accepts until told to stop; what the kernel has accepted by then is placed still.
+    pub(crate) fn run(self) {
+        let mut exhausted = false;
+        while !self.stop.load(Ordering::Acquire) {
+            self.wait(exhausted);
+            exhausted = !self.accept_all();
+        }
+        self.accept_all();
+    }
+
+    /// Waits for a connection or the stop; while exhausted, for a while or the stop.
+    fn wait(&self, exhausted: bool) {
+        let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
+        if !exhausted {
+            let listeners = self.listeners.iter();
+            fds.extend(listeners.map(|(_, listener)| PollFd::new(listener, PollFlags::IN)));
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: EXHAUSTED_PAUSE_MS * 1_000_000 };
+        // Interrupted is as good as ready: accepting does not block.
+        let _ = poll(&mut fds, exhausted.then_some(&pause));
+    }
+
+    /// Takes every connection that waits; `false` when there is nothing to accept with.
+    fn accept_all(&self) -> bool {
+        self.listeners.iter().all(|(acquirer, listener)| {
+            loop {
+                match listener.accept() {
+                    Ok((stream, _)) => self.place(stream, *acquirer),
+                    Err(error) => match AfterError::of(&error) {
+                        AfterError::NextListener => return true,
+                        AfterError::NextConnection => {}
+                        AfterError::Pause => {
+                            self.counters.exhausted.fetch_add(1, Ordering::Relaxed);
+                            return false;
+                        }
+                    },
+                }
+            }
+        })
+    }
+
+    /// Gives a connection to the shard with the fewest; closes it when all are full.
+    fn place(&self, stream: TcpStream, acquirer: AcquirerId) {
+        self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        // Refused only for a connection that is gone already, which the shard will notice.
+        let _ = SockRef::from(&stream).set_tcp_nodelay(true);
+        let least = self
+            .doors
+            .iter()
+            .filter(|door| !door.placed.is_full())
+            .min_by_key(|door| door.counters.connections.load(Ordering::Relaxed));
+        let door = least
+            .filter(|door| door.counters.connections.load(Ordering::Relaxed) < CONNECTIONS_MAX);
+        let Some(door) = door else {
+            self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        door.counters.connections.fetch_add(1, Ordering::Relaxed);
+        if door.placed.push(Placed { stream, acquirer }).is_err() {
+            door.counters.connections.fetch_sub(1, Ordering::Relaxed);
+            self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        door.counters.connections_placed.fetch_add(1, Ordering::Relaxed);
+        door.wake.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acceptor(shards: usize) -> (Acceptor, SocketAddr) {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let doors = (0..shards).map(|_| ShardDoor {
+            placed: Arc::new(ArrayQueue::new(PLACED_MAX)),
+            wake: Wake::new().unwrap(),
+            counters: Arc::default(),
+        });
+        let acceptor = Acceptor {
+            listeners: vec![(AcquirerId(0), listener)],
+            doors: doors.collect(),
+            wake: Wake::new().unwrap(),
+            stop: Arc::default(),
+            counters: Arc::default(),
+        };
+        (acceptor, address)
+    }
+
+    #[test]
+    fn connections_are_spread_evenly_and_make_up_for_those_that_ended() {
+        let (acceptor, address) = acceptor(3);
+        let clients: Vec<_> = (0..7).map(|_| TcpStream::connect(address).unwrap()).collect();
+        acceptor.stop.store(true, Ordering::Release);
+        let doors: Vec<_> = acceptor.doors.iter().map(|door| Arc::clone(&door.counters)).collect();
+        let load = |counters: &Arc<IoCounters>| counters.connections.load(Ordering::Relaxed);
+        doors[1].connections.store(4, Ordering::Relaxed);
+        acceptor.run();
+        assert_eq!(doors.iter().map(load).sum::<usize>(), 4 + clients.len());
+        assert!(doors.iter().map(load).all(|count| (3..=4).contains(&count)));
+    }
+
+    #[test]
+    fn a_connection_is_closed_when_every_shard_is_full() {
+        let (acceptor, address) = acceptor(1);
+        acceptor.doors[0].counters.connections.store(CONNECTIONS_MAX, Ordering::Relaxed);
+        acceptor.stop.store(true, Ordering::Release);
+        let mut client = TcpStream::connect(address).unwrap();
+        let counters = Arc::clone(&acceptor.counters);
+        acceptor.run();
+        assert_eq!(io::Read::read(&mut client, &mut [0]).unwrap(), 0);
+        assert_eq!(counters.refused_full.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn exhaustion_pauses_and_a_lost_connection_does_not() {
+        let after = |errno: Errno| AfterError::of(&io::Error::from(errno));
+        assert_eq!(after(Errno::AGAIN), AfterError::NextListener);
+        assert_eq!(after(Errno::MFILE), AfterError::Pause);
+        assert_eq!(after(Errno::NFILE), AfterError::Pause);
+        assert_eq!(after(Errno::CONNABORTED), AfterError::NextConnection);
+        assert_eq!(after(Errno::INVAL), AfterError::Pause, "unknown: do not spin");
+    }
+
+    #[test]
+    fn a_taken_port_is_refused() {
+        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = listen(first.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,459 @@
+//! Starting and stopping the threads of a switch. The only place that spawns threads.
+
+use super::affinity::{allowed_cores, pin_to_core};
+use super::bank_port::{BankPort, Banks};
+use super::bank_thread::{BankThread, ServedShard};
+use super::clock::Clock;
+use super::connections::{Connections, IoTimeouts};
+use super::counters::{AcceptCounters, IoCounters};
+use super::decider::Decider;
+use super::driver::{Driver, ShardEnd, ShardPorts};
+use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
+use super::error::{StartError, StopError};
+use super::listener::{Acceptor, PLACED_MAX, Placed, ShardDoor, listen};
+use super::mesh::{MeshPorts, mesh};
+use super::stopping::Stopping;
+use super::wake::Wake;
+use crate::bank::{BankRing, BankSet};
+use crate::config::Config;
+use crate::limits::SHARDS_MAX;
+use crate::shard::{AcquirerId, ShardId};
+use crossbeam_queue::ArrayQueue;
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+/// Stack of a shard's thread: batches live on the heap.
+const STACK_BYTES: usize = 2 << 20;
+
+/// What is left of a switch that was stopped.
+pub struct Stopped<R> {
+    /// What each shard reports, by shard.
+    pub reports: Vec<R>,
+    /// Each shard's banks, by shard.
+    pub banks: Vec<BankSet>,
+}
+
+/// A running switch. Dropping it stops it without waiting.
+pub struct Switch<D: Decider> {
+    engine: EngineReport,
+    local_addrs: Vec<SocketAddr>,
+    shards: Vec<RunningShard<D>>,
+    bank_threads: Vec<JoinHandle<Vec<(ShardId, BankSet)>>>,
+    acceptor: Option<JoinHandle<()>>,
+    accept_counters: Arc<AcceptCounters>,
+    controls: Controls,
+}
+
+/// How a thread tells that it is ready, or why it is not.
+type Ready = Sender<Result<(), StartError>>;
+
+struct RunningShard<D: Decider> {
+    thread: JoinHandle<Option<ShardEnd<D::Report>>>,
+    counters: Arc<IoCounters>,
+    published: Arc<D::Published>,
+}
+
+/// How the threads are told to stop.
+#[derive(Clone)]
+struct Controls {
+    stopping: Arc<Stopping>,
+    wakes: Vec<Arc<Wake>>,
+    acceptor_stop: Arc<AtomicBool>,
+    acceptor_wake: Arc<Wake>,
+    banks_stop: Arc<AtomicBool>,
+    bank_wakes: Vec<Arc<Wake>>,
+}
+
+impl Controls {
+    fn new(config: &Config) -> io::Result<Self> {
+        let wakes = |count: usize| (0..count).map(|_| Wake::new()).collect::<Result<Vec<_>, _>>();
+        Ok(Self {
+            stopping: Arc::new(Stopping::new(config.switch.shards)),
+            wakes: wakes(config.switch.shards)?,
+            acceptor_stop: Arc::default(),
+            acceptor_wake: Wake::new()?,
+            banks_stop: Arc::default(),
+            bank_wakes: wakes(config.bank.threads.min(config.switch.shards))?,
+        })
+    }
+
+    fn stop_accepting(&self) {
+        self.acceptor_stop.store(true, Ordering::Release);
+        self.acceptor_wake.signal();
+    }
+
+    fn stop_shards(&self) {
+        self.stopping.ask();
+        self.wakes.iter().for_each(|wake| wake.signal());
+    }
+
+    fn stop_banks(&self) {
+        self.banks_stop.store(true, Ordering::Release);
+        self.bank_wakes.iter().for_each(|wake| wake.signal());
+    }
+}
+
+impl<D: Decider + 'static> Switch<D> {
+    /// Starts a switch: `decider` is called once on each shard's own thread.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    pub fn start<F>(
+        config: Arc<Config>,
+        timeouts: IoTimeouts,
+        decider: F,
+    ) -> Result<Self, StartError>
+    where
+        F: Fn(ShardId) -> D + Send + Sync + 'static,
+    {
+        let shards = config.switch.shards;
+        assert!((1..=SHARDS_MAX).contains(&shards), "Invariant: a checked configuration");
+        let listeners = bind_all(&config)?;
+        let local_addrs = addresses(&listeners)?;
+        let engine = choose(config.switch.engine, probe_io_uring).map_err(StartError::Engine)?;
+        let controls = Controls::new(&config).map_err(|source| no_thread("the switch", source))?;
+        let mut switch = Self {
+            engine,
+            local_addrs,
+            shards: Vec::with_capacity(shards),
+            bank_threads: Vec::new(),
+            acceptor: None,
+            accept_counters: Arc::default(),
+            controls,
+        };
+        // Dropping the switch on an error stops what was started.
+        switch.start_threads(config, timeouts, Arc::new(decider), listeners)?;
+        Ok(switch)
+    }
+
+    fn start_threads<F>(
+        &mut self,
+        config: Arc<Config>,
+        timeouts: IoTimeouts,
+        decider: Arc<F>,
+        listeners: Vec<(AcquirerId, TcpListener)>,
+    ) -> Result<(), StartError>
+    where
+        F: Fn(ShardId) -> D + Send + Sync + 'static,
+    {
+        let clock = Clock::new();
+        let rings: Vec<_> = (0..config.switch.shards).map(|_| Arc::new(BankRing::new())).collect();
+        let mut doors = Vec::new();
+        let (ready, started) = channel();
+        for (index, mesh) in mesh(config.switch.shards).into_iter().enumerate() {
+            let ring = Arc::clone(&rings[index]);
+            let seed = ShardSeed {
+                // At most SHARDS_MAX, which fits a byte.
+                shard: ShardId(index as u8),
+                config: Arc::clone(&config),
+                timeouts,
+                clock: clock.clone(),
+                counters: Arc::default(),
+                published: Arc::default(),
+                placed: Arc::new(ArrayQueue::new(PLACED_MAX)),
+                mesh,
+                ring,
+                engine: self.engine.engine,
+                controls: self.controls.clone(),
+            };
+            doors.push(seed.door());
+            self.start_shard(seed, Arc::clone(&decider), ready.clone())?;
+        }
+        self.start_banks(&config, &clock, &rings, &ready)?;
+        drop(ready);
+        await_all(&started, self.shards.len() + self.bank_threads.len())?;
+        self.start_acceptor(listeners, doors)
+    }
+
+    fn start_shard<F>(
+        &mut self,
+        seed: ShardSeed<D>,
+        decider: Arc<F>,
+        ready: Ready,
+    ) -> Result<(), StartError>
+    where
+        F: Fn(ShardId) -> D + Send + Sync + 'static,
+    {
+        let name = format!("shard-{}", seed.shard.0);
+        let (counters, published) = (Arc::clone(&seed.counters), Arc::clone(&seed.published));
+        let thread = Builder::new()
+            .name(name.clone())
+            .stack_size(STACK_BYTES)
+            .spawn(move || seed.run(&*decider, ready))
+            .map_err(|source| no_thread(&name, source))?;
+        self.shards.push(RunningShard { thread, counters, published });
+        Ok(())
+    }
+
+    fn start_banks(
+        &mut self,
+        config: &Arc<Config>,
+        clock: &Clock,
+        rings: &[Arc<BankRing>],
+        ready: &Ready,
+    ) -> Result<(), StartError> {
+        let threads = self.controls.bank_wakes.len();
+        for index in 0..threads {
+            let name = format!("bank-{index}");
+            let core = in_turn(&config.bank.cores, index);
+            let served = (index..rings.len()).step_by(threads);
+            let ports: Vec<_> = served
+                .map(|shard| {
+                    let wake = Arc::clone(&self.controls.wakes[shard]);
+                    (ShardId(shard as u8), Arc::clone(&rings[shard]), wake)
+                })
+                .collect();
+            let (config, ready) = (Arc::clone(config), ready.clone());
+            let wake = Arc::clone(&self.controls.bank_wakes[index]);
+            let (stop, clock) = (Arc::clone(&self.controls.banks_stop), clock.clone());
+            let thread_name = name.clone();
+            let body = move || {
+                if let Err(error) = pin(&thread_name, core) {
+                    let _ = ready.send(Err(error));
+                    return Vec::new();
+                }
+                let served = ports.into_iter().map(|(shard, ring, shard_wake)| ServedShard {
+                    shard,
+                    ring,
+                    shard_wake,
+                    banks: BankSet::new(&config),
+                });
+                let served = served.collect();
+                let _ = ready.send(Ok(()));
+                drop(ready);
+                BankThread { served, wake, stop, clock, idle: config.switch.idle }.run()
+            };
+            let spawned = Builder::new().name(name.clone()).spawn(body);
+            self.bank_threads.push(spawned.map_err(|source| no_thread(&name, source))?);
+        }
+        Ok(())
+    }
+
+    fn start_acceptor(
+        &mut self,
+        listeners: Vec<(AcquirerId, TcpListener)>,
+        doors: Vec<ShardDoor>,
+    ) -> Result<(), StartError> {
+        let acceptor = Acceptor {
+            listeners,
+            doors,
+            wake: Arc::clone(&self.controls.acceptor_wake),
+            stop: Arc::clone(&self.controls.acceptor_stop),
+            counters: Arc::clone(&self.accept_counters),
+        };
+        let spawned = Builder::new().name("acceptor".into()).spawn(move || acceptor.run());
+        self.acceptor = Some(spawned.map_err(|source| no_thread("acceptor", source))?);
+        Ok(())
+    }
+
+    /// Stops: accepts no more, answers everything, closes, ends the threads. Takes about
+    /// `drain_ms` at most.
+    ///
+    /// # Errors
+    /// A thread has panicked.
+    pub fn stop(mut self) -> Result<Stopped<D::Report>, StopError> {
+        self.controls.stop_accepting();
+        if let Some(acceptor) = self.acceptor.take() {
+            join("acceptor", acceptor)?;
+        }
+        self.controls.stop_shards();
+        let mut ends = Vec::with_capacity(self.shards.len());
+        for (index, shard) in std::mem::take(&mut self.shards).into_iter().enumerate() {
+            ends.extend(join(&format!("shard-{index}"), shard.thread)?);
+        }
+        self.controls.stop_banks();
+        let mut banks = Vec::new();
+        for (index, thread) in std::mem::take(&mut self.bank_threads).into_iter().enumerate() {
+            banks.extend(join(&format!("bank-{index}"), thread)?);
+        }
+        let mut reports = Vec::with_capacity(ends.len());
+        for (index, end) in ends.into_iter().enumerate() {
+            reports.push(end.report);
+            // At most SHARDS_MAX, which fits a byte.
+            banks.extend(end.banks.map(|own| (ShardId(index as u8), own)));
+        }
+        banks.sort_by_key(|&(shard, _)| shard);
+        Ok(Stopped { reports, banks: banks.into_iter().map(|(_, banks)| banks).collect() })
+    }
+}
+
+impl<D: Decider> Switch<D> {
+    /// Where the acquirers' listeners are, by acquirer.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Which engine is used, and why.
+    #[must_use]
+    pub fn engine(&self) -> &EngineReport {
+        &self.engine
+    }
+
+    /// What each shard's decider published last, by shard.
+    pub fn published(&self) -> impl Iterator<Item = &Arc<D::Published>> {
+        self.shards.iter().map(|shard| &shard.published)
+    }
+
+    /// What each shard's kernel side counts, by shard.
+    pub fn counters(&self) -> impl Iterator<Item = &Arc<IoCounters>> {
+        self.shards.iter().map(|shard| &shard.counters)
+    }
+
+    /// What the acceptor counts.
+    #[must_use]
+    pub fn accept_counters(&self) -> &AcceptCounters {
+        &self.accept_counters
+    }
+}
+
+impl<D: Decider> Drop for Switch<D> {
+    fn drop(&mut self) {
+        self.controls.stop_accepting();
+        self.controls.stop_shards();
+        self.controls.stop_banks();
+    }
+}
+
+/// What a shard's thread makes its driver of.
+struct ShardSeed<D: Decider> {
+    shard: ShardId,
+    config: Arc<Config>,
+    timeouts: IoTimeouts,
+    clock: Clock,
+    counters: Arc<IoCounters>,
+    published: Arc<D::Published>,
+    placed: Arc<ArrayQueue<Placed>>,
+    mesh: MeshPorts,
+    ring: Arc<BankRing>,
+    engine: Engine,
+    controls: Controls,
+}
+
+impl<D: Decider> ShardSeed<D> {
+    fn door(&self) -> ShardDoor {
+        ShardDoor {
+            placed: Arc::clone(&self.placed),
+            wake: Arc::clone(&self.controls.wakes[usize::from(self.shard.0)]),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+
+    /// The whole life of a shard's thread; `None` when it could not start, which was told.
+    fn run(self, decider: &impl Fn(ShardId) -> D, ready: Ready) -> Option<ShardEnd<D::Report>> {
+        let index = usize::from(self.shard.0);
+        let name = format!("shard-{index}");
+        let _leave = LeaveOnPanic { stopping: Arc::clone(&self.controls.stopping), index };
+        if let Err(error) = pin(&name, in_turn(&self.config.switch.cores, index)) {
+            let _ = ready.send(Err(error));
+            return None;
+        }
+        // Told once, by whoever comes first: the driver, or a runtime that cannot be made.
+        let ready = Cell::new(Some(ready));
+        let tell = |outcome| {
+            if let Some(ready) = ready.take() {
+                let _ = ready.send(outcome);
+            }
+        };
+        let engine = self.engine;
+        let decider = decider(self.shard);
+        let ran = run_thread(engine, async {
+            let driver = Driver::new(decider, self.into_ports())?;
+            tell(Ok(()));
+            Ok(driver.run().await)
+        });
+        ran.and_then(|end| end).map_err(|source| tell(Err(no_thread(&name, source)))).ok()
+    }
+
+    fn into_ports(self) -> ShardPorts<D::Published> {
+        let index = usize::from(self.shard.0);
+        let banks = match self.controls.bank_wakes.len() {
+            0 => Banks::Inline(Box::new(BankSet::new(&self.config))),
+            threads => Banks::Thread(Arc::clone(&self.controls.bank_wakes[index % threads])),
+        };
+        let counters = Arc::clone(&self.counters);
+        ShardPorts {
+            shard: self.shard,
+            clock: self.clock,
+            connections: Connections::new(self.shard, &self.config, self.timeouts, counters),
+            counters: self.counters,
+            mesh: self.mesh,
+            wakes: self.controls.wakes,
+            bank: BankPort::new(self.ring, banks),
+            placed: self.placed,
+            stopping: self.controls.stopping,
+            published: self.published,
+            engine: self.engine,
+            idle: self.config.switch.idle,
+            drain_ns: self.config.switch.drain_ms * 1_000_000,
+        }
+    }
+}
+
+/// A shard that panics must not keep the others from stopping. (A release build aborts.)
+struct LeaveOnPanic {
+    stopping: Arc<Stopping>,
+    index: usize,
+}
+
+impl Drop for LeaveOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stopping.set_quiet(self.index, true);
+            self.stopping.on_closed();
+        }
+    }
+}
+
+fn bind_all(config: &Config) -> Result<Vec<(AcquirerId, TcpListener)>, StartError> {
+    let acquirers = config.acquirers.iter().enumerate();
+    acquirers
+        .map(|(index, acquirer)| {
+            let listener = listen(acquirer.listen).map_err(|source| StartError::Listen {
+                address: acquirer.listen,
+                acquirer: acquirer.name.clone(),
+                source,
+            })?;
+            // At most ACQUIRERS_MAX, which fits a byte.
+            Ok((AcquirerId(index as u8), listener))
+        })
+        .collect()
+}
+
+fn addresses(listeners: &[(AcquirerId, TcpListener)]) -> Result<Vec<SocketAddr>, StartError> {
+    let addresses = listeners.iter().map(|(_, listener)| listener.local_addr());
+    addresses.collect::<io::Result<_>>().map_err(|source| no_thread("the acceptor", source))
+}
+
+/// The core of the thread with this number: cores are given out in turn.
+fn in_turn(cores: &[usize], index: usize) -> Option<usize> {
+    cores.get(index.checked_rem(cores.len())?).copied()
+}
+
+fn pin(thread: &str, core: Option<usize>) -> Result<(), StartError> {
+    let Some(core) = core else { return Ok(()) };
+    pin_to_core(core).map_err(|source| StartError::Core {
+        thread: thread.to_owned(),
+        core,
+        allowed: allowed_cores().unwrap_or_default(),
+        source,
+    })
+}
+
+fn no_thread(thread: &str, source: io::Error) -> StartError {
+    StartError::Thread { thread: thread.to_owned(), source }
+}
+
+/// Waits until so many threads are ready.
+fn await_all(started: &Receiver<Result<(), StartError>>, threads: usize) -> Result<(), StartError> {
+    (0..threads).try_for_each(|_| started.recv().unwrap_or(Err(StartError::Ended)))
+}
+
+fn join<T>(thread: &str, handle: JoinHandle<T>) -> Result<T, StopError> {
+    handle.join().map_err(|_| StopError::Panicked { thread: thread.to_owned() })
+}
