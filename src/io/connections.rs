@@ -21,7 +21,8 @@
 
 use super::acquirer_connection::{Connection, ReadEnd, WriteStage};
 use super::buffer_pool::BufferPool;
-use super::counters::{IoCounters, add};
+use super::counters::IoCounters;
+use super::decider::ConnectionFault;
 use super::engine::Stream;
 use super::read_buffer::ReadBuffer;
 use super::returned::{Came, Returned};
@@ -130,8 +131,8 @@ pub(crate) struct Connections {
     reading_stopped: bool,
     /// No longer delivered to; the shard is to be told.
     closed: Vec<ConnectionId>,
-    /// Frame not ended in time; the shard is to be told.
-    timed_out: Vec<ConnectionId>,
+    /// What connections did wrong; the shard is to be told.
+    faults: Vec<(ConnectionId, ConnectionFault)>,
 }
 
 impl Connections {
@@ -158,7 +159,7 @@ impl Connections {
             counters,
             reading_stopped: false,
             closed: Vec::new(),
-            timed_out: Vec::new(),
+            faults: Vec::new(),
         }
     }
 
@@ -183,7 +184,8 @@ impl Connections {
             None => return None,
         };
         let place = self.slots.get_mut(usize::from(slot))?;
-        let id = ConnectionId { shard: self.shard, slot, generation: place.generation };
+        let generation = place.generation;
+        let id = ConnectionId { shard: self.shard, acquirer, slot, generation };
         place.entry = Some(Entry {
             id,
             acquirer,
@@ -350,7 +352,6 @@ impl Connections {
 
     /// Framing is lost: what was answered is written, then the connection is closed.
     pub(crate) fn on_framing_lost(&mut self, id: ConnectionId, buffer: ReadBuffer, now_ns: u64) {
-        add(&self.counters.framing_lost, 1);
         self.finish(id.slot, now_ns);
         self.give_back(id.slot, buffer);
     }
@@ -456,14 +457,13 @@ impl Connections {
         let (id, life) = (entry.id, entry.life);
         let slow_since_ns = entry.slow_since_ns;
         if is_over(slow_since_ns, self.timeouts.slow_consumer_ms) {
-            add(&self.counters.slow_consumers, 1);
+            self.faults.push((id, ConnectionFault::SlowConsumer));
             self.kill(slot);
             return;
         }
         match life {
             Life::Open => {
-                add(&self.counters.frame_timeouts, 1);
-                self.timed_out.push(id);
+                self.faults.push((id, ConnectionFault::FrameTimeout));
                 self.finish(slot, now_ns);
             }
             Life::HalfClosed => self.finish(slot, now_ns),
@@ -477,14 +477,14 @@ impl Connections {
         self.closed.pop()
     }
 
-    /// A connection that the shard is to be told did not end its frame.
-    pub(crate) fn pop_timed_out(&mut self) -> Option<ConnectionId> {
-        self.timed_out.pop()
+    /// A fault that the shard is to be told of.
+    pub(crate) fn pop_fault(&mut self) -> Option<(ConnectionId, ConnectionFault)> {
+        self.faults.pop()
     }
 
     /// Whether nothing is to be told to the shard.
     pub(crate) fn nothing_to_tell(&self) -> bool {
-        self.closed.is_empty() && self.timed_out.is_empty()
+        self.closed.is_empty() && self.faults.is_empty()
     }
 
     /// Stop: connections are not read on; reads under way still complete and are answered.

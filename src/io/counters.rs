@@ -9,12 +9,6 @@ pub struct IoCounters {
     pub connections: AtomicUsize,
     /// Connections ever placed on this shard.
     pub connections_placed: AtomicU64,
-    /// Connections closed because the peer did not read its answers.
-    pub slow_consumers: AtomicU64,
-    /// Connections closed because a frame was begun and not ended in time.
-    pub frame_timeouts: AtomicU64,
-    /// Connections closed because framing was lost.
-    pub framing_lost: AtomicU64,
     /// Answers whose connection was gone.
     pub undeliverable: AtomicU64,
     /// Duty cycles that had something to do.

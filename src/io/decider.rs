@@ -3,47 +3,21 @@
 //! [`Decider`] is the seam's shape. Production implements it for the shard; the socket tests
 //! implement it with an echo, so that what they test is the kernel side alone. Dispatch is static.
 
-use crate::shard::{AcquirerId, ConnectionId, IssuerId, MeshKind, Now, Outbox, ShardId};
-use std::fmt;
+use crate::shard::{AcquirerId, ConnectionId, IssuerId, MeshMessage, Now, Outbox, ShardId};
 use tapswitch_protocol::FrameError;
 use tapswitch_protocol::frame::HeaderProblem;
 
-/// A message from another shard.
-#[derive(Clone, Copy)]
-pub struct MeshMessage<'a> {
-    /// What it is.
-    pub kind: MeshKind,
-    /// The acquirer connection that it is about.
-    pub connection: ConnectionId,
-    /// That connection's profile.
-    pub acquirer: AcquirerId,
-    /// How many of the bytes are the frame's header (requests only).
-    pub header_bytes: u8,
-    /// Header and message, or a frame.
-    pub bytes: &'a [u8],
-}
-
-impl fmt::Debug for MeshMessage<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The bytes hold PANs: never printed.
-        f.debug_struct("MeshMessage")
-            .field("kind", &self.kind)
-            .field("connection", &self.connection)
-            .field("acquirer", &self.acquirer)
-            .field("bytes", &self.bytes.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why bytes of a connection were not taken as a request.
+/// What a connection did wrong below the level of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameRefusal {
+pub enum ConnectionFault {
     /// Framing is lost: the connection is being closed.
     Framing(FrameError),
     /// A whole frame was skipped for its header.
     Header(HeaderProblem),
     /// A frame was begun and not ended in time: the connection is being closed.
-    TimedOut,
+    FrameTimeout,
+    /// Answers were not read: the connection is being closed.
+    SlowConsumer,
 }
 
 /// A shard, as the kernel side sees it. It is made on its own thread and never leaves it.
@@ -59,14 +33,14 @@ pub trait Decider {
     type Report: Send + 'static;
 
     /// A connection was placed on this shard.
-    fn on_connection_open(&mut self, connection: ConnectionId, acquirer: AcquirerId);
+    fn on_connection_open(&mut self, connection: ConnectionId);
 
     /// Nothing can be delivered to this connection any more.
     fn on_connection_closed(&mut self, now: Now, connection: ConnectionId, outbox: &mut Outbox);
 
     /// Parses, hashes and prefetches a request; changes nothing that decides. At most
     /// `limits::STAGED_MAX` are staged before the first of them is decided.
-    fn stage(&mut self, connection: ConnectionId, header: &[u8], body: &[u8]) -> Self::Staged;
+    fn stage(&mut self, connection: ConnectionId, body: &[u8]) -> Self::Staged;
 
     /// Decides a staged request; the bytes are those that were staged.
     fn on_request(
@@ -78,8 +52,8 @@ pub trait Decider {
         outbox: &mut Outbox,
     );
 
-    /// Bytes of a connection were not taken as a request; to be counted.
-    fn on_frame_refused(&mut self, connection: ConnectionId, why: FrameRefusal);
+    /// A connection did something wrong; to be counted.
+    fn on_fault(&mut self, connection: ConnectionId, fault: ConnectionFault);
 
     /// A message from another shard.
     fn on_mesh(&mut self, now: Now, from: ShardId, message: MeshMessage<'_>, outbox: &mut Outbox);
@@ -113,8 +87,8 @@ pub trait Decider {
         outbox: &mut Outbox,
     );
 
-    /// Expires what is due. Called again while `next_deadline() <= now` and the outbox had no room.
-    fn on_deadline(&mut self, now: Now, outbox: &mut Outbox);
+    /// Expires what is due; `true` when the outbox had no room for all of it.
+    fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool;
 
     /// When [`Decider::on_deadline`] is wanted next, in monotonic nanoseconds.
     fn next_deadline(&self) -> Option<u64>;
@@ -129,7 +103,7 @@ pub trait Decider {
     fn in_flight(&self) -> usize;
 
     /// Copies counters to where other threads read them.
-    fn publish(&mut self, published: &Self::Published);
+    fn publish(&self, published: &Self::Published);
 
     /// The end: what is to be reported.
     fn into_report(self) -> Self::Report;

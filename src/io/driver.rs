@@ -19,7 +19,7 @@ use super::bank_port::BankPort;
 use super::clock::Clock;
 use super::connections::Connections;
 use super::counters::{IoCounters, add};
-use super::decider::{Decider, FrameRefusal};
+use super::decider::{ConnectionFault, Decider};
 use super::engine::{self, Engine, Stream};
 use super::listener::Placed;
 use super::mesh::MeshPorts;
@@ -30,7 +30,7 @@ use super::wake::{Wake, WakeListener};
 use crate::bank::BankSet;
 use crate::config::Idle;
 use crate::limits::{FRAME_BYTES_MAX, READ_BYTES_BUSY, STAGED_MAX};
-use crate::shard::{Action, ConnectionId, Now, Outbox, ShardId};
+use crate::shard::{Action, ConnectionId, MeshMessage, Now, Outbox, ShardId};
 use crossbeam_queue::ArrayQueue;
 use std::future::poll_fn;
 use std::io;
@@ -45,8 +45,6 @@ use tapswitch_protocol::{FrameError, FrameStep, Framing};
 const BATCH_BYTES_MAX: usize = 4 * READ_BYTES_BUSY;
 /// Connections whose reads are decided in one batch, for the same reason.
 const BATCH_READS_MAX: usize = 512;
-/// Times that a shard is asked to expire deadlines in one cycle.
-const DEADLINE_CALLS_MAX: usize = 1_024;
 /// Rounds of banks and the shard answering each other in one cycle.
 const BANK_ROUNDS_MAX: usize = 4;
 const NS_PER_MS: u64 = 1_000_000;
@@ -190,7 +188,7 @@ impl<D: Decider> Driver<D> {
                 .ok()
                 .and_then(|stream| self.ports.connections.open(stream, placed.acquirer));
             match opened {
-                Some(id) => self.decider.on_connection_open(id, placed.acquirer),
+                Some(id) => self.decider.on_connection_open(id),
                 None => {
                     self.ports.counters.connections.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -230,12 +228,10 @@ impl<D: Decider> Driver<D> {
     }
 
     fn expire(&mut self, now: Now) {
-        for _ in 0..DEADLINE_CALLS_MAX {
-            if self.decider.next_deadline().is_none_or(|due_ns| due_ns > now.mono_ns) {
-                break;
+        if self.decider.next_deadline().is_some_and(|due_ns| due_ns <= now.mono_ns) {
+            while self.decider.on_deadline(now, &mut self.outbox) {
+                self.act(now);
             }
-            self.decider.on_deadline(now, &mut self.outbox);
-            self.settle(now);
         }
         self.ports.connections.expire(now.mono_ns);
         self.settle(now);
@@ -287,7 +283,7 @@ impl<D: Decider> Driver<D> {
         }
         match read.framing.next(rest, FRAME_BYTES_MAX) {
             Ok(FrameStep::Message { header, body, bytes }) => {
-                let staged = self.decider.stage(read.connection, header, body);
+                let staged = self.decider.stage(read.connection, body);
                 let end = read.consumed + bytes;
                 let body_at = end - body.len();
                 self.staged.push(StagedFrame {
@@ -306,7 +302,7 @@ impl<D: Decider> Driver<D> {
             }
             Ok(FrameStep::Unusable { reason, bytes }) => {
                 read.consumed += bytes;
-                self.decider.on_frame_refused(read.connection, FrameRefusal::Header(reason));
+                self.decider.on_fault(read.connection, ConnectionFault::Header(reason));
                 true
             }
             Ok(FrameStep::Incomplete { .. }) => false,
@@ -352,7 +348,7 @@ impl<D: Decider> Driver<D> {
                     self.ports.connections.after_batch(connection, buffer, consumed, now.mono_ns);
                 }
                 Some(error) => {
-                    self.decider.on_frame_refused(connection, FrameRefusal::Framing(error));
+                    self.decider.on_fault(connection, ConnectionFault::Framing(error));
                     self.ports.connections.on_framing_lost(connection, buffer, now.mono_ns);
                 }
             }
@@ -370,8 +366,8 @@ impl<D: Decider> Driver<D> {
     fn settle(&mut self, now: Now) {
         loop {
             self.act(now);
-            if let Some(id) = self.ports.connections.pop_timed_out() {
-                self.decider.on_frame_refused(id, FrameRefusal::TimedOut);
+            if let Some((id, fault)) = self.ports.connections.pop_fault() {
+                self.decider.on_fault(id, fault);
             } else if let Some(id) = self.ports.connections.pop_closed() {
                 self.decider.on_connection_closed(now, id, &mut self.outbox);
             } else if let Some((came, range)) = self.returned.pop() {
@@ -417,14 +413,13 @@ impl<D: Decider> Driver<D> {
                         returned.push(Came::ForwardRefused(*issuer, *acquirer), body);
                     }
                 }
-                Action::Mesh { to, kind, connection, acquirer, header_bytes, bytes } => {
+                Action::Mesh { to, kind, connection, header_bytes, bytes } => {
                     let ring = ports.mesh.to.get_mut(usize::from(to.0)).and_then(Option::as_mut);
                     assert!(ring.is_some(), "Invariant: messages go to other shards that exist");
                     if let Some(ring) = ring {
-                        ring.push(super::decider::MeshMessage {
+                        ring.push(MeshMessage {
                             kind: *kind,
                             connection: *connection,
-                            acquirer: *acquirer,
                             header_bytes: *header_bytes,
                             bytes: outbox.bytes(bytes),
                         });

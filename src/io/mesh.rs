@@ -17,9 +17,8 @@
 //!   └────┴─────────┴─────────┴──────────────┴────┘
 //! ```
 
-use super::decider::MeshMessage;
 use crate::limits::{FRAME_BYTES_MAX, MESH_SLOTS, SHARDS_MAX};
-use crate::shard::{AcquirerId, ConnectionId, MeshKind, ShardId};
+use crate::shard::{ConnectionId, MeshKind, MeshMessage, ShardId};
 use crossbeam_utils::CachePadded;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -28,14 +27,13 @@ use std::ptr::addr_of_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const _: () = assert!(MESH_SLOTS.is_power_of_two() && FRAME_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(FRAME_BYTES_MAX <= u16::MAX as usize);
 
 /// What stands before a message's bytes.
 #[derive(Clone, Copy)]
 struct SlotHead {
     connection: ConnectionId,
     kind: MeshKind,
-    acquirer: AcquirerId,
     header_bytes: u8,
     len: u16,
 }
@@ -65,7 +63,6 @@ unsafe impl Sync for Ring {}
 
 impl Ring {
     fn new(slots: usize) -> Arc<Self> {
-        assert!(slots.is_power_of_two(), "Invariant: a position's place is a mask away");
         // Not written here: the pages of a ring are first touched, and so placed, by its producer.
         let slots = Box::<[Slot]>::new_uninit_slice(slots);
         // SAFETY: a `Slot` is an `UnsafeCell` of a `MaybeUninit`: it has no invalid contents.
@@ -77,10 +74,14 @@ impl Ring {
         })
     }
 
-    /// Where a position's slot is.
-    fn slot(&self, position: usize) -> *mut SlotContent {
-        let slot = &self.slots[position & (self.slots.len() - 1)];
-        slot.0.get().cast()
+    /// The slot at a place.
+    fn slot(&self, place: usize) -> *mut SlotContent {
+        self.slots[place].0.get().cast()
+    }
+
+    /// The place after this one.
+    fn next(&self, place: usize) -> usize {
+        if place + 1 == self.slots.len() { 0 } else { place + 1 }
     }
 }
 
@@ -88,8 +89,8 @@ impl Ring {
 fn ring(slots: usize) -> (MeshSender, MeshReceiver) {
     let ring = Ring::new(slots);
     (
-        MeshSender { ring: Arc::clone(&ring), tail: 0, published: 0, head_seen: 0 },
-        MeshReceiver { ring, head: 0, tail_seen: 0 },
+        MeshSender { ring: Arc::clone(&ring), tail: 0, place: 0, published: 0, head_seen: 0 },
+        MeshReceiver { ring, head: 0, place: 0, tail_seen: 0 },
     )
 }
 
@@ -98,6 +99,8 @@ pub(crate) struct MeshSender {
     ring: Arc<Ring>,
     /// Messages ever written.
     tail: usize,
+    /// Where the next one goes: `tail % slots`.
+    place: usize,
     /// Messages ever published: `published <= tail`.
     published: usize,
     /// The consumer's head when last looked at: a lower bound.
@@ -126,7 +129,7 @@ impl MeshSender {
             message.bytes.len() <= FRAME_BYTES_MAX,
             "Invariant: a message between shards is no longer than a frame"
         );
-        let slot = self.ring.slot(self.tail);
+        let slot = self.ring.slot(self.place);
         // SAFETY: `tail` is not published and `tail - head < slots`, so this slot is the
         // producer's alone (see `Ring`); its pointer is valid for as long as `ring` lives. `bytes`
         // has room, as asserted, and does not overlap with a slot that nobody else can borrow.
@@ -134,7 +137,6 @@ impl MeshSender {
             addr_of_mut!((*slot).head).write(SlotHead {
                 connection: message.connection,
                 kind: message.kind,
-                acquirer: message.acquirer,
                 header_bytes: message.header_bytes,
                 // At most FRAME_BYTES_MAX, which fits.
                 len: message.bytes.len() as u16,
@@ -144,6 +146,7 @@ impl MeshSender {
                 .copy_from_nonoverlapping(message.bytes.as_ptr(), message.bytes.len());
         }
         self.tail += 1;
+        self.place = self.ring.next(self.place);
     }
 
     /// Makes what was pushed visible. Tells whether there was anything: wake the consumer then.
@@ -163,6 +166,8 @@ pub(crate) struct MeshReceiver {
     ring: Arc<Ring>,
     /// Messages ever given back.
     head: usize,
+    /// Where the oldest one is: `head % slots`.
+    place: usize,
     /// The producer's tail when last looked at: a lower bound.
     tail_seen: usize,
 }
@@ -189,7 +194,7 @@ impl MeshReceiver {
         if self.is_empty() {
             return None;
         }
-        let slot = self.ring.slot(self.head);
+        let slot = self.ring.slot(self.place);
         // SAFETY: `head < tail`, so this slot holds a published message and is the consumer's
         // alone (see `Ring`) until `release`, which needs the borrow that the message holds. The
         // producer wrote `head` and the first `len` bytes.
@@ -201,7 +206,6 @@ impl MeshReceiver {
         Some(MeshMessage {
             kind: head.kind,
             connection: head.connection,
-            acquirer: head.acquirer,
             header_bytes: head.header_bytes,
             bytes,
         })
@@ -211,13 +215,14 @@ impl MeshReceiver {
     #[inline]
     pub(crate) fn release(&mut self) {
         assert!(self.head != self.tail_seen, "Invariant: only a message that was seen is released");
-        let slot = self.ring.slot(self.head);
+        let slot = self.ring.slot(self.place);
         // SAFETY: as in `front`; no message borrows the slot, since this takes `&mut self`.
         unsafe {
             let len = usize::from(addr_of_mut!((*slot).head.len).read());
             addr_of_mut!((*slot).bytes).cast::<u8>().write_bytes(0, len);
         }
         self.head += 1;
+        self.place = self.ring.next(self.place);
         self.ring.head.store(self.head, Ordering::Release);
     }
 }
@@ -255,8 +260,7 @@ mod tests {
     fn message(slot: u16, bytes: &[u8]) -> MeshMessage<'_> {
         MeshMessage {
             kind: MeshKind::Request,
-            connection: ConnectionId { shard: ShardId(1), slot, generation: 7 },
-            acquirer: AcquirerId(3),
+            connection: ConnectionId { slot, generation: 7, ..ConnectionId::default() },
             header_bytes: 46,
             bytes,
         }
@@ -270,10 +274,7 @@ mod tests {
         assert!(sender.publish());
         assert!(!sender.publish(), "nothing new");
         let seen = receiver.front().unwrap();
-        assert_eq!(
-            (seen.kind, seen.header_bytes, seen.acquirer),
-            (MeshKind::Request, 46, AcquirerId(3))
-        );
+        assert_eq!((seen.kind, seen.header_bytes), (MeshKind::Request, 46));
         assert_eq!((seen.connection.slot, seen.connection.generation), (9, 7));
         assert_eq!(seen.bytes, b"0200");
         receiver.release();
@@ -330,14 +331,14 @@ mod tests {
     #[test]
     fn two_threads_exchange_every_message_in_order() {
         let messages: u32 = if cfg!(miri) { 300 } else { 100_000 };
-        let (mut sender, mut receiver) = ring(8);
+        let (mut sender, mut receiver) = ring(7);
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let mut bytes = [0; 96];
                 for number in 0..messages {
                     let len = (number % 97) as usize;
                     bytes[..len].fill(number as u8);
-                    while sender.tail - sender.ring.head.load(Ordering::Acquire) == 8 {
+                    while sender.tail - sender.ring.head.load(Ordering::Acquire) == 7 {
                         sender.publish();
                         std::thread::yield_now();
                     }

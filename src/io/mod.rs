@@ -29,17 +29,22 @@ mod listener;
 mod mesh;
 mod read_buffer;
 mod returned;
+mod shard_decider;
 mod start;
 mod stopping;
 mod visits;
 mod wake;
 mod watched_fd;
 
+#[cfg(test)]
+mod tests;
+
 pub use affinity::{allowed_cores, pin_to_core};
 pub use clock::Clock;
 pub use connections::IoTimeouts;
 pub use counters::{AcceptCounters, IoCounters};
-pub use decider::{Decider, FrameRefusal, MeshMessage};
+pub use decider::{ConnectionFault, Decider};
 pub use engine::{Engine, EngineReason, EngineReport};
 pub use error::{StartError, StopError};
+pub use shard_decider::ShardReport;
 pub use start::{Stopped, Switch};

@@ -43,10 +43,6 @@ impl Returned {
     pub(crate) fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.bytes.get(range.clone()).unwrap_or_default()
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -64,7 +60,6 @@ mod tests {
         assert_eq!((came, returned.bytes(&range)), (gone, &b"0210"[..]));
         let (came, range) = returned.pop().unwrap();
         assert_eq!((came, returned.bytes(&range)), (refused, &b"0200"[..]));
-        assert!(returned.is_empty());
         assert!(returned.pop().is_none());
         assert!(returned.bytes.is_empty());
     }

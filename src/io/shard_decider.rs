@@ -1,0 +1,140 @@
+//! The shard as what decides: nothing but names.
+
+use super::decider::{ConnectionFault, Decider};
+use crate::shard::{
+    AcquirerId, ConnectionId, Counter, Counters, IssuerId, MeshMessage, Now, Outbox, Published,
+    Shard, ShardId, Staged, SwitchTime,
+};
+use tapswitch_protocol::frame::HeaderProblem;
+
+/// What is left of a shard.
+pub struct ShardReport {
+    /// What it counted.
+    pub counters: Counters,
+    /// The time that the switch added to transactions.
+    pub switch_time: SwitchTime,
+    /// Cards that took a line of the velocity table.
+    pub cards: usize,
+    /// Answers no longer remembered because newer ones took their place.
+    pub duplicate_evictions: u64,
+    /// Requests not answered and messages owed: what a stop within its time leaves at 0.
+    pub in_flight: usize,
+}
+
+impl Decider for Shard {
+    type Staged = Staged;
+    type Published = Published;
+    type Report = ShardReport;
+
+    fn on_connection_open(&mut self, connection: ConnectionId) {
+        self.on_connection_open(connection);
+    }
+
+    fn on_connection_closed(&mut self, _now: Now, connection: ConnectionId, _: &mut Outbox) {
+        self.on_connection_closed(connection);
+    }
+
+    #[inline]
+    fn stage(&mut self, connection: ConnectionId, body: &[u8]) -> Staged {
+        self.stage(connection, body)
+    }
+
+    #[inline]
+    fn on_request(
+        &mut self,
+        now: Now,
+        staged: Staged,
+        header: &[u8],
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        self.on_request(now, staged, header, body, outbox);
+    }
+
+    fn on_fault(&mut self, _connection: ConnectionId, fault: ConnectionFault) {
+        match fault {
+            ConnectionFault::Framing(error) => self.on_frame_error(error),
+            ConnectionFault::Header(HeaderProblem::Malformed) => {
+                self.on_counted(Counter::DroppedHeader);
+            }
+            ConnectionFault::Header(HeaderProblem::Rejected) => {
+                self.on_counted(Counter::DroppedRejected);
+            }
+            ConnectionFault::FrameTimeout => self.on_counted(Counter::FrameTimeout),
+            ConnectionFault::SlowConsumer => self.on_counted(Counter::SlowConsumer),
+        }
+    }
+
+    #[inline]
+    fn on_mesh(&mut self, now: Now, from: ShardId, message: MeshMessage<'_>, outbox: &mut Outbox) {
+        self.on_mesh(now, from, message, outbox);
+    }
+
+    #[inline]
+    fn on_issuer_response(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        acquirer: AcquirerId,
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        self.on_issuer_response(now, issuer, acquirer, body, outbox);
+    }
+
+    fn on_undeliverable(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        frame: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        self.on_undeliverable(now, connection, frame, outbox);
+    }
+
+    fn on_forward_refused(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        acquirer: AcquirerId,
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        self.on_forward_refused(now, issuer, acquirer, body, outbox);
+    }
+
+    fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {
+        self.on_deadline(now, outbox)
+    }
+
+    #[inline]
+    fn next_deadline(&self) -> Option<u64> {
+        self.next_deadline()
+    }
+
+    fn on_batch_end(&mut self, now: Now) {
+        self.on_batch_end(now);
+    }
+
+    fn on_drain(&mut self) {
+        self.on_drain();
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight()
+    }
+
+    fn publish(&self, published: &Published) {
+        self.publish(published);
+    }
+
+    fn into_report(self) -> ShardReport {
+        ShardReport {
+            counters: self.counters().clone(),
+            switch_time: self.switch_time().clone(),
+            cards: self.cards(),
+            duplicate_evictions: self.duplicate_evictions(),
+            in_flight: self.in_flight(),
+        }
+    }
+}
