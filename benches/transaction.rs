@@ -151,7 +151,7 @@ impl Bench {
         }
         self.shard.on_batch_end(self.now);
         let mut spent = began.elapsed();
-        let answers: Vec<_> = self.outbox.actions().iter().map(|action| match action {
+        let answers = self.outbox.actions().iter().map(|action| match action {
             Action::Forward { issuer, bytes, .. } => {
                 (*issuer, self.answer(self.outbox.bytes(bytes)))
             }

@@ -19,6 +19,8 @@ mod recent;
 mod request;
 mod response;
 pub mod ring;
+#[cfg(test)]
+mod tests;
 
 pub use bank_set::{BankSet, Disposition};
 pub use ledger::{Flows, Ledger, LedgerError, Tally};

@@ -148,9 +148,10 @@ impl BufferPool {
         Some(message)
     }
 
-    /// Takes a message's buffer back.
+    /// Takes a message's buffer back, its contents zeroed.
     #[inline]
-    pub fn give(&mut self, message: BankMessage) {
+    pub fn give(&mut self, mut message: BankMessage) {
+        message.replace(&[]);
         assert!(
             self.free.len() < self.total,
             "Invariant: a buffer returns to the pool that it was taken from"
@@ -291,5 +292,81 @@ impl BankRing {
             pool.give(message);
             SendRefused::NoCredit
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_clean(buffer: &[u8]) -> bool {
+        buffer.iter().all(|&byte| byte == 0)
+    }
+
+    #[test]
+    fn contents_do_not_outlive_their_message() {
+        let mut pool = BufferPool::new(1);
+        let mut message = pool.take(IssuerId(3), AcquirerId(4), &[9; FRAME_BYTES_MAX]).unwrap();
+        message.replace(b"0210");
+        assert_eq!(message.bytes(), b"0210");
+        assert!(is_clean(&message.buffer[4..]));
+        message.replace(b"0210 and more");
+        assert_eq!(message.bytes(), b"0210 and more");
+        assert!(!format!("{message:?}").contains("0210"));
+        pool.give(message);
+        let message = pool.take(IssuerId(0), AcquirerId(0), b"").unwrap();
+        assert!(message.is_silence() && is_clean(&message.buffer[..]));
+    }
+
+    #[test]
+    fn a_message_needs_a_buffer() {
+        let ring = BankRing::new();
+        let mut pool = BufferPool::new(2);
+        let mut send = |bytes: &[u8]| {
+            let sent = ring.try_send(&mut pool, IssuerId(1), AcquirerId(0), bytes);
+            (sent, pool.available(), pool.out())
+        };
+        assert_eq!(send(&[0; FRAME_BYTES_MAX + 1]), (Err(SendRefused::TooLong), 2, 0));
+        assert_eq!(send(b"0200"), (Ok(()), 1, 1));
+        assert_eq!(send(&[7; FRAME_BYTES_MAX]), (Ok(()), 0, 2));
+        assert_eq!(send(b"0200"), (Err(SendRefused::NoCredit), 0, 2));
+        let message = ring.to_bank.receive().unwrap();
+        assert_eq!(message.bytes(), b"0200");
+        pool.give(message);
+        let sent = ring.try_send(&mut pool, IssuerId(2), AcquirerId(0), b"0420");
+        assert_eq!((sent, ring.to_bank.len()), (Ok(()), 2));
+    }
+
+    #[test]
+    fn both_ways_hold_every_buffer() {
+        let ring = BankRing::new();
+        let mut pool = BufferPool::default();
+        while ring.try_send(&mut pool, IssuerId(0), AcquirerId(0), b"0200").is_ok() {}
+        assert_eq!(pool.out(), BANK_RING_SLOTS);
+        while let Some(message) = ring.to_bank.receive() {
+            assert!(ring.from_bank.send(message).is_ok());
+        }
+        while let Some(message) = ring.from_bank.receive() {
+            pool.give(message);
+        }
+        assert_eq!(pool.out(), 0);
+    }
+
+    #[test]
+    fn a_wake_is_asked_for_once_a_sleep() {
+        let lane = Lane::default();
+        let mut pool = BufferPool::new(2);
+        let mut send = || lane.send(pool.take(IssuerId(0), AcquirerId(0), b"0200").unwrap());
+        send().unwrap();
+        assert!(!lane.must_wake(), "nobody sleeps");
+        assert!(!lane.may_sleep(), "there is a message");
+        assert!(!lane.must_wake(), "the announcement was withdrawn");
+        assert!(lane.receive().is_some());
+        assert!(lane.may_sleep());
+        send().unwrap();
+        assert!(lane.must_wake());
+        assert!(!lane.must_wake(), "it was asked already");
+        lane.on_wake();
+        assert!(lane.receive().is_some() && lane.is_empty());
     }
 }
