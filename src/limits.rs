@@ -76,8 +76,6 @@ pub const SAF_MAX: usize = 65_536;
 pub const DUPLICATES_BYTES_MAX: usize = 1 << 33;
 /// Bytes that a remembered answer adds to its request at most.
 pub const REMEMBERED_BYTES_MAX: usize = 160;
-/// Duplicate memory of one shard at most: places in it are 31 bits, in units of eight bytes.
-pub const DUPLICATES_BYTES_MAX: usize = 1 << 33;
 
 const _: () = assert!(VELOCITY_WORDS == 6);
 const _: () = assert!(VELOCITY_RULES_MAX + VELOCITY_RULES_MAX.div_ceil(2) <= VELOCITY_WORDS);
@@ -90,5 +88,3 @@ const _: () = assert!(STAGED_MAX * ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX);
 const _: () = assert!(READ_BYTES_IDLE >= FRAME_BYTES_MAX && READ_BYTES_BUSY >= READ_BYTES_IDLE);
 const _: () = assert!(OUTPUT_BYTES_MAX >= 2 * OUTBOX_BYTES_MAX / ACTIONS_PER_INPUT_MAX);
 const _: () = assert!(MESH_SLOTS >= 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED));
-const _: () = assert!(REMEMBERED_BYTES_MAX <= u8::MAX as usize);
-const _: () = assert!(DUPLICATES_BYTES_MAX / 8 < 1 << 31 && PENDING_MAX < 1 << 31);
