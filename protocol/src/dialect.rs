@@ -81,7 +81,9 @@ impl Dialect {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
                 let number = index + 1;
-                dialect.parse_line(line).map_err(|problem| DialectError { line: number, problem })?;
+                dialect
+                    .parse_line(line)
+                    .map_err(|problem| DialectError { line: number, problem })?;
             }
         }
         dialect.check().map_err(|problem| DialectError { line: 0, problem })?;
@@ -251,8 +253,16 @@ mod tests {
             ("3 6 n\n3 6 n", 2, "field is listed twice"),
             ("1 8 b", 1, "field numbers are 2 to 128 (1 is the secondary bitmap)"),
             ("# nothing", 0, "DE 3, 11 and 39 must be in the table"),
-            ("3 6 n\n11 6 n\n39 2 an\nkept 4", 0, "echo, issuer_adds and kept name only fields of the table"),
-            ("3 6 n\n11 6 n\n39 2 an\n35 ..37 LL z\nkept 35", 0, "DE 35, 36, 45, 52, 55, 64 and 128 are never echoed or kept"),
+            (
+                "3 6 n\n11 6 n\n39 2 an\nkept 4",
+                0,
+                "echo, issuer_adds and kept name only fields of the table",
+            ),
+            (
+                "3 6 n\n11 6 n\n39 2 an\n35 ..37 LL z\nkept 35",
+                0,
+                "DE 35, 36, 45, 52, 55, 64 and 128 are never echoed or kept",
+            ),
         ];
         for (text, line, problem) in cases {
             let error = Dialect::parse_table("x", text).err().unwrap();

@@ -229,7 +229,9 @@ impl Framing {
                 }
             }
             Self::Be2 | Self::Be2Tpdu => {
-                if let (Some(prefix), Ok(length)) = (out.first_chunk_mut::<2>(), u16::try_from(length)) {
+                if let (Some(prefix), Ok(length)) =
+                    (out.first_chunk_mut::<2>(), u16::try_from(length))
+                {
                     *prefix = length.to_be_bytes();
                 }
             }
