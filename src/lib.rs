@@ -1,1 +1,11 @@
-//! tapswitch
+//! tapswitch: an ISO 8583 authorization switch.
+//!
+//! `config` is what an operator edits, checked and typed. `shard` decides, by values: bytes and
+//! time in, actions out. `io` is the kernel: sockets, clock, threads. `bank` is the simulated
+//! issuers. Arrows point one way: protocol ← shard ← io.
+
+pub mod bank;
+pub mod config;
+pub mod io;
+pub mod limits;
+pub mod shard;

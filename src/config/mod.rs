@@ -1,0 +1,248 @@
+//! What an operator edits, checked and typed. Immutable once made: shards share it.
+
+use crate::shard::{AcquirerId, IssuerId};
+use std::net::SocketAddr;
+use tapswitch_protocol::{Dialect, FieldSet, Framing, ResponseCode};
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads, engine, idling.
+    pub switch: SwitchConfig,
+    /// Acquirer profiles, each with its listener. `AcquirerId` is the place here.
+    pub acquirers: Vec<AcquirerConfig>,
+    /// Issuers. `IssuerId` is the place here.
+    pub issuers: Vec<IssuerConfig>,
+    /// Issuer by IIN prefix.
+    pub iins: Vec<IinRow>,
+    /// Limits per card.
+    pub velocity: VelocityConfig,
+    /// The simulated banks.
+    pub bank: BankConfig,
+}
+
+/// Threads, engine, idling, and what a shard may hold.
+#[derive(Clone, Debug)]
+pub struct SwitchConfig {
+    /// Shards; at least 1.
+    pub shards: usize,
+    /// Core of each shard, in turn; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// What a shard does when there is nothing to do.
+    pub idle: Idle,
+    /// Which I/O engine.
+    pub engine: EngineChoice,
+    /// Requests waiting for their issuer, per shard.
+    pub pending_max: usize,
+    /// Duplicate memory in bytes, per shard.
+    pub duplicates_bytes: usize,
+    /// How long a graceful stop may take.
+    pub drain_ms: u64,
+}
+
+/// What a shard does when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Sleep until the kernel has something.
+    Park,
+    /// Poll the kernel without sleeping.
+    Spin,
+}
+
+/// Which I/O engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// io_uring, or plain tokio when the kernel refuses it.
+    Auto,
+    /// io_uring or nothing.
+    TokioUring,
+    /// Plain tokio (epoll).
+    Tokio,
+}
+
+/// One acquirer profile and its listener.
+#[derive(Clone, Debug)]
+pub struct AcquirerConfig {
+    /// Its name in counters and messages.
+    pub name: String,
+    /// Where it connects to.
+    pub listen: SocketAddr,
+    /// How its messages are written.
+    pub dialect: &'static Dialect,
+    /// How they are told apart.
+    pub framing: Framing,
+    /// Whether transactions need an 0800/0820 sign-on first.
+    pub sign_on_required: bool,
+    /// Every request is answered within this.
+    pub answer_within_ms: u64,
+    /// How long before that the issuer's time is over.
+    pub answer_margin_ms: u64,
+    /// The same for transit merchants (`transit_mccs`), who let nobody wait.
+    pub transit_answer_within_ms: u64,
+    /// Margin of transit requests.
+    pub transit_answer_margin_ms: u64,
+    /// MCCs of transit.
+    pub transit_mccs: Vec<u16>,
+    /// Data elements whose contents name a transaction, besides the MTI's class.
+    pub duplicate_key: FieldSet,
+    /// The switch's own answers.
+    pub codes: OwnCodes,
+}
+
+/// The switch's own answers, one code for each reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnCodes {
+    /// MTI, or network management code, that the switch does not serve.
+    pub unknown_mti: ResponseCode,
+    /// Not well-formed, or a mandatory field is missing.
+    pub format: ResponseCode,
+    /// The IIN belongs to no issuer.
+    pub no_route: ResponseCode,
+    /// Issuer down, its window full, no trace number free, or the switch is draining.
+    pub issuer_unavailable: ResponseCode,
+    /// The issuer did not answer in time.
+    pub time_out: ResponseCode,
+    /// A table or ring of the switch is full.
+    pub overload: ResponseCode,
+    /// The issuer's answer does not fit its request.
+    pub mis_echoed: ResponseCode,
+    /// Same key, other contents.
+    pub duplicate: ResponseCode,
+    /// Velocity, by amount.
+    pub amount_limit: ResponseCode,
+    /// Velocity, by count.
+    pub count_limit: ResponseCode,
+    /// The connection has not signed on.
+    pub not_signed_on: ResponseCode,
+    /// PAN shorter than any card's.
+    pub invalid_card: ResponseCode,
+    /// Amount zero.
+    pub invalid_amount: ResponseCode,
+    /// A 0400 names an original that is not known.
+    pub original_not_found: ResponseCode,
+}
+
+/// One issuer.
+#[derive(Clone, Debug)]
+pub struct IssuerConfig {
+    /// Its short name, as in the IIN table.
+    pub name: String,
+    /// Requests under way at it, per shard; more are answered "issuer unavailable".
+    pub in_flight_max: u32,
+}
+
+/// One IIN prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IinRow {
+    /// The prefix as a number.
+    pub prefix: u32,
+    /// Its digits: 5 to 9.
+    pub digits: u8,
+    /// Whose it is.
+    pub issuer: IssuerId,
+    /// Debit or credit.
+    pub kind: CardKind,
+    /// Digits of its PANs.
+    pub pan_digits: u8,
+}
+
+/// What sort of account stands behind a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardKind {
+    /// A balance that must cover the amount.
+    Debit,
+    /// A credit line (credit and quasi-credit).
+    Credit,
+    /// A prepaid balance.
+    Prepaid,
+}
+
+/// Limits per card.
+#[derive(Clone, Debug)]
+pub struct VelocityConfig {
+    /// Cards that can be held, per process: a power of two.
+    pub lines: usize,
+    /// The limits, in the order they are tried.
+    pub rules: Vec<VelocityRule>,
+}
+
+/// One limit: at most so many transactions, or so much money, in any window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VelocityRule {
+    /// Its name in counters and messages.
+    pub name: String,
+    /// Which transactions it counts.
+    pub when: VelocityCondition,
+    /// At most this many in a window.
+    pub count_max: Option<u32>,
+    /// At most this much in a window, in minor units.
+    pub amount_minor_max: Option<u64>,
+    /// Length of the window.
+    pub window_s: u32,
+    /// Parts in which the window rolls: 0 for windows that start at multiples of `window_s` since
+    /// 1970 UTC, k for a rolling window rounded against the card (k + 1 parts are counted).
+    pub sub_windows: u8,
+}
+
+/// Which transactions a rule counts; an empty list takes all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VelocityCondition {
+    /// Merchant category codes, DE 18.
+    pub mccs: Vec<u16>,
+    /// First two digits of DE 22.
+    pub entry_modes: Vec<u8>,
+    /// First two digits of DE 3.
+    pub transaction_types: Vec<u8>,
+}
+
+/// The simulated banks. Every issuer of the configuration has one.
+#[derive(Clone, Debug)]
+pub struct BankConfig {
+    /// Threads of their own; 0: the shards' drivers poll them.
+    pub threads: usize,
+    /// Cores of those threads, in turn; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Opening balances, declines, delays and silence are drawn from this.
+    pub seed: u64,
+    /// Accounts that can be touched, per bank and shard; a power of two.
+    pub accounts_max: usize,
+    /// Opening balance of a debit or prepaid account, from and to, in minor units.
+    pub balance_minor: (u64, u64),
+    /// Credit line, from and to, in minor units.
+    pub credit_line_minor: (u64, u64),
+    /// Behaviour of every bank, in the order of `Config::issuers`.
+    pub behaviour: Vec<BankBehaviour>,
+}
+
+/// How one simulated bank behaves. Rates are parts of a million.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BankBehaviour {
+    /// Median delay of an answer.
+    pub delay_median_us: u64,
+    /// 99th percentile of the delay (log-normal); equal to the median: constant.
+    pub delay_p99_us: u64,
+    /// Declines with code 51 regardless of the account.
+    pub insufficient_funds_ppm: u32,
+    /// Declines with code 54.
+    pub expired_ppm: u32,
+    /// Declines with code 55, of requests that carry a PIN.
+    pub wrong_pin_ppm: u32,
+    /// Declines with code 05.
+    pub do_not_honor_ppm: u32,
+    /// Cards that the bank does not know (code 14).
+    pub unknown_card_ppm: u32,
+    /// Requests processed but never answered.
+    pub silence_ppm: u32,
+    /// Requests answered only after `late_ms`.
+    pub late_ppm: u32,
+    /// How late.
+    pub late_ms: u64,
+}
+
+impl Config {
+    /// The profile of an acquirer.
+    #[must_use]
+    pub fn acquirer(&self, id: AcquirerId) -> Option<&AcquirerConfig> {
+        self.acquirers.get(usize::from(id.0))
+    }
+}

@@ -1,0 +1,1 @@
+//! The kernel: sockets, clock, threads.

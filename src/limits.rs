@@ -1,0 +1,65 @@
+//! Every bound of the system, each with its sentence, related by compile-time assertions.
+
+/// Shards of one process; a shard is a thread pinned to a core.
+pub const SHARDS_MAX: usize = 64;
+/// Acquirer profiles (each with its listener).
+pub const ACQUIRERS_MAX: usize = 64;
+/// Issuers.
+pub const ISSUERS_MAX: usize = 64;
+/// Connections of one shard.
+pub const CONNECTIONS_MAX: usize = 8_192;
+
+/// Longest frame taken, length prefix included: the largest legal message observed is 600 bytes.
+pub const FRAME_BYTES_MAX: usize = 2_048;
+/// What a new connection reads into.
+pub const READ_BYTES_IDLE: usize = 4_096;
+/// What a connection reads into after two full reads.
+pub const READ_BYTES_BUSY: usize = 65_536;
+/// Bytes of answers that may wait for a slow reader before its connection stops being read.
+pub const OUTPUT_BYTES_MAX: usize = 262_144;
+
+/// Messages staged before the first of them is decided.
+pub const STAGED_MAX: usize = 32;
+/// Actions that one input can cause: an answer, a forward, a reversal, and one more for a resend.
+pub const ACTIONS_PER_INPUT_MAX: usize = 4;
+/// Actions an outbox holds.
+pub const OUTBOX_ACTIONS_MAX: usize = 256;
+/// Bytes an outbox holds.
+pub const OUTBOX_BYTES_MAX: usize = OUTBOX_ACTIONS_MAX * FRAME_BYTES_MAX;
+
+/// Requests waiting for their issuer on one shard.
+pub const PENDING_MAX: usize = 262_144;
+/// System trace audit numbers: six digits, 0 is not used.
+pub const STANS: u32 = 1_000_000;
+
+/// Bytes of one card's velocity line, its key included: one cache line.
+pub const VELOCITY_LINE_BYTES: usize = 64;
+/// Bytes of a card key.
+pub const CARD_KEY_BYTES: usize = 16;
+/// Eight-byte words of a velocity line that rules share: a sub-window takes one, and every two
+/// rules take one more for the numbers of their newest sub-windows.
+pub const VELOCITY_WORDS: usize = (VELOCITY_LINE_BYTES - CARD_KEY_BYTES) / 8;
+/// Velocity rules that one line can serve.
+pub const VELOCITY_RULES_MAX: usize = 4;
+/// Largest count that a rule can limit: counts are 16 bits.
+pub const VELOCITY_COUNT_MAX: u64 = 60_000;
+/// Largest amount that a rule can limit: sums are 48 bits.
+pub const VELOCITY_AMOUNT_MINOR_MAX: u64 = (1 << 47) - 1;
+
+/// Requests that one shard may have under way on another: each holds a credit until it is answered.
+pub const MESH_CREDITS: usize = 1_024;
+/// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
+pub const MESH_SLOTS: usize = 2 * MESH_CREDITS;
+/// Slots of the ring between a shard and its banks, each way.
+pub const BANK_RING_SLOTS: usize = 4_096;
+
+/// Reversals and advices owed that one shard holds.
+pub const SAF_MAX: usize = 65_536;
+/// Bytes that a remembered answer adds to its request at most.
+pub const REMEMBERED_BYTES_MAX: usize = 160;
+
+const _: () = assert!(VELOCITY_WORDS == 6);
+const _: () = assert!(STAGED_MAX * ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX);
+const _: () = assert!(READ_BYTES_IDLE >= FRAME_BYTES_MAX && READ_BYTES_BUSY >= READ_BYTES_IDLE);
+const _: () = assert!(OUTPUT_BYTES_MAX >= 2 * OUTBOX_BYTES_MAX / ACTIONS_PER_INPUT_MAX);
+const _: () = assert!(MESH_SLOTS >= 2 * MESH_CREDITS);

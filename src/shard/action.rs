@@ -1,0 +1,146 @@
+//! What a shard wants done: actions in a bounded outbox, their bytes in one arena beside them.
+
+use super::identity::{AcquirerId, ConnectionId, IssuerId, ShardId};
+use crate::limits::{ACTIONS_PER_INPUT_MAX, FRAME_BYTES_MAX, OUTBOX_ACTIONS_MAX, OUTBOX_BYTES_MAX};
+use core::ops::Range;
+
+/// What a message between shards is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeshKind {
+    /// A request for a card of the other shard: header, then message. Holds one credit.
+    Request,
+    /// The answer to such a request: a whole frame for `connection`. Gives the credit back.
+    Response,
+    /// No answer for this transmission (a repeat was absorbed, a message dropped, an undeliverable
+    /// answer dealt with). Gives the credit back.
+    Credit,
+    /// An answer whose connection is gone: the frame comes back, the credit is held on.
+    Undeliverable,
+}
+
+/// Why a shard wants a connection closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Framing is lost.
+    Framing,
+    /// The peer does not read its answers.
+    SlowConsumer,
+}
+
+/// One thing to do. Ranges are places in [`Outbox::bytes`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write this frame to a connection of this shard. When the connection is gone, give the same
+    /// bytes to `Shard::on_undeliverable`.
+    Respond {
+        /// Where to.
+        connection: ConnectionId,
+        /// The frame.
+        bytes: Range<usize>,
+    },
+    /// Hand this message (no frame) to an issuer.
+    Forward {
+        /// Where to.
+        issuer: IssuerId,
+        /// Whose dialect the message is in.
+        acquirer: AcquirerId,
+        /// The message.
+        bytes: Range<usize>,
+    },
+    /// Push onto the ring to another shard; a slot is sure to be free.
+    Mesh {
+        /// Which shard.
+        to: ShardId,
+        /// What it is.
+        kind: MeshKind,
+        /// The acquirer connection that it is about.
+        connection: ConnectionId,
+        /// That connection's profile.
+        acquirer: AcquirerId,
+        /// How many of the bytes are the frame's header (requests only).
+        header_bytes: u8,
+        /// Header and message, or a frame.
+        bytes: Range<usize>,
+    },
+}
+
+/// Actions in the order they must be done. The driver empties it before it waits, and before it
+/// gives the shard a further input when [`Outbox::has_room`] says no.
+#[derive(Debug)]
+pub struct Outbox {
+    actions: Vec<Action>,
+    arena: Vec<u8>,
+    used: usize,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            actions: Vec::with_capacity(OUTBOX_ACTIONS_MAX),
+            arena: vec![0; OUTBOX_BYTES_MAX],
+            used: 0,
+        }
+    }
+}
+
+impl Outbox {
+    /// An empty outbox; allocates all it will ever use.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether one more input's actions fit for sure.
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.actions.len() + ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX
+            && self.used + ACTIONS_PER_INPUT_MAX * FRAME_BYTES_MAX <= OUTBOX_BYTES_MAX
+    }
+
+    /// What is to be done.
+    #[inline]
+    #[must_use]
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// The bytes of an action.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        self.arena.get(range.clone()).unwrap_or_default()
+    }
+
+    /// Forgets all actions once they are done.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.actions.clear();
+        self.used = 0;
+    }
+
+    /// Room for one frame or message, to be written and then claimed with [`Outbox::claim`].
+    #[inline]
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        let end = (self.used + FRAME_BYTES_MAX).min(self.arena.len());
+        self.arena.get_mut(self.used..end).unwrap_or_default()
+    }
+
+    /// Takes the first `bytes` of the room.
+    #[inline]
+    pub(super) fn claim(&mut self, bytes: usize) -> Range<usize> {
+        let range = self.used..self.used + bytes;
+        self.used = range.end;
+        range
+    }
+
+    /// Adds an action.
+    #[inline]
+    pub(super) fn push(&mut self, action: Action) {
+        assert!(
+            self.actions.len() < OUTBOX_ACTIONS_MAX,
+            "Invariant: the driver drains the outbox before it is full"
+        );
+        self.actions.push(action);
+    }
+}
