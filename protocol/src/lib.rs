@@ -8,6 +8,8 @@
 //! Not here: decisions (which code to answer), sockets, cryptography, configuration files.
 
 mod digits;
+mod row;
+mod walk;
 
 pub mod answer;
 pub mod dialect;
