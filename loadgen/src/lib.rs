@@ -18,6 +18,7 @@ mod message;
 mod numbers;
 mod permutation;
 mod poll;
+mod punctual;
 mod schedule;
 mod stamp;
 mod tally;
