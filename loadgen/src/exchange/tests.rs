@@ -250,6 +250,37 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn no_bytes_stop_an_exchange(
+        dialect in prop_oneof![Just(LoadDialect::Cups), Just(LoadDialect::Iso87Ascii)],
+        damages in prop::collection::vec((any::<usize>(), any::<u8>(), any::<bool>()), 200),
+    ) {
+        let mut wire = Wire::new(dialect);
+        for (place, byte, is_cut) in damages {
+            if !wire.ask(0) {
+                // The window is full of requests whose responses were not readable.
+                wire.now_ns += 2 * DEADLINE_NS;
+                wire.exchange.expire(wire.now_ns, |_| {});
+                prop_assert!(wire.ask(0));
+            }
+            let (request, _) = wire.open.pop().unwrap();
+            let mut response = wire.approval(&request);
+            let place = place % response.len();
+            response[place] = byte;
+            if is_cut {
+                response.truncate(place);
+            }
+            wire.receive(0, &response);
+            let in_flight = wire.exchange.in_flight() as u64;
+            let tally = wire.exchange.tally();
+            prop_assert_eq!(tally.sent, tally.answered + tally.unanswered + in_flight);
+        }
+    }
+}
+
 /// Asks until a transaction of this kind of response type comes, and gives its request.
 fn ask_until(wire: &mut Wire, mti: &str, processing_code: &[u8]) -> Vec<u8> {
     for _ in 0..10_000 {
