@@ -9,6 +9,7 @@
 
 use super::pan_key::PanKey;
 use super::recent::RECENT_MAX;
+use crate::prefault::prefault;
 
 /// New credits and debits stop here, either side of zero.
 pub(super) const BALANCE_MINOR_MAX: i64 = i64::MAX / 4;
@@ -44,12 +45,9 @@ impl Accounts {
     /// Room for `accounts_max` accounts, which is rounded up to a power of two.
     pub(super) fn new(accounts_max: usize) -> Self {
         let slots = accounts_max.max(1).next_power_of_two() * 2;
-        Self {
-            rows: vec![[0; 4]; slots].into_boxed_slice(),
-            shift: 64 - slots.trailing_zeros(),
-            touched: 0,
-            touched_max: accounts_max,
-        }
+        let mut rows = vec![[0; 4]; slots].into_boxed_slice();
+        prefault(&mut rows);
+        Self { rows, shift: 64 - slots.trailing_zeros(), touched: 0, touched_max: accounts_max }
     }
 
     /// How many accounts are stored.
