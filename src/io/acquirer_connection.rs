@@ -193,7 +193,8 @@ impl Connection {
         let outbound = &mut *outbound;
         let size = outbound.size;
         let buffer = outbound.growing.get_or_insert_with(|| self.pool.take_for_writing(size));
-        if buffer.len() + bytes.len() > buffer.capacity() && size == Size::Idle {
+        let is_small = buffer.capacity() < Size::Busy.bytes();
+        if is_small && buffer.len() + bytes.len() > buffer.capacity() {
             outbound.size = Size::Busy;
             let mut larger = self.pool.take_for_writing(Size::Busy);
             larger.extend_from_slice(buffer);

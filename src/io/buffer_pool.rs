@@ -10,7 +10,7 @@
 
 use crate::limits::{READ_BYTES_BUSY, READ_BYTES_IDLE};
 use bytes::BytesMut;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Small buffers kept for reuse: 4 MiB.
 const IDLE_KEPT_MAX: usize = 1_024;
@@ -40,6 +40,8 @@ impl Size {
 pub(crate) struct BufferPool {
     read: Kept,
     write: Kept,
+    /// Bytes of buffers that are out; one that outgrew the large size counts as large.
+    out_bytes: Cell<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -73,24 +75,39 @@ impl Kept {
 impl BufferPool {
     /// A buffer to read into: its length is its capacity.
     pub(crate) fn take_for_reading(&self, size: Size) -> BytesMut {
+        self.out_bytes.set(self.out_bytes.get() + size.bytes());
         self.read.take(size).unwrap_or_else(|| BytesMut::zeroed(size.bytes()))
     }
 
     /// Takes a read buffer back. What its owner read must be wiped.
     pub(crate) fn give_after_reading(&self, buffer: BytesMut) {
         debug_assert_eq!(buffer.len(), buffer.capacity(), "a read buffer keeps its length");
+        self.count_back(&buffer);
         self.read.give(buffer);
     }
 
     /// An empty buffer to write from.
     pub(crate) fn take_for_writing(&self, size: Size) -> BytesMut {
+        self.out_bytes.set(self.out_bytes.get() + size.bytes());
         self.write.take(size).unwrap_or_else(|| BytesMut::with_capacity(size.bytes()))
     }
 
     /// Takes a write buffer back.
     pub(crate) fn give_after_writing(&self, mut buffer: BytesMut) {
         buffer.clear();
+        self.count_back(&buffer);
         self.write.give(buffer);
+    }
+
+    fn count_back(&self, buffer: &BytesMut) {
+        let bytes = buffer.capacity().min(READ_BYTES_BUSY);
+        assert!(self.out_bytes.get() >= bytes, "Invariant: a buffer given back was taken");
+        self.out_bytes.set(self.out_bytes.get() - bytes);
+    }
+
+    /// Bytes of buffers that connections hold.
+    pub(crate) fn out_bytes(&self) -> usize {
+        self.out_bytes.get()
     }
 }
 
@@ -103,6 +120,7 @@ mod tests {
         let pool = BufferPool::default();
         let (a, b) = (pool.take_for_reading(Size::Busy), pool.take_for_reading(Size::Busy));
         assert_eq!((a.len(), a.capacity()), (READ_BYTES_BUSY, READ_BYTES_BUSY));
+        assert_eq!(pool.out_bytes(), 2 * READ_BYTES_BUSY);
         let last = b.as_ptr();
         pool.give_after_reading(a);
         pool.give_after_reading(b);
@@ -117,10 +135,13 @@ mod tests {
         buffer.extend_from_slice(b"0210");
         let place = buffer.as_ptr();
         pool.give_after_writing(buffer);
-        let mut buffer = pool.take_for_writing(Size::Idle);
+        let buffer = pool.take_for_writing(Size::Idle);
         assert_eq!((buffer.len(), buffer.as_ptr()), (0, place));
-        buffer.resize(READ_BYTES_BUSY + 1, 0);
         pool.give_after_writing(buffer);
+        let mut outgrown = pool.take_for_writing(Size::Busy);
+        outgrown.resize(READ_BYTES_BUSY + 1, 0);
+        pool.give_after_writing(outgrown);
+        assert_eq!(pool.out_bytes(), 0);
         assert_eq!(pool.take_for_writing(Size::Idle).capacity(), READ_BYTES_IDLE);
         assert_eq!(pool.take_for_writing(Size::Busy).capacity(), READ_BYTES_BUSY);
     }

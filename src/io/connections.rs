@@ -167,6 +167,11 @@ impl Connections {
         &self.visits
     }
 
+    /// Bytes of buffers that connections hold.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.pool.out_bytes()
+    }
+
     pub(crate) fn timeouts(&self) -> &IoTimeouts {
         &self.timeouts
     }

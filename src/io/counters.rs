@@ -9,6 +9,8 @@ pub struct IoCounters {
     pub connections: AtomicUsize,
     /// Connections ever placed on this shard.
     pub connections_placed: AtomicU64,
+    /// Bytes of buffers that connections hold.
+    pub buffer_bytes: AtomicUsize,
     /// Answers whose connection was gone.
     pub undeliverable: AtomicU64,
     /// Duty cycles that had something to do.

@@ -177,6 +177,8 @@ impl<D: Decider> Driver<D> {
             self.cycled_ns = end.mono_ns;
             self.unpublished = true;
         }
+        let buffer_bytes = self.ports.connections.buffer_bytes();
+        self.ports.counters.buffer_bytes.store(buffer_bytes, Ordering::Relaxed);
         self.publish(now);
         self.go_on_stopping(now, inputs + visits);
         self.visited < self.visits.len()

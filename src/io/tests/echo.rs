@@ -23,6 +23,8 @@ pub(super) struct Seen {
     pub(super) opened: u64,
     pub(super) closed: u64,
     pub(super) requests: u64,
+    /// Requests taken after the stop began.
+    pub(super) while_draining: u64,
     pub(super) crossed: u64,
     pub(super) answers: u64,
     pub(super) faults: Vec<ConnectionFault>,
@@ -62,7 +64,7 @@ impl Echo {
         Self { shard, rules, seen, batch: 0, draining: false, later, credits_out: 0 }
     }
 
-    /// Writes a response frame. While draining its body begins with `R`.
+    /// Writes a response frame.
     fn frame(
         &self,
         acquirer: AcquirerId,
@@ -75,9 +77,6 @@ impl Echo {
         let at = framing.begin_response(header, room).unwrap();
         let bytes = at + body.len();
         room[at..bytes].copy_from_slice(body);
-        if self.draining {
-            room[at] = b'R';
-        }
         framing.finish(room, bytes);
         outbox.claim(bytes)
     }
@@ -146,6 +145,7 @@ impl Decider for Echo {
         assert!(outbox.has_room(), "the driver empties the outbox in time");
         assert_eq!(staged.sum, sum(body), "the bytes decided are those staged");
         self.seen.requests += 1;
+        self.seen.while_draining += u64::from(self.draining);
         self.batch += 1;
         let can_cross = self.rules.shards > 1 && self.credits_out < MESH_CREDITS;
         match body.first() {

@@ -61,7 +61,13 @@ impl Setup {
     }
 
     pub(super) fn start(&self) -> Rig {
-        let config = self.config();
+        self.start_with(|_| {})
+    }
+
+    /// With something else changed in the configuration.
+    pub(super) fn start_with(&self, change: impl FnOnce(&mut Config)) -> Rig {
+        let mut config = self.config();
+        change(&mut config);
         let rules = EchoRules {
             shards: self.shards as u8,
             framings: config.acquirers.iter().map(|acquirer| acquirer.framing).collect(),

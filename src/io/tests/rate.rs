@@ -1,0 +1,67 @@
+//! A measurement to be run by hand; as a test it only asserts that every message is answered.
+//!
+//! `RATE_MS=3000 cargo test --release --lib io::tests::rate -- --nocapture`
+
+use super::rig::{Client, ENGINES, Setup, be2, message};
+use crate::io::allowed_cores;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+use tapswitch_protocol::Framing;
+
+/// Sends a window on every connection, then reads every answer, again and again.
+fn rounds(clients: &mut [Client], in_flight: usize, bytes: usize, time: Duration) -> (u64, f64) {
+    let window: Vec<_> =
+        (0..in_flight as u32).flat_map(|number| be2(&message(b'e', number, bytes))).collect();
+    let mut answers = vec![0; window.len()];
+    let mut answered = 0;
+    let began = now();
+    loop {
+        for client in &mut *clients {
+            client.stream.write_all(&window).unwrap();
+        }
+        for client in &mut *clients {
+            client.stream.read_exact(&mut answers).unwrap();
+            assert!(answers == window, "an echo is its request");
+        }
+        answered += (clients.len() * in_flight) as u64;
+        let elapsed = now() - began;
+        if elapsed >= time {
+            return (answered, elapsed.as_secs_f64());
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[test]
+fn echo_rate() {
+    let ms = std::env::var("RATE_MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(50);
+    let cores = allowed_cores().unwrap();
+    for engine in ENGINES {
+        for (connections, in_flight) in [(16, 64), (16, 16), (256, 1)] {
+            let mut setup = Setup::on(engine);
+            setup.cores = vec![cores[0]];
+            let rig = setup.start();
+            let mut clients: Vec<_> =
+                (0..connections).map(|_| Client::connect(rig.be2(), Framing::Be2)).collect();
+            let (answered, seconds) = std::thread::scope(|scope| {
+                let run = || {
+                    crate::io::pin_to_core(cores[cores.len() - 1]).unwrap();
+                    rounds(&mut clients, in_flight, 254, Duration::from_millis(ms))
+                };
+                scope.spawn(run).join().unwrap()
+            });
+            drop(clients);
+            let seen = rig.stop();
+            println!(
+                "{engine:?} {connections} x {in_flight}: {:.0} messages/s, batches of up to {}",
+                answered as f64 / seconds,
+                seen[0].batch_max
+            );
+            assert_eq!((seen[0].requests, seen[0].answers), (answered, answered));
+        }
+    }
+}
