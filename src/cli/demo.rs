@@ -171,7 +171,7 @@ fn plan(args: &DemoArgs, config: &Config, target: SocketAddr) -> LoadPlan {
 /// Runs the load, and shows how it goes.
 fn drive(plan: &LoadPlan, stop: &AtomicBool) -> Result<LoadReport, CommandError> {
     let progress = Progress::new();
-    let ran: Result<LoadReport, LoadError> = std::thread::scope(|scope| {
+    let ran: Option<Result<LoadReport, LoadError>> = std::thread::scope(|scope| {
         let (done, ended) = channel();
         let progress = &progress;
         scope.spawn(move || done.send(tapswitch_loadgen::run(plan, progress, stop)));
@@ -179,13 +179,12 @@ fn drive(plan: &LoadPlan, stop: &AtomicBool) -> Result<LoadReport, CommandError>
         loop {
             match ended.recv_timeout(FRAME) {
                 Err(RecvTimeoutError::Timeout) => screen.draw(&progress.latest()),
-                Ok(ran) => return Ok(ran),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(CommandError::Failed("the load's thread ended".into()));
-                }
+                Ok(ran) => return Some(ran),
+                Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
-    })?;
+    });
+    let ran = ran.ok_or_else(|| CommandError::Failed("the load's thread ended".into()))?;
     ran.map_err(|error| CommandError::Failed(error.to_string()))
 }
 

@@ -183,7 +183,9 @@ impl Shard {
         let kept = self.keep(incoming, pan);
         let begun = kept.is_some() && self.duplicates.begin(&staged.key, staged.fingerprint, place);
         let (Some(kept), true) = (kept, begun) else {
-            kept.map(|kept| self.kept.free(kept));
+            if let Some(kept) = kept {
+                self.kept.free(kept);
+            }
             self.legs.release_stan(issuer, stan);
             return Err((Reason::PendingFull, reservation));
         };
