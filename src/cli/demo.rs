@@ -174,7 +174,10 @@ fn drive(plan: &LoadPlan, stop: &AtomicBool) -> Result<LoadReport, CommandError>
     let ran: Option<Result<LoadReport, LoadError>> = std::thread::scope(|scope| {
         let (done, ended) = channel();
         let progress = &progress;
-        scope.spawn(move || done.send(tapswitch_loadgen::run(plan, progress, stop)));
+        scope.spawn(move || {
+            // The receiver waits for as long as the scope lives.
+            let _ = done.send(tapswitch_loadgen::run(plan, progress, stop));
+        });
         let mut screen = LiveScreen::new(plan.seconds);
         loop {
             match ended.recv_timeout(FRAME) {
