@@ -19,6 +19,7 @@ mod recent;
 mod request;
 mod response;
 pub mod ring;
+mod stage;
 #[cfg(test)]
 mod tests;
 
