@@ -34,13 +34,13 @@ pub(super) struct Verdict {
     pub(super) approval: Option<u32>,
     /// What a balance inquiry is told.
     pub(super) balance_minor: Option<i64>,
-    /// What a chip that sent its cryptogram is told: the data of tag 91.
-    pub(super) authentication: Option<[u8; 10]>,
+    /// What a chip that sent its cryptogram is told.
+    pub(super) cryptogram: Option<u64>,
 }
 
 impl Verdict {
     pub(super) const fn new(code: ResponseCode) -> Self {
-        Self { code, approval: None, balance_minor: None, authentication: None }
+        Self { code, approval: None, balance_minor: None, cryptogram: None }
     }
 
     const fn approved(approval: Option<u32>) -> Self {
@@ -125,8 +125,8 @@ impl IssuingBank {
         draws: &Draws,
     ) -> (Verdict, Timing) {
         let mut verdict = self.verdict(shared, request, draws);
-        verdict.authentication = request.cryptogram.map(|cryptogram| {
-            shared.seed.issuer_authentication(&request.key.pan, cryptogram, verdict.code)
+        verdict.cryptogram = request.cryptogram.map(|cryptogram| {
+            shared.seed.response_cryptogram(&request.key.pan, cryptogram, verdict.code)
         });
         let timing = if request.operation.is_request() {
             self.behaviour.request_timing(&draws.transaction)
@@ -334,9 +334,10 @@ impl IssuingBank {
     /// The books, added up from the accounts.
     pub(super) fn ledger(&self, shared: &Shared) -> Ledger {
         let mut ledger = Ledger { flows: self.flows, ..Ledger::default() };
-        for (pan, available) in self.accounts.iter() {
+        for (pan, available, held) in self.accounts.iter() {
             ledger.accounts += 1;
             ledger.opening_minor += i128::from(self.opening(shared, &pan));
+            ledger.held_minor += i128::from(held);
             ledger.closing_minor += i128::from(available);
         }
         ledger

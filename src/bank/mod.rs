@@ -24,5 +24,5 @@ mod stage;
 mod tests;
 
 pub use bank_set::{BankSet, Disposition};
-pub use ledger::{Flows, Ledger, LedgerError, Tally};
+pub use ledger::{Flows, Ledger, LedgerError, LedgerSum, Tally};
 pub use ring::{BankMessage, BankRing, BufferPool, Lane, SendRefused};
