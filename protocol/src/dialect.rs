@@ -142,6 +142,9 @@ impl Dialect {
         if !(2..=128).contains(&field) {
             return Err("field numbers are 2 to 128 (1 is the secondary bitmap)");
         }
+        if field == 65 {
+            return Err("65 is the tertiary bitmap, which is not supported");
+        }
         let words = if rest.starts_with("..") { 3 } else { 2 };
         let end = rest
             .match_indices(char::is_whitespace)
@@ -278,6 +281,7 @@ mod tests {
             ("mti utf8", 1, "encoding is ascii or bcd"),
             ("3 6 n\n3 6 n", 2, "field is listed twice"),
             ("1 8 b", 1, "field numbers are 2 to 128 (1 is the secondary bitmap)"),
+            ("65 8 b", 1, "65 is the tertiary bitmap, which is not supported"),
             ("# nothing", 0, "DE 3, 11 and 39 must be in the table"),
             (
                 "3 6 n\n11 6 n\n39 2 an\nkept 4",

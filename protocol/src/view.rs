@@ -34,6 +34,9 @@ impl Span {
 #[derive(Clone, Debug)]
 pub struct FieldTable {
     pub(crate) mti: Option<Mti>,
+    /// What the bitmap says is there.
+    pub(crate) announced: FieldSet,
+    /// What was read and is right.
     pub(crate) present: FieldSet,
     /// By field number less one. Only those of `present` mean anything.
     pub(crate) spans: [Span; FIELDS],
@@ -41,7 +44,12 @@ pub struct FieldTable {
 
 impl Default for FieldTable {
     fn default() -> Self {
-        Self { mti: None, present: FieldSet::EMPTY, spans: [Span::default(); FIELDS] }
+        Self {
+            mti: None,
+            announced: FieldSet::EMPTY,
+            present: FieldSet::EMPTY,
+            spans: [Span::default(); FIELDS],
+        }
     }
 }
 

@@ -132,6 +132,7 @@ fn measure<const ASCII: bool>(
         at = end;
         Ok(())
     });
+    table.announced = announced;
     table.present = announced;
     if stopped.is_ok() && too_long.is_empty() && at == bytes.len() {
         return Ok(());

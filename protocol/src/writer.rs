@@ -133,15 +133,16 @@ impl<'d, 'o> MessageWriter<'d, 'o> {
     }
 
     /// Copies these fields, bit for bit, from a message of the same dialect: those that stand side
-    /// by side in it at once. Absent fields are skipped.
+    /// by side in it at once. Absent fields are skipped, and so are refused ones, whose bytes stand
+    /// between others.
     #[inline]
     pub(crate) fn copy_all(
         &mut self,
         fields: FieldSet,
         from: &MessageView<'_>,
     ) -> Result<(), WriteError> {
-        let present = from.present();
-        present.and(fields).try_each_run(present, |first, last| {
+        let fields = from.present().and(fields);
+        fields.try_each_run(from.table.announced, |first, last| {
             let (Some(start), Some(end)) = (from.wire_range(first), from.range(last)) else {
                 return Ok(());
             };
@@ -150,7 +151,7 @@ impl<'d, 'o> MessageWriter<'d, 'o> {
             self.take(wire.len())?.copy_from_slice(wire);
             Ok(())
         })?;
-        self.fields = self.fields.or(present.and(fields));
+        self.fields = self.fields.or(fields);
         Ok(())
     }
 

@@ -7,4 +7,24 @@
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod describing;
+#[cfg(test)]
+mod frames;
+#[cfg(test)]
+mod mutation;
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod responses;
+#[cfg(test)]
+mod round_trip;
+#[cfg(test)]
+mod second_opinion;
+#[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod writing;
