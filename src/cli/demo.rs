@@ -255,7 +255,7 @@ fn write_report(
             bank.name,
             quantity::grouped(bank.ledger.accounts),
             quantity::grouped(flows.approved.count),
-            quantity::grouped(flows.held.count),
+            quantity::grouped(flows.holds.count),
             quantity::grouped(declined),
             signed_amount(booked_minor(bank)),
             if agree { "agree" } else { "DIFFER" },
