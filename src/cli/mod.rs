@@ -5,6 +5,7 @@
 //! Not here: anything that a command does.
 
 pub mod check;
+pub mod decode;
 pub mod demo;
 mod quantity;
 pub mod run;
@@ -29,6 +30,8 @@ pub struct Cli {
 pub enum Command {
     /// Check a configuration file: name every mistake, or sum up what it means
     Check(check::CheckArgs),
+    /// Show the fields of one message, card data masked
+    Decode(decode::DecodeArgs),
 }
 
 /// Where a command reads and writes.
@@ -97,6 +100,7 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, streams: &mut Stre
 fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandError> {
     match command {
         Command::Check(args) => check::run(args, streams),
+        Command::Decode(args) => decode::run(args, streams),
     }
 }
 
