@@ -1,5 +1,7 @@
 //! Command lines as a person types them: output, messages, exit codes.
 
+mod decode;
+
 use super::*;
 
 /// What a command line printed, and its exit code.
