@@ -303,6 +303,20 @@ mod tests {
     }
 
     #[test]
+    fn a_reference_that_leads_back_ends_the_search() {
+        let mut table = RecentTable::new(8);
+        let mut newest = 0;
+        for number in 0..4 {
+            newest = table.insert(row(number), 9, newest);
+        }
+        // As if the reference of a row overwritten four thousand million transactions ago.
+        table.rows[0].older = newest;
+        table.rows[0].older_of_card = newest;
+        let reach = table.walk(newest, |row| row.older_of_card).take(100).count();
+        assert_eq!(reach, 4);
+    }
+
+    #[test]
     fn an_approval_is_found_on_its_card_only() {
         let mut table = RecentTable::new(64);
         let mut newest = [0; 3];
