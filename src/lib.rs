@@ -9,4 +9,5 @@ pub mod cli;
 pub mod config;
 pub mod io;
 pub mod limits;
+mod prefault;
 pub mod shard;

@@ -273,3 +273,6 @@ fn describe(tally: &mut Tally, verdict: &Verdict, is_foreign: bool, asked: &Tran
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

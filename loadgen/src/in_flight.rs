@@ -210,3 +210,63 @@ impl InFlight {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{LoadDialect, LoadPlan};
+    use crate::stamp::Stamp;
+    use crate::transaction::TransactionSource;
+    use std::net::SocketAddr;
+
+    /// Requests with trace numbers from 1, all of one second.
+    fn requests(count: u32) -> Vec<Waiting> {
+        let target = SocketAddr::from(([127, 0, 0, 1], 1));
+        let plan = LoadPlan { cards: 100, ..LoadPlan::new(target, LoadDialect::Cups) };
+        let mut source = TransactionSource::new(&plan).unwrap();
+        let request = |number| Waiting {
+            transaction: source.next(&Stamp::at(1), |_| false).unwrap(),
+            connection: number % 2,
+            intended_ns: 0,
+            written_ns: 0,
+        };
+        (0..count).map(request).collect()
+    }
+
+    #[test]
+    fn a_number_is_known_by_how_it_left() {
+        let second = Stamp::at(1).transmission;
+        let other = Stamp::at(2).transmission;
+        let mut in_flight = InFlight::new(4);
+        assert_eq!(in_flight.find(1, &second), Found::Nothing);
+        let places: Vec<u32> =
+            requests(3).iter().map(|request| in_flight.insert(*request).unwrap()).collect();
+        assert_eq!(in_flight.find(1, &second), Found::Waiting(places[0]));
+        assert!(in_flight.take(places[0], Left::Answered).is_some());
+        assert!(in_flight.take(places[1], Left::GivenUp).is_some());
+        assert_eq!(in_flight.find(1, &second), Found::Answered);
+        assert_eq!(in_flight.find(1, &other), Found::Nothing, "asked in another second");
+        assert_eq!(in_flight.find(2, &second), Found::GivenUp);
+        assert_eq!(in_flight.find(1_000_000, &second), Found::Nothing);
+        assert!(in_flight.take(places[0], Left::Answered).is_none(), "it has left");
+        assert_eq!(in_flight.count(), 1);
+    }
+
+    #[test]
+    fn the_oldest_is_at_hand_whoever_leaves() {
+        let mut in_flight = InFlight::new(5);
+        let places: Vec<u32> =
+            requests(5).iter().map(|request| in_flight.insert(*request).unwrap()).collect();
+        let oldest = |in_flight: &InFlight| {
+            in_flight.oldest().map(|(place, waiting)| (place, waiting.transaction.stan))
+        };
+        assert!(in_flight.insert(requests(6)[5]).is_none(), "the window is full");
+        assert_eq!(in_flight.on_connection(1), [places[1], places[3]]);
+        // From the middle, the end, the beginning.
+        for (gone, rest) in [(2, Some(1)), (4, Some(1)), (0, Some(2)), (1, Some(4)), (3, None)] {
+            in_flight.take(places[gone], Left::Answered);
+            assert_eq!(oldest(&in_flight).map(|(_, stan)| stan), rest);
+        }
+        assert_eq!(in_flight.count(), 0);
+    }
+}

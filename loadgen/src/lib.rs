@@ -1,7 +1,7 @@
 //! Load for ISO 8583 switches: what acquirers ask, at a rate that does not wait for answers, with
 //! every response verified.
 //!
-//! [`run`] carries out a [`LoadPlan`] over real sockets on the calling thread and gives a
+//! [`run()`] carries out a [`LoadPlan`] over real sockets on the calling thread and gives a
 //! [`LoadReport`]; a [`Progress`] can be looked at meanwhile. Latency is counted from when a request
 //! was due, not from when it could be sent.
 //!
@@ -18,6 +18,7 @@ mod message;
 mod numbers;
 mod permutation;
 mod poll;
+mod punctual;
 mod schedule;
 mod stamp;
 mod tally;
@@ -25,6 +26,7 @@ mod template;
 mod transaction;
 mod worker;
 
+pub mod calibrate;
 pub mod cards;
 pub mod iin;
 pub mod mix;
@@ -34,6 +36,7 @@ pub mod report;
 pub mod run;
 pub mod verify;
 
+pub use calibrate::{CalibrateError, CalibratePlan, CalibrateReport, Engine, calibrate};
 pub use iin::{IinTable, IinTableError};
 pub use mix::Mix;
 pub use plan::{Arrivals, InstitutionId, LoadDialect, LoadPlan, PlanError, Rate};

@@ -4,6 +4,7 @@ use crate::affinity::Pinned;
 use crate::exchange::ExchangeError;
 use crate::plan::{LoadPlan, PlanError};
 use crate::progress::Progress;
+use crate::punctual::Punctual;
 use crate::report::LoadReport;
 use crate::worker::Worker;
 use std::io;
@@ -75,6 +76,7 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<LoadReport, LoadError> {
     let _pinned = pin(plan.pin_core)?;
+    let _punctual = Punctual::new();
     let mut worker = Worker::connect(plan, progress)?;
     if plan.sign_on {
         worker.sign_on()?;

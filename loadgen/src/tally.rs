@@ -154,7 +154,8 @@ impl Tally {
             }
         };
         *count += 1;
-        *minor += approved_minor;
+        // What a partial approval names is up to the other side.
+        *minor = minor.saturating_add(approved_minor);
     }
 
     /// Counts a problem; `describe` is asked for the first few.

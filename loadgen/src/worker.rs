@@ -24,7 +24,7 @@ use tapswitch_protocol::{FrameStep, Framing};
 const READ_BYTES: usize = 256 * 1_024;
 /// Requests made before what has come is looked at.
 const BATCH_MAX: usize = 256;
-/// A sleep may last this much longer than asked (the usual timer slack of a thread).
+/// A sleep ends this much before the next request is due: waking takes time.
 const SPIN_NS: u64 = 50_000;
 /// Between two looks at the run.
 const PUBLISH_NS: u64 = SECOND_NS / 2;

@@ -1,7 +1,8 @@
 //! A dialect: the table by which a peer's messages are read and written. It is data, loaded at
 //! start from a text file (see `dialects/`); the parser is one walk over the table.
 
-use crate::field::{FieldSet, FieldSpec};
+use crate::field::{FIELDS, FieldSet, FieldSpec};
+use crate::row::{Content, Row};
 use core::fmt;
 use std::sync::LazyLock;
 
@@ -36,7 +37,13 @@ pub struct Dialect {
     pub issuer_adds: FieldSet,
     /// What a pending request keeps; never sensitive authentication data.
     pub kept: FieldSet,
-    pub(crate) fields: [Option<FieldSpec>; 129],
+    fields: [Option<FieldSpec>; 129],
+    /// `fields` as the walk reads them, by field number less one.
+    pub(crate) rows: [Row; FIELDS],
+    /// Fields whose content is checked: digits, packed digits, tracks.
+    pub(crate) digits: FieldSet,
+    pub(crate) packed: FieldSet,
+    pub(crate) tracks: FieldSet,
     names: Vec<String>,
 }
 
@@ -75,6 +82,10 @@ impl Dialect {
             issuer_adds: FieldSet::EMPTY,
             kept: FieldSet::EMPTY,
             fields: [None; 129],
+            rows: [Row::UNKNOWN; FIELDS],
+            digits: FieldSet::EMPTY,
+            packed: FieldSet::EMPTY,
+            tracks: FieldSet::EMPTY,
             names: vec![String::new(); 129],
         };
         for (index, line) in text.lines().enumerate() {
@@ -87,6 +98,21 @@ impl Dialect {
             }
         }
         dialect.check().map_err(|problem| DialectError { line: 0, problem })?;
+        for field in 1..=128 {
+            let Some(spec) = dialect.spec(field) else { continue };
+            let row = Row::new(spec);
+            match row.content {
+                Content::Text | Content::Bytes => {}
+                Content::Digits => dialect.digits = dialect.digits.with(field),
+                Content::PackedLeft | Content::PackedRight => {
+                    dialect.packed = dialect.packed.with(field);
+                }
+                Content::Track | Content::PackedTrack => {
+                    dialect.tracks = dialect.tracks.with(field);
+                }
+            }
+            dialect.rows[usize::from(field) - 1] = row;
+        }
         Ok(dialect)
     }
 
@@ -115,6 +141,9 @@ impl Dialect {
         let field: u8 = number.parse().map_err(|_| "unknown key, or not a field number")?;
         if !(2..=128).contains(&field) {
             return Err("field numbers are 2 to 128 (1 is the secondary bitmap)");
+        }
+        if field == 65 {
+            return Err("65 is the tertiary bitmap, which is not supported");
         }
         let words = if rest.starts_with("..") { 3 } else { 2 };
         let end = rest
@@ -252,6 +281,7 @@ mod tests {
             ("mti utf8", 1, "encoding is ascii or bcd"),
             ("3 6 n\n3 6 n", 2, "field is listed twice"),
             ("1 8 b", 1, "field numbers are 2 to 128 (1 is the secondary bitmap)"),
+            ("65 8 b", 1, "65 is the tertiary bitmap, which is not supported"),
             ("# nothing", 0, "DE 3, 11 and 39 must be in the table"),
             (
                 "3 6 n\n11 6 n\n39 2 an\nkept 4",

@@ -1,5 +1,6 @@
 //! Errors of reading and writing messages. Small, `Copy`, and never holding field contents.
 
+use crate::field::field_number;
 use core::fmt;
 
 /// Why a message is not well-formed in its dialect.
@@ -32,6 +33,13 @@ pub struct FormatError {
     pub field: u8,
     /// What is wrong with it.
     pub reason: FormatReason,
+}
+
+impl FormatError {
+    /// Of the field with this index, which is its number less one.
+    pub(crate) const fn at(index: usize, reason: FormatReason) -> Self {
+        Self { field: field_number(index), reason }
+    }
 }
 
 impl fmt::Display for FormatError {

@@ -83,6 +83,16 @@ impl FieldSpec {
     }
 }
 
+/// Data elements of a message with primary and secondary bitmap.
+pub(crate) const FIELDS: usize = 128;
+
+/// The number of the data element with this index in a table of [`FIELDS`].
+#[expect(clippy::cast_possible_truncation, reason = "an index is below 128")]
+pub(crate) const fn field_number(index: usize) -> u8 {
+    debug_assert!(index < FIELDS, "Invariant: an index is below 128");
+    index as u8 + 1
+}
+
 /// A set of data elements 1 to 128.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet(u128);
@@ -114,8 +124,9 @@ impl FieldSet {
     #[inline]
     #[must_use]
     pub const fn to_bitmap(self) -> (u64, u64) {
-        let secondary = ((self.0 >> 64) as u64).reverse_bits();
-        let primary = ((self.0 as u64) & !1).reverse_bits();
+        let [low, high] = self.halves();
+        let secondary = high.reverse_bits();
+        let primary = (low & !1).reverse_bits();
         (if secondary == 0 { primary } else { primary | (1 << 63) }, secondary)
     }
 
@@ -124,6 +135,13 @@ impl FieldSet {
     #[must_use]
     pub const fn with(self, field: u8) -> Self {
         if field == 0 || field > 128 { self } else { Self(self.0 | (1 << (field - 1))) }
+    }
+
+    /// Puts `field` in.
+    #[inline(always)]
+    pub(crate) const fn insert(&mut self, field: u8) {
+        debug_assert!(field != 0 && field <= 128, "Invariant: data elements are 1 to 128");
+        self.0 |= 1 << (field.wrapping_sub(1) & 127);
     }
 
     /// This set less `field`.
@@ -161,6 +179,83 @@ impl FieldSet {
         Self(self.0 & !other.0)
     }
 
+    /// Data elements with a lower number than `field`.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn below(self, field: u8) -> Self {
+        match field {
+            0 => Self::EMPTY,
+            1..=128 => Self(self.0 & ((1 << (field - 1)) - 1)),
+            _ => self,
+        }
+    }
+
+    /// The lowest data element.
+    #[inline]
+    pub(crate) fn first(self) -> Option<u8> {
+        self.into_iter().next()
+    }
+
+    /// Calls `visit` with the index (number less one) of each data element, ascending, until the
+    /// first error. Indexes are visibly below [`FIELDS`], so that tables are not checked again.
+    #[inline(always)]
+    pub(crate) fn try_each_index<E>(
+        self,
+        mut visit: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (half, mut bits) in self.halves().into_iter().enumerate() {
+            while bits != 0 {
+                visit((half * 64 + bits.trailing_zeros() as usize) % FIELDS)?;
+                bits &= bits - 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with the first and the last field of each run of this set, until the first
+    /// error: fields with none of `all` between them that is not in the set. All are in `all`. A
+    /// run ends between 64 and 65.
+    #[inline(always)]
+    pub(crate) fn try_each_run<E>(
+        self,
+        all: Self,
+        mut visit: impl FnMut(u8, u8) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let halves = self.halves().into_iter().zip(all.halves());
+        for ((mut members, all), base) in halves.zip([1, 65]) {
+            let others = all & !members;
+            while members != 0 {
+                let first = members.trailing_zeros();
+                // The lowest of the others above the first member ends its run.
+                let end = others & (u64::MAX << first);
+                let run = members & (end & end.wrapping_neg()).wrapping_sub(1);
+                members &= !run;
+                // Bits are below 64.
+                visit(base + first as u8, base + run.ilog2() as u8)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a field needs the secondary bitmap.
+    #[inline]
+    pub(crate) const fn reaches_above_64(self) -> bool {
+        self.halves()[1] != 0
+    }
+
+    /// The data elements from `first` to `last`.
+    #[inline]
+    pub(crate) const fn through(self, first: u8, last: u8) -> Self {
+        self.minus(self.below(first)).below(last + 1)
+    }
+
+    /// The data elements 1 to 64 and 65 to 128, lowest bit first.
+    #[inline]
+    pub(crate) const fn halves(self) -> [u64; 2] {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        [self.0 as u64, (self.0 >> 64) as u64]
+    }
+
     /// How many.
     #[must_use]
     pub const fn count(self) -> u32 {
@@ -181,7 +276,7 @@ impl IntoIterator for FieldSet {
 
     #[inline]
     fn into_iter(self) -> FieldSetIter {
-        FieldSetIter { halves: [self.0 as u64, (self.0 >> 64) as u64] }
+        FieldSetIter { halves: self.halves() }
     }
 }
 

@@ -3,13 +3,17 @@
 //! Pure: no I/O, no clock, no allocation while parsing or writing. A [`Dialect`] is a table loaded
 //! at start; [`Dialect::parse`] is one walk over it that validates lengths and the classes `n` and
 //! `z` and records where each field lies; after it returns, no accessor of [`MessageView`] can
-//! fail. [`MessageWriter`] writes any message, [`respond`] writes the response to a request.
+//! fail. [`MessageWriter`] writes any message, [`respond`] writes the response to a request,
+//! [`describe`] shows a message to people (and allocates).
 //!
 //! Not here: decisions (which code to answer), sockets, cryptography, configuration files.
 
 mod digits;
+mod row;
+mod walk;
 
 pub mod answer;
+pub mod describe;
 pub mod dialect;
 pub mod error;
 pub mod field;

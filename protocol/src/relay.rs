@@ -31,20 +31,25 @@ pub fn relay(
     own: &[WireField<'_>],
     out: &mut [u8],
 ) -> Result<usize, WriteError> {
-    let mut writer = MessageWriter::new(first.dialect(), mti, out)?;
     let owned = own.iter().fold(FieldSet::EMPTY, |set, own| set.with(own.field));
     let seconds = second.present().and(from_second).minus(owned);
-    let firsts = first.present().and(from_first).minus(owned).minus(seconds);
+    let between = owned.or(seconds);
+    let mut firsts = first.present().and(from_first).minus(between);
+    let has_secondary = firsts.or(between).reaches_above_64();
+    let mut writer = MessageWriter::with_bitmaps(first.dialect(), mti, has_secondary, out)?;
     let mut rest = own.iter();
-    for field in owned.or(seconds).or(firsts) {
+    for field in between {
+        // What stands side by side in the first message is copied at once.
+        let before = firsts.below(field);
+        writer.copy_all(before, first)?;
+        firsts = firsts.minus(before);
         if owned.has(field) {
             let own = rest.next().ok_or(WriteError::OutOfOrder(field))?;
             writer.put_wire(own.field, own.wire)?;
-        } else if seconds.has(field) {
-            writer.copy(field, second)?;
         } else {
-            writer.copy(field, first)?;
+            writer.copy(field, second)?;
         }
     }
+    writer.copy_all(firsts, first)?;
     writer.finish()
 }

@@ -26,6 +26,11 @@ impl<'a> TlvReader<'a> {
         Self { rest: bytes }
     }
 
+    /// What was not read yet; nothing after an error.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     fn read(&mut self) -> Option<Tlv<'a>> {
         let mut rest = self.rest;
         let mut next = || {

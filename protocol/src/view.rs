@@ -1,40 +1,55 @@
-//! Reading: one validating walk, then accessors that cannot fail.
-//!
-//! The walk records where every field lies; nothing is copied. Lengths are validated, and content
-//! of the classes `n` and `z`. When a field is wrong but its extent is known, the walk goes on, so
-//! that the fields after it are known too (a refusal echoes them); the first error is reported and
-//! the field at fault is left out of the table.
+//! A parsed message: accessors that cannot fail, over the offsets that the walk recorded (see
+//! `walk.rs`). Nothing is copied.
 
-use crate::dialect::{BitmapEncoding, Dialect, TextEncoding};
+use crate::dialect::{Dialect, TextEncoding};
 use crate::digits;
-use crate::error::{FormatError, FormatReason};
-use crate::field::{Class, FieldSet, FieldSpec, Packing};
+use crate::field::{FIELDS, FieldSet};
 use crate::mti::Mti;
 use crate::pan::{Pan, PanError};
 use crate::response_code::ResponseCode;
+use crate::row::{Content, Row};
 use crate::values::{AmountMinor, CurrencyCode, ProcessingCode, Rrn, Stan, TransmissionTime};
+use core::ops::Range;
 
-/// Where a field lies: its wire form (length prefix included) and its content.
+/// Where a field's content lies: its start in the low half, its end in the high one. Its length
+/// prefix, if any, stands before it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    wire_start: u16,
-    start: u16,
-    end: u16,
-    /// Characters, digits or bytes, by packing and class.
-    count: u16,
+pub(crate) struct Span(u32);
+
+impl Span {
+    /// A message has at most 65,535 bytes.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "parse refuses longer messages")]
+    pub(crate) const fn new(start: usize, end: usize) -> Self {
+        Self(start as u32 | (end as u32) << 16)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn range(self) -> Range<usize> {
+        (self.0 & 0xFFFF) as usize..(self.0 >> 16) as usize
+    }
 }
 
 /// The offsets of one message's fields. Reusable: parsing the next message overwrites it.
 #[derive(Clone, Debug)]
 pub struct FieldTable {
-    mti: Option<Mti>,
-    present: FieldSet,
-    spans: [Span; 129],
+    pub(crate) mti: Option<Mti>,
+    /// What the bitmap says is there.
+    pub(crate) announced: FieldSet,
+    /// What was read and is right.
+    pub(crate) present: FieldSet,
+    /// By field number less one. Only those of `present` mean anything.
+    pub(crate) spans: [Span; FIELDS],
 }
 
 impl Default for FieldTable {
     fn default() -> Self {
-        Self { mti: None, present: FieldSet::EMPTY, spans: [Span::default(); 129] }
+        Self {
+            mti: None,
+            announced: FieldSet::EMPTY,
+            present: FieldSet::EMPTY,
+            spans: [Span::default(); FIELDS],
+        }
     }
 }
 
@@ -59,197 +74,10 @@ impl FieldTable {
 /// A message whose fields can be read. Borrows the bytes it was parsed from.
 #[derive(Clone, Copy)]
 pub struct MessageView<'a> {
-    dialect: &'a Dialect,
-    bytes: &'a [u8],
-    table: &'a FieldTable,
-    mti: Mti,
-}
-
-impl Dialect {
-    /// Parses one message (without its frame) into `table`.
-    ///
-    /// # Errors
-    /// The first field at fault. What could be read all the same is in `table`.
-    pub fn parse<'a>(
-        &'a self,
-        bytes: &'a [u8],
-        table: &'a mut FieldTable,
-    ) -> Result<MessageView<'a>, FormatError> {
-        table.mti = None;
-        table.present = FieldSet::EMPTY;
-        let whole = |reason| FormatError { field: 0, reason };
-        if bytes.len() > usize::from(u16::MAX) {
-            return Err(whole(FormatReason::Trailing));
-        }
-        let (mti, at) = self.read_mti(bytes).map_err(whole)?;
-        table.mti = Some(mti);
-        let (announced, at) = self.read_bitmap(bytes, at).map_err(whole)?;
-        walk(self, bytes, at, announced, table)?;
-        Ok(MessageView { dialect: self, bytes, table, mti })
-    }
-
-    fn read_mti(&self, bytes: &[u8]) -> Result<(Mti, usize), FormatReason> {
-        let (mti, length) = match self.mti {
-            TextEncoding::Ascii => (bytes.first_chunk().map(|&b| Mti::from_ascii(b)), 4),
-            TextEncoding::Bcd => (bytes.first_chunk().map(|&b| Mti::from_bcd(b)), 2),
-        };
-        let mti = mti.ok_or(FormatReason::Truncated)?.ok_or(FormatReason::BadMti)?;
-        Ok((mti, length))
-    }
-
-    fn read_bitmap(&self, bytes: &[u8], at: usize) -> Result<(FieldSet, usize), FormatReason> {
-        let (primary, mut at) = self.read_bitmap_word(bytes, at)?;
-        let mut secondary = 0;
-        if primary >> 63 == 1 {
-            (secondary, at) = self.read_bitmap_word(bytes, at)?;
-        }
-        Ok((FieldSet::from_bitmap(primary, secondary).without(1), at))
-    }
-
-    fn read_bitmap_word(&self, bytes: &[u8], at: usize) -> Result<(u64, usize), FormatReason> {
-        let rest = bytes.get(at..).ok_or(FormatReason::Truncated)?;
-        match self.bitmap {
-            BitmapEncoding::Binary => {
-                let word = rest.first_chunk::<8>().ok_or(FormatReason::Truncated)?;
-                Ok((u64::from_be_bytes(*word), at + 8))
-            }
-            BitmapEncoding::Hex => {
-                let text = rest.first_chunk::<16>().ok_or(FormatReason::Truncated)?;
-                let mut word = 0u64;
-                for &character in text {
-                    let value = digits::hex_value(character).ok_or(FormatReason::BadBitmap)?;
-                    word = word << 4 | u64::from(value);
-                }
-                Ok((word, at + 16))
-            }
-        }
-    }
-}
-
-#[inline]
-fn walk(
-    dialect: &Dialect,
-    bytes: &[u8],
-    mut at: usize,
-    announced: FieldSet,
-    table: &mut FieldTable,
-) -> Result<(), FormatError> {
-    let mut first_error = None;
-    let mut refused = FieldSet::EMPTY;
-    let ascii_lengths = dialect.length == TextEncoding::Ascii;
-    for field in announced {
-        let stop = |reason| FormatError { field, reason };
-        let seen = |table: &mut FieldTable, refused: FieldSet| {
-            // Fields from here on were not reached.
-            table.present = announced.and(below(field)).minus(refused);
-        };
-        let Some(spec) = dialect.spec(field) else {
-            seen(table, refused);
-            return Err(first_error.unwrap_or(stop(FormatReason::UnknownField)));
-        };
-        let (prefix, count) = match read_length(&spec, bytes, at, ascii_lengths) {
-            Ok(read) => read,
-            Err(reason) => {
-                seen(table, refused);
-                return Err(first_error.unwrap_or(stop(reason)));
-            }
-        };
-        let start = at + prefix;
-        let end = start + spec.wire_bytes(count);
-        let Some(content) = bytes.get(start..end) else {
-            seen(table, refused);
-            return Err(first_error.unwrap_or(stop(FormatReason::PastEnd)));
-        };
-        if count > usize::from(spec.length_max) {
-            refused = refused.with(field);
-            first_error = first_error.or(Some(stop(FormatReason::TooLong)));
-        } else if !content_is_valid(&spec, content, count) {
-            refused = refused.with(field);
-            first_error = first_error.or(Some(stop(FormatReason::BadContent)));
-        }
-        if let Some(span) = table.spans.get_mut(usize::from(field)) {
-            // The message is at most 65,535 bytes.
-            *span = Span {
-                wire_start: at as u16,
-                start: start as u16,
-                end: end as u16,
-                count: count as u16,
-            };
-        }
-        at = end;
-    }
-    table.present = announced.minus(refused);
-    if let Some(error) = first_error {
-        return Err(error);
-    }
-    if at != bytes.len() {
-        return Err(FormatError { field: 0, reason: FormatReason::Trailing });
-    }
-    Ok(())
-}
-
-/// Data elements with a lower number.
-fn below(field: u8) -> FieldSet {
-    (1..field).fold(FieldSet::EMPTY, FieldSet::with)
-}
-
-/// Bytes of the prefix and the count it states (or the fixed length).
-#[inline(always)]
-fn read_length(
-    spec: &FieldSpec,
-    bytes: &[u8],
-    at: usize,
-    ascii: bool,
-) -> Result<(usize, usize), FormatReason> {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let digit = |byte: u8| {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 { Err(FormatReason::BadLength) } else { Ok(usize::from(digit)) }
-    };
-    match (spec.prefix_digits, ascii) {
-        (0, _) => Ok((0, usize::from(spec.length_max))),
-        (2, true) => {
-            let &[a, b] = rest.first_chunk().ok_or(FormatReason::PastEnd)?;
-            Ok((2, digit(a)? * 10 + digit(b)?))
-        }
-        (_, true) => {
-            let &[a, b, c] = rest.first_chunk().ok_or(FormatReason::PastEnd)?;
-            Ok((3, digit(a)? * 100 + digit(b)? * 10 + digit(c)?))
-        }
-        (2, false) => {
-            let &[a] = rest.first_chunk().ok_or(FormatReason::PastEnd)?;
-            Ok((1, two_packed(a)?))
-        }
-        (_, false) => {
-            let &[a, b] = rest.first_chunk().ok_or(FormatReason::PastEnd)?;
-            Ok((2, two_packed(a)? * 100 + two_packed(b)?))
-        }
-    }
-}
-
-fn two_packed(byte: u8) -> Result<usize, FormatReason> {
-    let (high, low) = (byte >> 4, byte & 0x0F);
-    if high > 9 || low > 9 {
-        return Err(FormatReason::BadLength);
-    }
-    Ok(usize::from(high) * 10 + usize::from(low))
-}
-
-#[inline(always)]
-fn content_is_valid(spec: &FieldSpec, content: &[u8], count: usize) -> bool {
-    match (spec.packing, spec.class) {
-        (Packing::Plain, Class::N) => digits::all_digits(content),
-        (Packing::Plain, Class::Z) => digits::all_track(content),
-        (Packing::Plain, _) => true,
-        (packing, class) => packed_is_valid(content, count, packing, class),
-    }
-}
-
-/// Every nibble is a digit, or in a track also the separator; the padding nibble may be anything.
-fn packed_is_valid(content: &[u8], count: usize, packing: Packing, class: Class) -> bool {
-    let skip = usize::from(packing == Packing::BcdRight && count % 2 == 1);
-    let nibbles = content.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
-    nibbles.skip(skip).take(count).all(|nibble| nibble <= 9 || (class == Class::Z && nibble == 0xD))
+    pub(crate) dialect: &'a Dialect,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) table: &'a FieldTable,
+    pub(crate) mti: Mti,
 }
 
 impl<'a> MessageView<'a> {
@@ -288,9 +116,15 @@ impl<'a> MessageView<'a> {
         self.table.present.has(field)
     }
 
+    /// The field's row of the dialect's table and where its content lies.
     #[inline]
-    fn span(&self, field: u8) -> Option<&'a Span> {
-        if self.has(field) { self.table.spans.get(usize::from(field)) } else { None }
+    fn place(&self, field: u8) -> Option<(Row, Range<usize>)> {
+        if !self.has(field) {
+            return None;
+        }
+        let index = usize::from(field - 1);
+        let (row, span) = (self.dialect.rows.get(index)?, self.table.spans.get(index)?);
+        Some((*row, span.range()))
     }
 
     /// Content bytes as they are on the wire, without the length prefix. For packed fields these
@@ -298,50 +132,55 @@ impl<'a> MessageView<'a> {
     #[inline]
     #[must_use]
     pub fn raw(&self, field: u8) -> Option<&'a [u8]> {
-        let span = self.span(field)?;
-        self.bytes.get(usize::from(span.start)..usize::from(span.end))
+        self.bytes.get(self.range(field)?)
     }
 
     /// The whole field as it is on the wire, length prefix included.
     #[inline]
     #[must_use]
     pub fn wire(&self, field: u8) -> Option<&'a [u8]> {
-        let span = self.span(field)?;
-        self.bytes.get(usize::from(span.wire_start)..usize::from(span.end))
+        self.bytes.get(self.wire_range(field)?)
     }
 
     /// Where the field's content lies in [`MessageView::bytes`].
     #[inline]
     #[must_use]
-    pub fn range(&self, field: u8) -> Option<core::ops::Range<usize>> {
-        self.span(field).map(|span| usize::from(span.start)..usize::from(span.end))
+    pub fn range(&self, field: u8) -> Option<Range<usize>> {
+        self.place(field).map(|(_, range)| range)
     }
 
     /// Where the field, length prefix included, lies in [`MessageView::bytes`].
     #[inline]
     #[must_use]
-    pub fn wire_range(&self, field: u8) -> Option<core::ops::Range<usize>> {
-        self.span(field).map(|span| usize::from(span.wire_start)..usize::from(span.end))
+    pub fn wire_range(&self, field: u8) -> Option<Range<usize>> {
+        let (row, content) = self.place(field)?;
+        Some(
+            content.start - row.length.prefix_bytes(self.dialect.length == TextEncoding::Ascii)
+                ..content.end,
+        )
     }
 
     /// Content as characters: packed digits are unpacked into `scratch`, anything else is the wire
     /// bytes themselves. A packed separator reads as `=`. At most `scratch.len()` characters.
+    #[inline]
     #[must_use]
     pub fn text<'b>(&self, field: u8, scratch: &'b mut [u8]) -> Option<&'b [u8]>
     where
         'a: 'b,
     {
-        let span = self.span(field)?;
-        let raw = self.raw(field)?;
-        let packing = self.dialect.spec(field)?.packing;
-        if packing == Packing::Plain {
+        let (row, content) = self.place(field)?;
+        let raw = self.bytes.get(content.clone())?;
+        if !row.content.is_packed() {
             return Some(raw);
         }
-        let count = usize::from(span.count);
-        let skip = usize::from(packing == Packing::BcdRight && count % 2 == 1);
+        let is_odd = row.is_odd(self.bytes, content.start);
+        let padded_left = is_odd && row.content == Content::PackedRight;
         let nibbles = raw.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
+        let count = raw.len() * 2 - usize::from(is_odd && !raw.is_empty());
         let mut written = 0;
-        for (out, nibble) in scratch.iter_mut().zip(nibbles.skip(skip).take(count)) {
+        for (out, nibble) in
+            scratch.iter_mut().zip(nibbles.skip(usize::from(padded_left)).take(count))
+        {
             *out = digits::nibble_to_ascii(nibble);
             written += 1;
         }

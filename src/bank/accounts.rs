@@ -1,9 +1,11 @@
-//! One bank's touched accounts: a fixed table, open addressing, exact PANs, 32 bytes a row.
+//! One bank's touched accounts: exact PANs, 32 bytes a row, in the order of their first touch.
 //!
 //! An account that nobody touched is not stored: its opening balance or credit line is a hash of
-//! its PAN. Rows are plain words so that a new table is zero pages of the operating system,
-//! committed as they are touched. Nothing is ever removed; at most `accounts_max` of twice as many
-//! rows are used, so a search is short.
+//! its PAN. Rows are found through an open-addressed index of twice as many 32-bit entries as there
+//! can be rows, each a row's number and as many bits of its hash as fit beside it. Nothing is ever
+//! removed. The index is written when it is made, so that the kernel's page faults (two for each
+//! page that is read before it is written) come before the first request; rows are committed as
+//! they are touched, a page for 128 new cards.
 //!
 //! Not here: what changes a balance, and why.
 
@@ -18,19 +20,23 @@ const AMOUNT_MINOR_END: i64 = 1_000_000_000_000;
 // from there to twice as far at most: no balance ever overflows.
 const _: () = assert!(RECENT_MAX as i64 * AMOUNT_MINOR_END < BALANCE_MINOR_MAX);
 
-type Row = [u64; 4];
-const HEAD: usize = 0;
-/// Digits 17 to 19 of the PAN in the low 16 bits, the newest transaction in the high 32.
-const TAIL_AND_NEWEST: usize = 1;
-const AVAILABLE: usize = 2;
-const HELD: usize = 3;
+struct Row {
+    pan: PanKey,
+    /// The card's newest transaction.
+    newest: u32,
+    available: i64,
+    held: u64,
+}
 
 /// The accounts of one bank that one shard's cards have touched.
 pub(super) struct Accounts {
-    rows: Box<[Row]>,
+    rows: Vec<Row>,
+    rows_max: usize,
+    /// [`FREE`], or a row's number in the low bits and bits of its hash above.
+    index: Box<[u32]>,
+    /// How many low bits number a row.
+    row_bits: u32,
     shift: u32,
-    touched: usize,
-    touched_max: usize,
 }
 
 /// One account, to be read and changed.
@@ -40,44 +46,70 @@ pub(super) struct Account<'a>(&'a mut Row);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AccountsFull;
 
+/// An entry of the index that has no row. No entry with a row has all its low bits set.
+const FREE: u32 = u32::MAX;
+/// More accounts than this cannot be numbered beside bits of their hashes.
+const ACCOUNTS_MAX: usize = 1 << 28;
+
 impl Accounts {
-    /// Room for `accounts_max` accounts, which is rounded up to a power of two.
+    /// Room for `accounts_max` accounts.
     pub(super) fn new(accounts_max: usize) -> Self {
-        let slots = accounts_max.max(1).next_power_of_two() * 2;
+        let rows_max = accounts_max.clamp(1, ACCOUNTS_MAX);
+        let slots = rows_max.next_power_of_two() * 2;
         Self {
-            rows: vec![[0; 4]; slots].into_boxed_slice(),
+            rows: Vec::with_capacity(rows_max),
+            rows_max,
+            index: vec![FREE; slots].into_boxed_slice(),
+            // Numbers below `rows_max`, which is below `slots` less one.
+            row_bits: slots.trailing_zeros(),
             shift: 64 - slots.trailing_zeros(),
-            touched: 0,
-            touched_max: accounts_max,
         }
     }
 
-    /// How many accounts are stored.
-    #[cfg(test)]
-    pub(super) fn touched(&self) -> usize {
-        self.touched
+    /// The bits of a hash that stand in the index beside a row's number.
+    #[inline]
+    fn tag(&self, hash: u64) -> u32 {
+        // The low half: places are taken from the high one.
+        (hash as u32) << self.row_bits
     }
 
-    /// The row of `pan`, or the empty one where it would be.
+    /// The number of `pan`'s row, or the free place of the index where it belongs.
     #[inline]
-    fn find(&self, pan: PanKey, hash: u64) -> usize {
-        let mask = self.rows.len() - 1;
+    fn find(&self, pan: PanKey, hash: u64) -> Result<usize, usize> {
+        let mask = self.index.len() - 1;
+        let numbers = (1u32 << self.row_bits) - 1;
+        let tag = self.tag(hash);
         let mut place = (hash >> self.shift) as usize;
         loop {
-            match self.rows.get(place).and_then(key) {
-                Some(other) if other != pan => place = (place + 1) & mask,
-                Some(_) | None => return place,
+            let entry = self.index.get(place).copied().unwrap_or(FREE);
+            if entry == FREE {
+                return Err(place);
             }
+            let number = (entry & numbers) as usize;
+            if entry & !numbers == tag && self.rows.get(number).is_some_and(|row| row.pan == pan) {
+                return Ok(number);
+            }
+            place = (place + 1) & mask;
         }
+    }
+
+    /// Reads the place of the index where a search begins.
+    #[inline]
+    pub(super) fn look_at_place(&self, hash: u64) -> u64 {
+        self.index.get((hash >> self.shift) as usize).copied().unwrap_or(FREE).into()
+    }
+
+    /// Reads the row of `pan`.
+    #[inline]
+    pub(super) fn look_at_account(&self, pan: PanKey, hash: u64) -> usize {
+        self.find(pan, hash).unwrap_or_else(|place| place)
     }
 
     /// The account of `pan` if it was touched before.
     #[inline]
     pub(super) fn get(&mut self, pan: PanKey, hash: u64) -> Option<Account<'_>> {
-        let place = self.find(pan, hash);
-        let row = self.rows.get_mut(place)?;
-        key(row)?;
-        Some(Account(row))
+        let number = self.find(pan, hash).ok()?;
+        self.rows.get_mut(number).map(Account)
     }
 
     /// The account of `pan`, opened with `opening()` when this is its first transaction.
@@ -91,44 +123,34 @@ impl Accounts {
         hash: u64,
         opening: impl FnOnce() -> i64,
     ) -> Result<Account<'_>, AccountsFull> {
-        let place = self.find(pan, hash);
-        let row = self.rows.get_mut(place).ok_or(AccountsFull)?;
-        if key(row).is_none() {
-            if self.touched == self.touched_max {
-                return Err(AccountsFull);
+        let number = match self.find(pan, hash) {
+            Ok(number) => number,
+            Err(_) if self.rows.len() == self.rows_max => return Err(AccountsFull),
+            Err(place) => {
+                let number = self.rows.len();
+                self.rows.push(Row { pan, newest: 0, available: opening(), held: 0 });
+                let tag = self.tag(hash);
+                if let Some(entry) = self.index.get_mut(place) {
+                    // Below ACCOUNTS_MAX.
+                    *entry = tag | number as u32;
+                }
+                number
             }
-            self.touched += 1;
-            let (head, tail) = pan.words();
-            *row = [head, u64::from(tail), opening().cast_unsigned(), 0];
-        }
-        Ok(Account(row))
+        };
+        self.rows.get_mut(number).map(Account).ok_or(AccountsFull)
     }
 
     /// All accounts: PAN, available, held.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PanKey, i64, u64)> {
-        self.rows
-            .iter()
-            .filter_map(|row| key(row).map(|pan| (pan, row[AVAILABLE].cast_signed(), row[HELD])))
+        self.rows.iter().map(|row| (row.pan, row.available, row.held))
     }
-}
-
-#[inline]
-fn key(row: &Row) -> Option<PanKey> {
-    PanKey::from_words(row[HEAD], row[TAIL_AND_NEWEST] as u16)
 }
 
 impl Account<'_> {
     /// What can be spent: below zero after advices that the bank had to take.
     #[inline]
     pub(super) fn available(&self) -> i64 {
-        self.0[AVAILABLE].cast_signed()
-    }
-
-    /// What holds keep back, already taken off the available amount.
-    #[inline]
-    #[cfg(test)]
-    pub(super) fn held(&self) -> u64 {
-        self.0[HELD]
+        self.0.available
     }
 
     /// Adds to the available amount; `false`, and nothing done, when it would pass its bounds.
@@ -148,7 +170,7 @@ impl Account<'_> {
     #[inline]
     fn set_available(&mut self, after: i64, within: bool) -> bool {
         if within {
-            self.0[AVAILABLE] = after.cast_unsigned();
+            self.0.available = after;
         }
         within
     }
@@ -157,40 +179,38 @@ impl Account<'_> {
     /// can be undone is bounded.
     #[inline]
     pub(super) fn give_back(&mut self, amount: u64) {
-        self.0[AVAILABLE] = self.available().saturating_add_unsigned(amount).cast_unsigned();
+        self.0.available = self.available().saturating_add_unsigned(amount);
     }
 
     /// Undoes a credit or does a debit again, likewise.
     #[inline]
     pub(super) fn take_back(&mut self, amount: u64) {
-        self.0[AVAILABLE] = self.available().saturating_sub_unsigned(amount).cast_unsigned();
+        self.0.available = self.available().saturating_sub_unsigned(amount);
     }
 
     /// Adds to what is held.
     #[inline]
     pub(super) fn hold(&mut self, amount: u64) {
-        self.0[HELD] += amount;
+        self.0.held += amount;
     }
 
     /// Takes off what is held.
     #[inline]
     pub(super) fn release(&mut self, amount: u64) {
-        assert!(self.0[HELD] >= amount, "Invariant: a hold is released once");
-        self.0[HELD] -= amount;
+        assert!(self.0.held >= amount, "Invariant: a hold is released once");
+        self.0.held -= amount;
     }
 
     /// The card's newest transaction, as [`Account::set_newest`] left it; 0 for none.
     #[inline]
     pub(super) fn newest(&self) -> u32 {
-        // The high half.
-        (self.0[TAIL_AND_NEWEST] >> 32) as u32
+        self.0.newest
     }
 
     /// Remembers the card's newest transaction.
     #[inline]
     pub(super) fn set_newest(&mut self, newest: u32) {
-        let tail = self.0[TAIL_AND_NEWEST] & 0xFFFF;
-        self.0[TAIL_AND_NEWEST] = u64::from(newest) << 32 | tail;
+        self.0.newest = newest;
     }
 }
 
@@ -207,7 +227,6 @@ mod tests {
             assert!(account.credit(number));
             account.set_newest(number as u32 + 1);
         }
-        assert_eq!(accounts.touched(), 64);
         assert!(accounts.touch(PanKey::test_pan(64), 3 << 60, || 0).is_err());
         assert!(accounts.get(PanKey::test_pan(64), 3 << 60).is_none());
         for number in 0..64u64 {
@@ -242,6 +261,7 @@ mod tests {
         let mut account = accounts.touch(PanKey::test_pan(1), 0, || 10).unwrap();
         account.hold(7);
         account.release(3);
-        assert_eq!((account.available(), account.held()), (10, 4));
+        assert_eq!(account.available(), 10);
+        assert_eq!(accounts.iter().map(|(_, _, held)| held).sum::<u64>(), 4);
     }
 }

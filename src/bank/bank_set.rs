@@ -8,13 +8,13 @@ use super::issuing_bank::{IssuingBank, Shared, Verdict};
 use super::ledger::{Flows, Ledger};
 use super::products::Products;
 use super::recent::{RECENT_MAX, RecentTable};
-use super::request::BankRequest;
 use super::response;
 use super::ring::{BankMessage, BankRing};
+use super::stage::{Reading, STAGED_MAX, Stage, look_ahead};
 use crate::config::{BankConfig, Config, IinRow, IssuerConfig};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::shard::{IssuerId, Now};
-use tapswitch_protocol::{Dialect, FieldTable, MessageView, Mti, ResponseCode};
+use tapswitch_protocol::{Dialect, MessageView, ResponseCode};
 
 /// When an answer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,9 @@ pub struct BankSet {
     banks: Vec<IssuingBank>,
     shared: Shared,
     delayed: Delayed,
-    table: FieldTable,
+    stages: Box<[Stage]>,
+    /// Messages that are staged; empty between polls.
+    staged: Vec<BankMessage>,
     response: Box<[u8; FRAME_BYTES_MAX]>,
 }
 
@@ -77,7 +79,8 @@ impl BankSet {
             banks,
             shared,
             delayed: Delayed::new(),
-            table: FieldTable::default(),
+            stages: (0..STAGED_MAX).map(|_| Stage::new()).collect(),
+            staged: Vec::with_capacity(STAGED_MAX),
             response: Box::new([0; FRAME_BYTES_MAX]),
         }
     }
@@ -93,10 +96,30 @@ impl BankSet {
             send_back(ring, message);
             handled += 1;
         }
-        while handled < budget
-            && let Some(mut message) = ring.to_bank.receive()
-        {
-            match self.answer(now, &mut message) {
+        loop {
+            let batch = (budget - handled).min(STAGED_MAX);
+            self.staged.extend((0..batch).map_while(|_| ring.to_bank.receive()));
+            if self.staged.is_empty() {
+                return handled;
+            }
+            handled += self.staged.len();
+            self.answer_staged(now, ring);
+        }
+    }
+
+    /// Reads all staged messages, then decides them in turn.
+    fn answer_staged(&mut self, now: Now, ring: &BankRing) {
+        let mut staged = core::mem::take(&mut self.staged);
+        for (stage, message) in self.stages.iter_mut().zip(&staged) {
+            match self.dialects.get(usize::from(message.acquirer.0)) {
+                Some(dialect) => stage.read(dialect, message.bytes(), &self.shared),
+                None => stage.reading = Reading::Unanswerable,
+            }
+        }
+        let issuers = staged.iter().map(|message| message.issuer);
+        look_ahead(issuers.zip(&self.stages), &self.banks, &self.shared);
+        for (place, mut message) in staged.drain(..).enumerate() {
+            match self.conclude(place, now, &mut message) {
                 Disposition::At { due_ns } if due_ns > now.mono_ns => {
                     self.delayed.push(due_ns, message);
                 }
@@ -104,9 +127,8 @@ impl BankSet {
                     send_back(ring, message);
                 }
             }
-            handled += 1;
         }
-        handled
+        self.staged = staged;
     }
 
     /// When the next waiting answer is due.
@@ -123,27 +145,34 @@ impl BankSet {
         self.delayed.len()
     }
 
-    /// Processes a request and writes the answer over it. What cannot be answered at all (no MTI,
+    /// Processes one request and writes the answer over it. What cannot be answered at all (no MTI,
     /// or one that is a response) is silence.
     pub fn answer(&mut self, now: Now, message: &mut BankMessage) -> Disposition {
-        let Self { dialects, banks, shared, table, response, .. } = self;
+        if let Some(stage) = self.stages.first_mut() {
+            match self.dialects.get(usize::from(message.acquirer.0)) {
+                Some(dialect) => stage.read(dialect, message.bytes(), &self.shared),
+                None => stage.reading = Reading::Unanswerable,
+            }
+        }
+        self.conclude(0, now, message)
+    }
+
+    /// Decides the message that was read into the stage at `place`.
+    #[inline]
+    fn conclude(&mut self, place: usize, now: Now, message: &mut BankMessage) -> Disposition {
+        let Self { dialects, banks, shared, stages, response, .. } = self;
         let dialect = dialects.get(usize::from(message.acquirer.0)).copied();
-        let bank = banks.get_mut(usize::from(message.issuer.0));
-        let parsed = dialect.map(|dialect| dialect.parse(message.bytes(), table).is_ok());
-        let view = dialect.and_then(|dialect| table.view(dialect, message.bytes()));
-        let (Some(well_formed), Some(view)) = (parsed, view) else {
-            message.replace(&[]);
-            return Disposition::Silent;
-        };
-        let (verdict, disposition) = match bank {
-            None => (Verdict::new(ResponseCode::NO_SUCH_ISSUER), Disposition::Now),
-            Some(bank) => decide(bank, shared, &view, well_formed, now),
-        };
-        let written = response::write(&view, &verdict, &shared.seed, now.wall_ms, &mut **response);
-        let bytes = written.and_then(|bytes| response.get(..bytes)).unwrap_or_default();
-        let lost = disposition == Disposition::Silent || bytes.is_empty();
-        message.replace(if lost { &[] } else { bytes });
-        if lost { Disposition::Silent } else { disposition }
+        let stage = stages.get(place);
+        let view = stage.zip(dialect).and_then(|(it, dialect)| it.view(dialect, message.bytes()));
+        let decided = stage.zip(view).and_then(|(stage, view)| {
+            let bank = banks.get_mut(usize::from(message.issuer.0));
+            let (verdict, disposition) = decide(bank, shared, &stage.reading, &view, now)?;
+            let bytes = response::write(&view, &verdict, now.wall_ms, &mut **response)?;
+            (disposition != Disposition::Silent).then_some((bytes, disposition))
+        });
+        let (bytes, disposition) = decided.unwrap_or((0, Disposition::Silent));
+        message.replace(response.get(..bytes).unwrap_or_default());
+        disposition
     }
 
     /// What a bank has counted so far; cheap.
@@ -160,28 +189,24 @@ impl BankSet {
     }
 }
 
-/// Decides one message, whatever it is.
+/// Decides one message, whatever it is; `None` for one that gets no answer.
 #[inline]
 fn decide(
-    bank: &mut IssuingBank,
+    bank: Option<&mut IssuingBank>,
     shared: &mut Shared,
+    reading: &Reading,
     view: &MessageView<'_>,
-    well_formed: bool,
     now: Now,
-) -> (Verdict, Disposition) {
-    if !view.mti().expects_response() {
-        return (Verdict::new(ResponseCode::INVALID_TRANSACTION), Disposition::Silent);
-    }
-    if !well_formed {
-        return (bank.decline(ResponseCode::FORMAT_ERROR), Disposition::Now);
-    }
-    if let Mti::NETWORK_REQUEST | Mti::NETWORK_ADVICE = view.mti().without_repeat() {
-        return (network_management(view), Disposition::Now);
-    }
-    match BankRequest::read(view) {
-        Err(code) => (bank.decline(code), Disposition::Now),
-        Ok(request) => {
-            let (verdict, timing) = bank.decide(shared, &request);
+) -> Option<(Verdict, Disposition)> {
+    let Some(bank) = bank else {
+        return Some((Verdict::new(ResponseCode::NO_SUCH_ISSUER), Disposition::Now));
+    };
+    match reading {
+        Reading::Unanswerable => None,
+        Reading::Refused(code) => Some((bank.decline(*code), Disposition::Now)),
+        Reading::Network => Some((network_management(view), Disposition::Now)),
+        Reading::Request(request, draws) => {
+            let (verdict, timing) = bank.decide(shared, request, draws);
             let after = |delay_ns| Disposition::At { due_ns: now.mono_ns.saturating_add(delay_ns) };
             let disposition = match timing {
                 Timing::After { delay_ns: 0 } => Disposition::Now,
@@ -189,7 +214,7 @@ fn decide(
                 Timing::Late => after(bank.late_ns()),
                 Timing::Silent => Disposition::Silent,
             };
-            (verdict, disposition)
+            Some((verdict, disposition))
         }
     }
 }

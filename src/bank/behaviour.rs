@@ -75,23 +75,19 @@ impl Seed {
         TransactionDraw { a: h1, b: h2 }
     }
 
-    /// What stands for the issuer's answer to a chip's cryptogram: tag 91, eight bytes and the
-    /// response code.
+    /// What stands for the issuer's answer to a chip's cryptogram.
     #[inline]
-    pub(super) fn issuer_authentication(
+    pub(super) fn response_cryptogram(
         &self,
         pan: &PanKey,
-        request_cryptogram: [u8; 8],
+        request_cryptogram: u64,
         code: ResponseCode,
-    ) -> [u8; 10] {
+    ) -> u64 {
         let mut text = [0; 26];
         text[..16].copy_from_slice(&pan.packed());
-        text[16..24].copy_from_slice(&request_cryptogram);
+        text[16..24].copy_from_slice(&request_cryptogram.to_be_bytes());
         text[24..].copy_from_slice(code.bytes());
-        let mut value = [0; 10];
-        value[..8].copy_from_slice(&self.cryptogram.hash(&text).h1.to_be_bytes());
-        value[8..].copy_from_slice(code.bytes());
-        value
+        self.cryptogram.hash(&text).h1
     }
 }
 

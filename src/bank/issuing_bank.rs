@@ -34,22 +34,38 @@ pub(super) struct Verdict {
     pub(super) approval: Option<u32>,
     /// What a balance inquiry is told.
     pub(super) balance_minor: Option<i64>,
+    /// What a chip that sent its cryptogram is told.
+    pub(super) cryptogram: Option<u64>,
 }
 
 impl Verdict {
     pub(super) const fn new(code: ResponseCode) -> Self {
-        Self { code, approval: None, balance_minor: None }
+        Self { code, approval: None, balance_minor: None, cryptogram: None }
     }
 
     const fn approved(approval: Option<u32>) -> Self {
-        Self { code: ResponseCode::APPROVED, approval, balance_minor: None }
+        Self { approval, ..Self::new(ResponseCode::APPROVED) }
     }
 }
 
-/// What is known of a request's card and transaction before it is decided.
-struct Draws {
+/// What is drawn for a request's card and transaction.
+pub(super) struct Draws {
     card: CardDraw,
     transaction: TransactionDraw,
+}
+
+impl Draws {
+    #[inline]
+    pub(super) fn new(seed: &Seed, request: &BankRequest) -> Self {
+        let pan = &request.key.pan;
+        Self { card: seed.card(pan), transaction: seed.transaction(pan, &request.rrn) }
+    }
+
+    /// Bits for table places.
+    #[inline]
+    pub(super) fn hash(&self) -> u64 {
+        self.card.hash()
+    }
 }
 
 /// One issuer's bank, as far as one shard's cards go.
@@ -106,12 +122,12 @@ impl IssuingBank {
         &mut self,
         shared: &mut Shared,
         request: &BankRequest,
+        draws: &Draws,
     ) -> (Verdict, Timing) {
-        let draws = Draws {
-            card: shared.seed.card(&request.key.pan),
-            transaction: shared.seed.transaction(&request.key.pan, &request.rrn),
-        };
-        let verdict = self.verdict(shared, request, &draws);
+        let mut verdict = self.verdict(shared, request, draws);
+        verdict.cryptogram = request.cryptogram.map(|cryptogram| {
+            shared.seed.response_cryptogram(&request.key.pan, cryptogram, verdict.code)
+        });
         let timing = if request.operation.is_request() {
             self.behaviour.request_timing(&draws.transaction)
         } else {
@@ -123,6 +139,18 @@ impl IssuingBank {
             Timing::Silent => self.flows.silent += 1,
         }
         (verdict, timing)
+    }
+
+    /// Reads the place in the index of accounts that a request will need.
+    #[inline]
+    pub(super) fn look_at_place(&self, draws: &Draws) -> u64 {
+        self.accounts.look_at_place(draws.hash())
+    }
+
+    /// Reads the account itself.
+    #[inline]
+    pub(super) fn look_at_account(&self, request: &BankRequest, draws: &Draws) -> usize {
+        self.accounts.look_at_account(request.key.pan, draws.hash())
     }
 
     /// How late a late answer is.
@@ -153,7 +181,7 @@ impl IssuingBank {
         if matches!(request.operation, Operation::Balance | Operation::Verification) {
             return self.inquire(request, draws, opening());
         }
-        if let Some((_, row)) = shared.recent.find(request.key, draws.card.hash()) {
+        if let Some((_, row)) = shared.recent.find(request.key, draws.hash()) {
             let row = *row;
             return self.repeat(&row, request);
         }
@@ -161,11 +189,10 @@ impl IssuingBank {
             return self.record_decline(&mut shared.recent, request, draws, code);
         }
         let opening = opening();
-        let Ok(account) = self.accounts.touch(request.key.pan, draws.card.hash(), || opening)
-        else {
+        let Ok(account) = self.accounts.touch(request.key.pan, draws.hash(), || opening) else {
             return self.decline(ResponseCode::SYSTEM_MALFUNCTION);
         };
-        let hash = draws.card.hash();
+        let hash = draws.hash();
         let done = movements::apply(account, &mut shared.recent, request, hash, &mut self.flows);
         match done {
             Ok(done) => self.record(&mut shared.recent, request, draws, done),
@@ -196,7 +223,7 @@ impl IssuingBank {
             return self.decline(code);
         }
         self.flows.inquiries += 1;
-        let account = self.accounts.get(request.key.pan, draws.card.hash());
+        let account = self.accounts.get(request.key.pan, draws.hash());
         let available = account.map_or(opening, |account| account.available());
         let balance_minor = (request.operation == Operation::Balance).then_some(available);
         Verdict { balance_minor, ..Verdict::approved(None) }
@@ -226,7 +253,7 @@ impl IssuingBank {
         draws: &Draws,
         done: Done,
     ) -> Verdict {
-        let hash = draws.card.hash();
+        let hash = draws.hash();
         // A completion goes on under the approval code of its pre-authorization.
         let approval = request.approval.unwrap_or_else(|| draws.transaction.approval());
         let row = Recent {
@@ -254,7 +281,7 @@ impl IssuingBank {
             amount: request.amount,
             ..Recent::new(request.key, deed_of(request.operation), State::Declined, code)
         };
-        recent.insert(row, draws.card.hash(), 0);
+        recent.insert(row, draws.hash(), 0);
         self.decline(code)
     }
 
@@ -269,7 +296,7 @@ impl IssuingBank {
         let refusal = |code| if advice { ResponseCode::APPROVED } else { code };
         // Without DE 90 a reversal repeats the trace number and time of its original.
         let key = request.original.unwrap_or(request.key);
-        let hash = draws.card.hash();
+        let hash = draws.hash();
         let Some((reference, row)) = recent.find(key, hash) else {
             self.flows.reversals_unmatched += 1;
             let code = refusal(ResponseCode::ORIGINAL_NOT_FOUND);
@@ -307,9 +334,10 @@ impl IssuingBank {
     /// The books, added up from the accounts.
     pub(super) fn ledger(&self, shared: &Shared) -> Ledger {
         let mut ledger = Ledger { flows: self.flows, ..Ledger::default() };
-        for (pan, available, _) in self.accounts.iter() {
+        for (pan, available, held) in self.accounts.iter() {
             ledger.accounts += 1;
             ledger.opening_minor += i128::from(self.opening(shared, &pan));
+            ledger.held_minor += i128::from(held);
             ledger.closing_minor += i128::from(available);
         }
         ledger

@@ -1,8 +1,12 @@
 //! One bank's books: what it owed before, what moved, what it owes now.
 //!
-//! Invariant: `opening − approved − held + released + reversed + refunded − reinstated = closing`,
-//! to the minor unit. The flows are counted as money moves; opening and closing are added up from
-//! the accounts, so the equation fails when a movement was booked wrongly, twice, or not at all.
+//! Invariants, to the minor unit:
+//!
+//! - `opening − approved − held + reversed + refunded − reinstated = closing`
+//! - `holds − holds ended = held`
+//!
+//! The flows are counted as money moves; opening, held and closing are added up from the accounts,
+//! so an equation fails when a movement was booked wrongly, twice, or not at all.
 //!
 //! Not here: balances of single accounts.
 
@@ -54,14 +58,14 @@ pub struct Flows {
     /// Debits: purchases, cash, completions, offline purchases.
     pub approved: Tally,
     /// Holds placed by pre-authorizations.
-    pub held: Tally,
-    /// Holds that ended because their completion came.
-    pub released: Tally,
+    pub holds: Tally,
+    /// Holds that ended: completed, cancelled, reversed.
+    pub holds_ended: Tally,
     /// Credits by refund.
     pub refunded: Tally,
-    /// Debits and holds given back by reversal or void.
+    /// Debits given back by reversal or void.
     pub reversed: Tally,
-    /// Voids that were themselves reversed: the debit or hold stands again.
+    /// Debits done again because what gave them back (a void, a refund) was itself reversed.
     pub reinstated: Tally,
     /// Balance inquiries and account verifications answered.
     pub inquiries: u64,
@@ -94,13 +98,12 @@ impl Flows {
     }
 
     fn merge(&mut self, other: &Self) {
-        let Self { approved, held, released, refunded, reversed, reinstated, .. } = self;
-        approved.merge(&other.approved);
-        held.merge(&other.held);
-        released.merge(&other.released);
-        refunded.merge(&other.refunded);
-        reversed.merge(&other.reversed);
-        reinstated.merge(&other.reinstated);
+        self.approved.merge(&other.approved);
+        self.holds.merge(&other.holds);
+        self.holds_ended.merge(&other.holds_ended);
+        self.refunded.merge(&other.refunded);
+        self.reversed.merge(&other.reversed);
+        self.reinstated.merge(&other.reinstated);
         self.inquiries += other.inquiries;
         self.repeats += other.repeats;
         self.reversals_unmatched += other.reversals_unmatched;
@@ -109,14 +112,6 @@ impl Flows {
         for (count, more) in self.declined.iter_mut().zip(other.declined) {
             *count += more;
         }
-    }
-
-    /// What all movements together add to the accounts.
-    fn net_minor(&self) -> i128 {
-        self.released.amount_minor + self.reversed.amount_minor + self.refunded.amount_minor
-            - self.approved.amount_minor
-            - self.held.amount_minor
-            - self.reinstated.amount_minor
     }
 }
 
@@ -129,40 +124,65 @@ pub struct Ledger {
     pub opening_minor: i128,
     /// What moved.
     pub flows: Flows,
-    /// What they hold now.
+    /// What holds keep back now.
+    pub held_minor: i128,
+    /// What is available now.
     pub closing_minor: i128,
 }
 
 /// The books do not balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerError {
+    /// Which sum is wrong.
+    pub sum: LedgerSum,
     /// What the flows lead to.
     pub expected_minor: i128,
     /// What the accounts add up to.
-    pub closing_minor: i128,
+    pub found_minor: i128,
+}
+
+/// A sum over the accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerSum {
+    /// What is available.
+    Closing,
+    /// What holds keep back.
+    Held,
 }
 
 impl fmt::Display for LedgerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { expected_minor, closing_minor } = self;
-        write!(f, "the accounts add up to {closing_minor}, the movements to {expected_minor}")
+        let Self { sum, expected_minor, found_minor } = self;
+        let what = match sum {
+            LedgerSum::Closing => "available",
+            LedgerSum::Held => "held",
+        };
+        write!(f, "{what}: accounts add up to {found_minor}, movements to {expected_minor}")
     }
 }
 
 impl std::error::Error for LedgerError {}
 
 impl Ledger {
-    /// Checks the invariant of the module's text.
+    /// Checks the invariants of the module's text.
     ///
     /// # Errors
-    /// Both sides of the equation, when they differ.
+    /// Both sides of the first equation that does not hold.
     pub fn check(&self) -> Result<(), LedgerError> {
-        let expected_minor = self.opening_minor + self.flows.net_minor();
-        if expected_minor == self.closing_minor {
-            Ok(())
-        } else {
-            Err(LedgerError { expected_minor, closing_minor: self.closing_minor })
+        let flows = &self.flows;
+        let given = flows.reversed.amount_minor + flows.refunded.amount_minor;
+        let taken = flows.approved.amount_minor + flows.reinstated.amount_minor;
+        let held = flows.holds.amount_minor - flows.holds_ended.amount_minor;
+        let sums = [
+            (LedgerSum::Held, held, self.held_minor),
+            (LedgerSum::Closing, self.opening_minor + given - taken - held, self.closing_minor),
+        ];
+        for (sum, expected_minor, found_minor) in sums {
+            if expected_minor != found_minor {
+                return Err(LedgerError { sum, expected_minor, found_minor });
+            }
         }
+        Ok(())
     }
 
     /// Adds another shard's books of the same bank.
@@ -170,6 +190,7 @@ impl Ledger {
         self.accounts += other.accounts;
         self.opening_minor += other.opening_minor;
         self.flows.merge(&other.flows);
+        self.held_minor += other.held_minor;
         self.closing_minor += other.closing_minor;
     }
 }
@@ -185,26 +206,27 @@ mod tests {
     fn balanced() -> Ledger {
         let flows = Flows {
             approved: tally(100),
-            held: tally(40),
-            released: tally(30),
+            holds: tally(40),
+            holds_ended: tally(30),
             refunded: tally(7),
             reversed: tally(50),
             reinstated: tally(2),
             ..Flows::default()
         };
-        Ledger { accounts: 3, opening_minor: 1_000, flows, closing_minor: 945 }
+        Ledger { accounts: 3, opening_minor: 1_000, flows, held_minor: 10, closing_minor: 945 }
     }
 
     #[test]
     fn books_balance_and_every_flow_matters() {
         let ledger = balanced();
         assert_eq!(ledger.check(), Ok(()));
-        let wrong: [fn(&mut Ledger); 8] = [
+        let wrong: [fn(&mut Ledger); 9] = [
+            |ledger| ledger.held_minor += 1,
             |ledger| ledger.opening_minor += 1,
             |ledger| ledger.closing_minor += 1,
             |ledger| ledger.flows.approved.add(1),
-            |ledger| ledger.flows.held.add(1),
-            |ledger| ledger.flows.released.add(1),
+            |ledger| ledger.flows.holds.add(1),
+            |ledger| ledger.flows.holds_ended.add(1),
             |ledger| ledger.flows.refunded.add(1),
             |ledger| ledger.flows.reversed.add(1),
             |ledger| ledger.flows.reinstated.add(1),

@@ -19,9 +19,10 @@ mod recent;
 mod request;
 mod response;
 pub mod ring;
+mod stage;
 #[cfg(test)]
 mod tests;
 
 pub use bank_set::{BankSet, Disposition};
-pub use ledger::{Flows, Ledger, LedgerError, Tally};
+pub use ledger::{Flows, Ledger, LedgerError, LedgerSum, Tally};
 pub use ring::{BankMessage, BankRing, BufferPool, Lane, SendRefused};

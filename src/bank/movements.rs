@@ -104,7 +104,7 @@ fn hold(
     }
     account.take_back(request.amount);
     account.hold(request.amount);
-    flows.held.add(request.amount);
+    flows.holds.add(request.amount);
     Ok(Done::new(Deed::Hold))
 }
 
@@ -151,8 +151,10 @@ fn void(
     account.give_back(request.amount);
     if deed == Deed::VoidOfHold {
         account.release(request.amount);
+        flows.holds_ended.add(request.amount);
+    } else {
+        flows.reversed.add(request.amount);
     }
-    flows.reversed.add(request.amount);
     if let Some(row) = recent.get(reference) {
         row.state = State::Reversed;
     }
@@ -167,19 +169,24 @@ pub(super) fn undo(
     flows: &mut Flows,
 ) {
     match row.deed {
-        Deed::Debit | Deed::Hold => {
+        Deed::Debit => {
             account.give_back(row.amount);
             flows.reversed.add(row.amount);
         }
-        Deed::Refund | Deed::VoidOfDebit | Deed::VoidOfHold => {
+        Deed::Hold => {
+            account.give_back(row.amount);
+            account.release(row.amount);
+            flows.holds_ended.add(row.amount);
+        }
+        Deed::Refund | Deed::VoidOfDebit => {
             account.take_back(row.amount);
             flows.reinstated.add(row.amount);
         }
-    }
-    match row.deed {
-        Deed::Hold => account.release(row.amount),
-        Deed::VoidOfHold => account.hold(row.amount),
-        Deed::Debit | Deed::Refund | Deed::VoidOfDebit => {}
+        Deed::VoidOfHold => {
+            account.take_back(row.amount);
+            account.hold(row.amount);
+            flows.holds.add(row.amount);
+        }
     }
     let voided = |original: &&mut Recent| original.key.pan == row.key.pan;
     if row.original != 0
@@ -212,7 +219,7 @@ fn complete(
         row.state = State::Completed;
         account.give_back(row.amount);
         account.release(row.amount);
-        flows.released.add(row.amount);
+        flows.holds_ended.add(row.amount);
     }
 }
 

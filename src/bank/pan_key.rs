@@ -1,9 +1,9 @@
-//! The exact PAN, as a bank holds it: ten bytes, not printable.
+//! The exact PAN, as a bank holds it: ten bytes of packed digits, not printable.
 
 use core::fmt;
 use tapswitch_protocol::Pan;
 
-/// A PAN of 12 to 19 digits, packed: never all zeros, because a packed PAN ends with `F`.
+/// A PAN of 12 to 19 digits, packed and ended by `F`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct PanKey {
     /// Digits 1 to 16.
@@ -24,17 +24,6 @@ impl PanKey {
         let packed = u128::from_be_bytes(pan.packed());
         // 19 digits and the end are 80 bits; the other 48 are zeros.
         Self { head: (packed >> 64) as u64, tail: (packed >> 48) as u16 }
-    }
-
-    /// From the words of a table's row; `None` for a row that holds none.
-    #[inline]
-    pub(super) const fn from_words(head: u64, tail: u16) -> Option<Self> {
-        if head == 0 && tail == 0 { None } else { Some(Self { head, tail }) }
-    }
-
-    #[inline]
-    pub(super) const fn words(&self) -> (u64, u16) {
-        (self.head, self.tail)
     }
 
     /// As [`Pan::packed`].
@@ -74,8 +63,6 @@ mod tests {
                 let pan = Pan::from_digits(digit.repeat(digits).as_bytes()).ok().unwrap();
                 let key = PanKey::new(&pan);
                 assert_eq!(key.packed(), pan.packed());
-                let (head, tail) = key.words();
-                assert!(PanKey::from_words(head, tail) == Some(key));
                 assert!(key.pan() == Some(pan));
             }
         }

@@ -97,12 +97,38 @@ struct Row {
 
 const _: () = assert!(size_of::<Row>() <= 64);
 
+/// The beginning of a chain: its newest row in the low half; in the high half a bit, chosen by the
+/// hash, for each row since the chain was last empty. Most searches end at these bits, without
+/// the cache miss that looking at a row would be.
+#[derive(Clone, Copy)]
+struct Head(u64);
+
+impl Head {
+    #[inline]
+    const fn newest(self) -> u32 {
+        // The low half.
+        self.0 as u32
+    }
+
+    /// Whether the chain may hold a key of this hash.
+    #[inline]
+    const fn may_hold(self, hash: u64) -> bool {
+        self.0 & Self::bit(hash) != 0
+    }
+
+    /// One of the 32 high bits, by bits of the hash that choose no place.
+    #[inline]
+    const fn bit(hash: u64) -> u64 {
+        1 << (32 + (hash >> 36 & 31))
+    }
+}
+
 /// The ring.
 pub(super) struct RecentTable {
     rows: Vec<Row>,
     rows_max: usize,
-    /// Newest row of each chain.
-    heads: Box<[u32]>,
+    /// [`Head`]s, as words so that a new table is zero pages of the operating system.
+    heads: Box<[u64]>,
     shift: u32,
     /// Sequence number of the newest row; the first is 1.
     newest: u64,
@@ -112,7 +138,8 @@ impl RecentTable {
     /// Room for `rows_max` transactions, a power of two. Memory is committed as it is used.
     pub(super) fn new(rows_max: usize) -> Self {
         let rows_max = rows_max.max(1).next_power_of_two();
-        let heads = rows_max * 2;
+        // At least two, so that places have a bit to be chosen by.
+        let heads = rows_max.max(2);
         Self {
             rows: Vec::with_capacity(rows_max),
             rows_max,
@@ -143,11 +170,21 @@ impl RecentTable {
         self.rows.get_mut(place).map(|row| &mut row.recent)
     }
 
+    /// Reads the place where a search for this key begins.
+    #[inline]
+    pub(super) fn look_at_place(&self, key: TraceKey, card_hash: u64) -> u64 {
+        self.heads.get((key.hash(card_hash) >> self.shift) as usize).copied().unwrap_or(0)
+    }
+
     /// The newest transaction with this key, and its reference.
     #[inline]
     pub(super) fn find(&self, key: TraceKey, card_hash: u64) -> Option<(u32, &Recent)> {
-        let head = *self.heads.get((key.hash(card_hash) >> self.shift) as usize)?;
-        self.walk(head, |row| row.older).find(|(_, recent)| recent.key == key)
+        let hash = key.hash(card_hash);
+        let head = Head(*self.heads.get((hash >> self.shift) as usize)?);
+        if !head.may_hold(hash) {
+            return None;
+        }
+        self.walk(head.newest(), |row| row.older).find(|(_, recent)| recent.key == key)
     }
 
     /// The newest approval of this card that stands and carries this approval code.
@@ -185,14 +222,20 @@ impl RecentTable {
     /// Adds a transaction; `newest_of_card` is the one before it. Returns its reference.
     #[inline]
     pub(super) fn insert(&mut self, recent: Recent, card_hash: u64, newest_of_card: u32) -> u32 {
+        let hash = recent.key.hash(card_hash);
+        let at = (hash >> self.shift) as usize;
+        let head = Head(self.heads.get(at).copied().unwrap_or(0));
+        let older = head.newest();
+        let others = if self.resolve(older).is_some() { head.0 >> 32 << 32 } else { 0 };
         self.newest += 1;
         if self.newest as u32 == 0 {
             // 0 means none.
             self.newest += 1;
         }
         let reference = self.newest as u32;
-        let head = self.heads.get_mut((recent.key.hash(card_hash) >> self.shift) as usize);
-        let older = head.map_or(0, |head| core::mem::replace(head, reference));
+        if let Some(head) = self.heads.get_mut(at) {
+            *head = others | Head::bit(hash) | u64::from(reference);
+        }
         let row = Row { recent, older, older_of_card: newest_of_card };
         let place = self.place(self.newest);
         match self.rows.get_mut(place) {

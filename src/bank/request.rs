@@ -67,6 +67,8 @@ pub(super) struct BankRequest {
     /// The transaction that DE 90 names, on the same card.
     pub(super) original: Option<TraceKey>,
     pub(super) has_pin: bool,
+    /// A chip's cryptogram, which wants an answer.
+    pub(super) cryptogram: Option<u64>,
 }
 
 /// The currency of all accounts.
@@ -95,6 +97,7 @@ impl BankRequest {
             approval: view.raw(38).and_then(approval_number),
             original: original(view, key),
             has_pin: view.has(52) || has_sm4_pin(view),
+            cryptogram: request_cryptogram(view),
         })
     }
 }
@@ -213,11 +216,12 @@ fn has_sm4_pin(view: &MessageView<'_>) -> bool {
 
 /// The cryptogram of a chip's request, tag 9F26 of DE 55.
 #[inline]
-pub(super) fn request_cryptogram(view: &MessageView<'_>) -> Option<[u8; 8]> {
+fn request_cryptogram(view: &MessageView<'_>) -> Option<u64> {
     TlvReader::new(view.raw(55)?)
         .map_while(Result::ok)
         .find(|object| object.tag == 0x9F26)
         .and_then(|object| object.value.try_into().ok())
+        .map(u64::from_be_bytes)
 }
 
 /// DE 38 as the number that its six letters and digits spell in base 36.

@@ -1,9 +1,7 @@
 //! A verdict as bytes, in the dialect of the request: its echoed fields and what the bank adds.
 
-use super::behaviour::Seed;
 use super::issuing_bank::Verdict;
-use super::pan_key::PanKey;
-use super::request::{approval_text, request_cryptogram};
+use super::request::approval_text;
 use tapswitch_protocol::{Addition, MessageView, respond};
 
 /// Settlement dates are of China, eight hours ahead of UTC.
@@ -11,7 +9,7 @@ const CHINA_MS: u64 = 8 * 3_600_000;
 const DAY_MS: u64 = 86_400_000;
 /// What an amount field can say.
 const AMOUNT_MINOR_MAX: u64 = 999_999_999_999;
-/// Tag and length of the issuer authentication data.
+/// Tag and length of the issuer authentication data: a cryptogram of eight bytes, DE 39.
 const ISSUER_AUTHENTICATION: [u8; 2] = [0x91, 10];
 
 /// Fields of at most 20 bytes, put in ascending order.
@@ -44,7 +42,6 @@ impl Additions {
 pub(super) fn write(
     view: &MessageView<'_>,
     verdict: &Verdict,
-    seed: &Seed,
     wall_ms: u64,
     out: &mut [u8],
 ) -> Option<usize> {
@@ -60,14 +57,11 @@ pub(super) fn write(
     if let Some(balance_minor) = verdict.balance_minor {
         added.put(view, 54, &balance(view, balance_minor));
     }
-    if let Some(cryptogram) = request_cryptogram(view)
-        && let Ok(pan) = view.pan()
-    {
+    if let Some(cryptogram) = verdict.cryptogram {
         let mut object = [0; 12];
-        let (head, value) = object.split_at_mut(2);
-        head.copy_from_slice(&ISSUER_AUTHENTICATION);
-        let pan = PanKey::new(&pan);
-        value.copy_from_slice(&seed.issuer_authentication(&pan, cryptogram, verdict.code));
+        object[..2].copy_from_slice(&ISSUER_AUTHENTICATION);
+        object[2..10].copy_from_slice(&cryptogram.to_be_bytes());
+        object[10..].copy_from_slice(verdict.code.bytes());
         added.put(view, 55, &object);
     }
     let mut additions = [Addition { field: 0, value: &[] }; 5];

@@ -6,8 +6,10 @@
 
 pub mod check;
 pub mod demo;
+mod live_screen;
 mod quantity;
 pub mod run;
+mod switch;
 
 use crate::config::ConfigError;
 use clap::{Parser, Subcommand};
@@ -29,6 +31,10 @@ pub struct Cli {
 pub enum Command {
     /// Check a configuration file: name every mistake, or sum up what it means
     Check(check::CheckArgs),
+    /// Run the switch until SIGTERM or SIGINT
+    Run(run::RunArgs),
+    /// Run switch, banks and load together: a live screen, then a report
+    Demo(demo::DemoArgs),
 }
 
 /// Where a command reads and writes.
@@ -97,6 +103,8 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, streams: &mut Stre
 fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandError> {
     match command {
         Command::Check(args) => check::run(args, streams),
+        Command::Run(args) => run::run(args, streams),
+        Command::Demo(args) => demo::run(args, streams),
     }
 }
 

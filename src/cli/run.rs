@@ -1,7 +1,14 @@
-//! Arguments of `tapswitch run`.
+//! `tapswitch run`: the switch until it is told to stop.
 
+use super::switch::{Remains, load, start, write_first_screen};
+use super::{CommandError, Streams};
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 /// What `run` can be told.
 #[derive(Clone, Debug, Args)]
@@ -12,4 +19,56 @@ pub struct RunArgs {
     /// Stop gracefully after this many seconds
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: Option<u64>,
+}
+
+/// Runs the switch until SIGTERM or SIGINT, then stops it with every request answered.
+///
+/// # Errors
+/// It does not start, or it stopped with something wrong.
+pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError> {
+    let config = Arc::new(load(args.config.as_deref())?);
+    // Asked for before anything is started: a signal is never lost.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let switch = start(&config)?;
+    write_first_screen(streams.output, &switch, &config)?;
+    let why = wait(&mut signals, args.seconds.map(Duration::from_secs));
+    writeln!(streams.output, "stopping    {why}; requests on their way are answered first")?;
+    let stopped = switch.stop().map_err(|error| CommandError::Failed(error.to_string()))?;
+    let remains = Remains::of(stopped);
+    remains.write_counters(streams.output)?;
+    let mut problems = remains.broken_books();
+    if remains.in_flight > 0 {
+        let left = remains.in_flight;
+        problems.push(format!("{left} requests or messages owed were not finished in drain_ms"));
+    }
+    if problems.is_empty() {
+        writeln!(streams.output, "stopped     nothing left in flight, the banks' books balance")?;
+        Ok(())
+    } else {
+        Err(CommandError::Failed(problems.join("\n")))
+    }
+}
+
+/// Waits for a signal, or so long. Tells which it was.
+fn wait(signals: &mut Signals, at_most: Option<Duration>) -> &'static str {
+    let handle = signals.handle();
+    std::thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        scope.spawn(move || {
+            for signal in signals.forever() {
+                // The receiver may be gone already.
+                let _ = sender.send(signal);
+            }
+        });
+        let signal = match at_most {
+            Some(time) => receiver.recv_timeout(time).ok(),
+            None => receiver.recv().ok(),
+        };
+        handle.close();
+        match signal {
+            Some(SIGTERM) => "SIGTERM",
+            Some(_) => "SIGINT",
+            None => "the time is over",
+        }
+    })
 }

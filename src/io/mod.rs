@@ -27,6 +27,7 @@ pub mod engine;
 mod error;
 mod listener;
 mod mesh;
+pub mod random;
 mod read_buffer;
 mod returned;
 mod shard_decider;

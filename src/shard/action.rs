@@ -110,10 +110,14 @@ impl Outbox {
         self.arena.get(range.clone()).unwrap_or_default()
     }
 
-    /// Forgets all actions once they are done.
+    /// Forgets all actions once they are done, and the bytes with them: forwards carry tracks and
+    /// PIN blocks, which die with the batch.
     #[inline]
     pub fn clear(&mut self) {
         self.actions.clear();
+        if let Some(used) = self.arena.get_mut(..self.used) {
+            used.fill(0);
+        }
         self.used = 0;
     }
 

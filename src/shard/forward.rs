@@ -24,7 +24,8 @@ struct Launch<'a> {
     pan: &'a Pan,
     issuer: IssuerId,
     reservation: Reservation,
-    void_of: Option<(DuplicateKey, OriginalRecord)>,
+    /// What DE 90 names, if it is remembered.
+    original: Option<(DuplicateKey, OriginalRecord)>,
 }
 
 /// Whether the message was dealt with, or is to be decided.
@@ -125,8 +126,8 @@ impl Shard {
             return Err(Reason::SafFull);
         }
         let reservation = self.reserve(now, incoming, staged, &transaction)?;
-        let void_of = if transaction.is_void() { self.original_of(incoming) } else { None };
-        let launch = Launch { transaction, pan, issuer, reservation, void_of };
+        let original = if incoming.view.has(90) { self.original_of(incoming) } else { None };
+        let launch = Launch { transaction, pan, issuer, reservation, original };
         self.launch(now, incoming, staged, launch, outbox).map_err(|(reason, reservation)| {
             self.velocity.release(staged.card, &reservation);
             reason
@@ -166,7 +167,7 @@ impl Shard {
         launch: Launch<'_>,
         outbox: &mut Outbox,
     ) -> Result<(), (Reason, Reservation)> {
-        let Launch { transaction, pan, issuer, reservation, void_of } = launch;
+        let Launch { transaction, pan, issuer, reservation, original } = launch;
         let Some(place) = self.pending.next_place() else {
             return Err((Reason::PendingFull, reservation));
         };
@@ -175,15 +176,17 @@ impl Shard {
             return Err((Reason::NoStan, reservation));
         };
         let sent = self.legs.transmission_time(now);
-        let original = void_of.as_ref().map(|(_, record)| record);
-        let Some(bytes) = write_forward(incoming, (sent, stan), original, outbox) else {
+        let record = original.as_ref().map(|(_, record)| record);
+        let Some(bytes) = write_forward(incoming, (sent, stan), record, outbox) else {
             self.legs.release_stan(issuer, stan);
             return Err((Reason::Format(0), reservation));
         };
         let kept = self.keep(incoming, pan);
         let begun = kept.is_some() && self.duplicates.begin(&staged.key, staged.fingerprint, place);
         let (Some(kept), true) = (kept, begun) else {
-            kept.map(|kept| self.kept.free(kept));
+            if let Some(kept) = kept {
+                self.kept.free(kept);
+            }
             self.legs.release_stan(issuer, stan);
             return Err((Reason::PendingFull, reservation));
         };
@@ -199,7 +202,7 @@ impl Shard {
             amount: transaction.amount,
             processing: transaction.processing,
             reservation,
-            void_of: void_of.map(|(key, _)| key),
+            void_of: original.filter(|_| transaction.is_void()).map(|(key, _)| key),
             kept,
             header_bytes: incoming.header.len() as u8,
             pan_from_track: !incoming.view.has(2),

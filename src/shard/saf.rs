@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn one_entry_of_a_card_at_a_time_in_order() {
-        let mut kept = Kept::new(4);
+        let mut kept = Kept::new(8);
         let mut saf = Saf::new(3);
         let mut push = |saf: &mut Saf, card: u8| {
             let message = kept.store(&[card], &[]).unwrap();

@@ -84,7 +84,7 @@ fn answers_do_not_depend_on_the_split() {
     assert_eq!(all.check(), Ok(()));
     // The stream is worth its name: everything that can happen did.
     let flows = all.flows;
-    for count in [flows.approved.count, flows.held.count, flows.reversed.count, flows.inquiries] {
+    for count in [flows.approved.count, flows.holds.count, flows.reversed.count, flows.inquiries] {
         assert!(count > 20, "{flows:?}");
     }
     assert!(flows.silent > 20 && flows.late > 20);

@@ -244,7 +244,7 @@ fn a_completion_releases_its_hold() {
          0200 300000 C1 .    14      -> 00 bal=85500",
     );
     let flows = desk.banks.flows(IssuerId(0)).unwrap();
-    assert_eq!((flows.held.count, flows.released.count), (2, 2));
+    assert_eq!((flows.holds.count, flows.holds_ended.count), (2, 2));
 }
 
 #[test]

@@ -4,6 +4,9 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What `due` gives when nothing is.
+const NOTHING: [u32; 0] = [];
+
 const SECOND_NS: u64 = 1_000_000_000;
 const SPAN_NS: u64 = SLOTS as u64 * TICK_NS;
 
@@ -18,9 +21,9 @@ fn a_deadline_fires_once_and_neither_early_nor_a_tick_late() {
         deadlines.set(0, at_ns);
         let next_ns = deadlines.next_deadline().unwrap();
         assert!((at_ns..at_ns + TICK_NS).contains(&next_ns));
-        assert_eq!(due(&mut deadlines, at_ns - 1), []);
+        assert_eq!(due(&mut deadlines, at_ns - 1), NOTHING);
         assert_eq!(due(&mut deadlines, next_ns), [0]);
-        assert_eq!(due(&mut deadlines, at_ns + SPAN_NS), []);
+        assert_eq!(due(&mut deadlines, at_ns + SPAN_NS), NOTHING);
         assert_eq!(deadlines.next_deadline(), None);
     }
 }
@@ -29,7 +32,7 @@ fn a_deadline_fires_once_and_neither_early_nor_a_tick_late() {
 fn the_past_fires_at_once() {
     let mut deadlines = Deadlines::new(3);
     let now_ns = 1_000 * SECOND_NS + 1;
-    assert_eq!(due(&mut deadlines, now_ns), []);
+    assert_eq!(due(&mut deadlines, now_ns), NOTHING);
     for (id, at_ns) in [(0, now_ns), (1, 0), (2, now_ns - TICK_NS)] {
         deadlines.set(id, at_ns);
     }

@@ -4,6 +4,7 @@
 //! It is never more than half full, never grows, and leaves no tombstones: whatever follows a
 //! removed entry moves back. Whether the place holds the very key is the caller's to check.
 
+use crate::prefault::prefault;
 use crate::shard::velocity::prefetch;
 
 const EMPTY: u64 = 0;
@@ -48,7 +49,9 @@ pub(super) struct Index {
 impl Index {
     pub(super) fn new(slots: usize) -> Self {
         assert!(slots > 1 && u32::try_from(slots).is_ok(), "Invariant: slots are 32 bits");
-        Self { slots: vec![EMPTY; slots].into_boxed_slice(), used: 0 }
+        let mut slots = vec![EMPTY; slots].into_boxed_slice();
+        prefault(&mut slots);
+        Self { slots, used: 0 }
     }
 
     #[inline]

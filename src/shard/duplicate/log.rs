@@ -8,6 +8,7 @@
 use super::key::DuplicateKey;
 use super::original::{ORIGINAL_BYTES, OriginalRecord};
 use crate::limits::REMEMBERED_BYTES_MAX;
+use crate::prefault::prefault;
 use crate::shard::velocity::prefetch;
 
 /// Entries begin at multiples of this; places count in it.
@@ -38,7 +39,8 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn new(bytes: usize) -> Self {
         assert!(bytes >= ENTRY_BYTES_MAX, "Invariant: the log holds its longest entry");
-        let bytes = vec![0; bytes / UNIT * UNIT].into_boxed_slice();
+        let mut bytes = vec![0; bytes / UNIT * UNIT].into_boxed_slice();
+        prefault(&mut bytes);
         Self { bytes, head: 0, tail: 0, end: None }
     }
 

@@ -17,6 +17,7 @@ use crate::limits::{
     VELOCITY_GROUP_LINES, VELOCITY_LINE_BYTES, VELOCITY_LINES_MAX, VELOCITY_PROBE_MAX,
     VELOCITY_SEARCH_GROUPS_MAX, VELOCITY_WORDS,
 };
+use crate::prefault::prefault;
 use crate::shard::CardKey;
 
 /// What a line counts, without its card key.
@@ -56,7 +57,8 @@ impl Table {
             "Invariant: velocity lines are within their limits"
         );
         // Alignment by hand: a zeroed allocation of an aligned type would need unsafe code.
-        let words = vec![0u64; (lines + 1) * LINE_WORDS].into_boxed_slice();
+        let mut words = vec![0u64; (lines + 1) * LINE_WORDS].into_boxed_slice();
+        prefault(&mut words);
         let skipped = words.as_ptr().align_offset(VELOCITY_LINE_BYTES);
         assert!(skipped < LINE_WORDS, "Invariant: a cache line begins within the first 64 bytes");
         Self { words, skipped, group_mask: lines / VELOCITY_GROUP_LINES - 1, occupied: 0 }

@@ -1,0 +1,139 @@
+//! A switch as `run` and `demo` start and stop it: first screen, final books. Not here: what either
+//! does in between.
+
+use super::{CommandError, quantity};
+use crate::bank::{BankSet, Ledger};
+use crate::config::{Config, ConfigError};
+use crate::io::random::fresh_secrets;
+use crate::io::{IoTimeouts, ShardReport, Stopped, Switch};
+use crate::shard::{Counter, Counters, Shard};
+use hdrhistogram::Histogram;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The configuration of a file, or the shipped one.
+pub(super) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+    match file {
+        Some(path) => Config::from_file(path),
+        None => Ok(Config::embedded()),
+    }
+}
+
+/// Starts the switch and its banks.
+pub(super) fn start(config: &Arc<Config>) -> Result<Switch<Shard>, CommandError> {
+    let secrets = fresh_secrets().map_err(|error| {
+        CommandError::Failed(format!("no random keys from the kernel: {error}"))
+    })?;
+    let shared = Arc::clone(config);
+    Switch::start(Arc::clone(config), IoTimeouts::default(), move |id| {
+        Shard::new(id, &shared, &secrets)
+    })
+    .map_err(|error| CommandError::Failed(error.to_string()))
+}
+
+/// What was started, where, and what it does not do.
+pub(super) fn write_first_screen(
+    out: &mut dyn Write,
+    switch: &Switch<Shard>,
+    config: &Config,
+) -> std::io::Result<()> {
+    writeln!(out, "tapswitch {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "engine      {}", switch.engine())?;
+    let shards = config.switch.shards;
+    let pinned = match config.switch.cores.as_slice() {
+        [] => "not pinned".to_owned(),
+        cores => format!("cores {cores:?}"),
+    };
+    writeln!(out, "shards      {shards}, {pinned}")?;
+    for (acquirer, address) in config.acquirers.iter().zip(switch.local_addrs()) {
+        writeln!(out, "acquirers   {address} {} ({})", acquirer.name, acquirer.dialect.name())?;
+    }
+    let (issuers, iins) = (config.issuers.len(), config.iins.len());
+    writeln!(out, "issuers     {issuers} simulated banks in process, {iins} IIN prefixes")?;
+    let lines = config.velocity.lines;
+    writeln!(
+        out,
+        "velocity    {} rules, room for {} cards in {}",
+        config.velocity.rules.len(),
+        quantity::grouped(lines as u64),
+        quantity::bytes((lines * crate::limits::VELOCITY_LINE_BYTES) as u64),
+    )?;
+    writeln!(out, "durability  off: limits, repeats and reversals owed end with this process")?;
+    out.flush()
+}
+
+/// One bank's books at the end, over all shards.
+pub(super) struct BankBooks {
+    /// The bank.
+    pub(super) name: String,
+    /// Its books.
+    pub(super) ledger: Ledger,
+}
+
+/// What is left of a switch.
+pub(super) struct Remains {
+    /// All shards' counters.
+    pub(super) counters: Counters,
+    /// All shards' switch times, in nanoseconds.
+    pub(super) switch_time_ns: Histogram<u64>,
+    /// Requests not answered and messages owed: 0 unless the stop ran out of time.
+    pub(super) in_flight: usize,
+    /// Every bank's books.
+    pub(super) banks: Vec<BankBooks>,
+}
+
+impl Remains {
+    pub(super) fn of(stopped: Stopped<ShardReport>) -> Self {
+        let mut counters = Counters::default();
+        let mut in_flight = 0;
+        let mut times: Option<Histogram<u64>> = None;
+        for report in &stopped.reports {
+            counters.merge(&report.counters);
+            in_flight += report.in_flight;
+            let histogram = report.switch_time.histogram();
+            match &mut times {
+                None => times = Some(histogram.clone()),
+                // The same bounds everywhere, so adding cannot fail.
+                Some(times) => drop(times.add(histogram)),
+            }
+        }
+        let switch_time_ns =
+            times.unwrap_or_else(|| crate::shard::SwitchTime::default().histogram().clone());
+        Self { counters, switch_time_ns, in_flight, banks: merge_books(&stopped.banks) }
+    }
+
+    /// Banks whose books do not balance, each in a sentence.
+    pub(super) fn broken_books(&self) -> Vec<String> {
+        let broken = |bank: &BankBooks| {
+            let error = bank.ledger.check().err()?;
+            Some(format!("the books of {} do not balance: {error}", bank.name))
+        };
+        self.banks.iter().filter_map(broken).collect()
+    }
+
+    /// Counters that are not zero.
+    pub(super) fn write_counters(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        for (counter, value) in self.counters.iter().filter(|(_, value)| *value > 0) {
+            let (name, value) = (counter.name(), quantity::grouped(value));
+            writeln!(out, "{name:<28} {value:>15}  {}", counter.meaning())?;
+        }
+        Ok(())
+    }
+
+    /// The count of one counter.
+    pub(super) fn count(&self, counter: Counter) -> u64 {
+        self.counters.value(counter)
+    }
+}
+
+fn merge_books(banks: &[BankSet]) -> Vec<BankBooks> {
+    let mut books: Vec<BankBooks> = Vec::new();
+    for (name, ledger) in banks.iter().flat_map(BankSet::ledgers) {
+        match books.iter_mut().find(|bank| bank.name == name) {
+            Some(bank) => bank.ledger.merge(&ledger),
+            None => books.push(BankBooks { name, ledger }),
+        }
+    }
+    books
+}
