@@ -88,7 +88,7 @@ const OF_THE_SWITCH: &[Row] = &[
         3,
         "switch.duplicates_bytes",
         "2.9 s at 200000 a second",
-        "needs 674621440 bytes",
+        "needs about 674623424 bytes",
     ),
     (
         "[switch]\nduplicates_bytes = 1_048_576",
