@@ -59,7 +59,9 @@ pub(super) enum State {
     Approved,
     /// Never done.
     Declined,
-    /// Undone: by a reversal, or by a void.
+    /// Undone by a void, which may itself be reversed.
+    Voided,
+    /// Undone by a reversal, for good.
     Reversed,
     /// A hold whose completion came.
     Completed,
