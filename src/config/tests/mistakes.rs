@@ -87,7 +87,7 @@ const OF_THE_SWITCH: &[Row] = &[
         "[switch]\n\npeak_per_second = 200_000",
         3,
         "switch.duplicates_bytes",
-        "2.9 s at 200000 a second",
+        "2.4 s at 200000 a second",
         "needs about 674623424 bytes",
     ),
     (
