@@ -41,7 +41,8 @@ pub struct FieldSpec {
 }
 
 impl FieldSpec {
-    /// Reads the notation of the dialect files: `6 n`, `..19 LL n`, `..512 LLL b`, `6 bcdL`.
+    /// Reads the notation of the dialect files: `6 n`, `..19 LL n`, `..512 LLL b`, `6 bcdL`,
+    /// `..37 LL zL`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
@@ -318,9 +319,43 @@ mod tests {
     }
 
     #[test]
+    fn runs_end_at_others_and_between_64_and_65() {
+        let runs = |set: &[u8], all: &[u8]| {
+            let mut runs = Vec::new();
+            let visited: Result<(), ()> = FieldSet::of(set).try_each_run(
+                FieldSet::of(all).or(FieldSet::of(set)),
+                |first, last| {
+                    runs.push((first, last));
+                    Ok(())
+                },
+            );
+            assert_eq!(visited, Ok(()));
+            runs
+        };
+        assert_eq!(runs(&[2, 3, 7, 11], &[]), [(2, 11)]);
+        assert_eq!(runs(&[2, 3, 7, 11], &[4, 5]), [(2, 3), (7, 11)]);
+        assert_eq!(runs(&[2, 63, 64, 66, 128], &[127]), [(2, 64), (66, 66), (128, 128)]);
+        assert_eq!(runs(&[1, 128], &[2, 127]), [(1, 1), (128, 128)]);
+        assert_eq!(runs(&[], &[2]), []);
+    }
+
+    #[test]
+    fn parts_of_a_set() {
+        let set = FieldSet::of(&[2, 64, 65, 128]);
+        assert_eq!(set.below(64), FieldSet::of(&[2]));
+        assert_eq!((set.below(1), set.below(0)), (FieldSet::EMPTY, FieldSet::EMPTY));
+        assert_eq!(set.below(129), set);
+        assert_eq!(set.through(64, 65), FieldSet::of(&[64, 65]));
+        assert_eq!(set.through(65, 128), FieldSet::of(&[65, 128]));
+        assert_eq!((set.first(), FieldSet::EMPTY.first()), (Some(2), None));
+    }
+
+    #[test]
     fn notation_reads_and_refuses() {
         let pan = FieldSpec::parse("..19 LL n").unwrap();
         assert_eq!((pan.prefix_digits, pan.length_max, pan.class), (2, 19, Class::N));
+        let track = FieldSpec::parse("..37 LL zL").unwrap();
+        assert_eq!((track.class, track.packing), (Class::Z, Packing::BcdLeft));
         assert_eq!(FieldSpec::parse("6 bcdL").unwrap().wire_bytes(5), 3);
         for wrong in ["", "n", "0 n", "..120 LL n", "..19 L n", "6 x", "6 n more", "1000 n"] {
             assert_eq!(FieldSpec::parse(wrong), None, "{wrong}");

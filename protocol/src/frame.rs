@@ -213,7 +213,8 @@ impl Framing {
     }
 
     /// Ends a frame of `bytes` bytes (prefix included) at the start of `out`: writes its length,
-    /// and the total length inside a CUPS header.
+    /// and the total length inside a CUPS header. A prefix holds at most 9,999 (65,535); the
+    /// caller's buffer bounds frames well below that.
     #[inline]
     pub fn finish(self, out: &mut [u8], bytes: usize) {
         let length = bytes.saturating_sub(self.prefix_bytes());

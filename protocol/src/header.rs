@@ -41,7 +41,7 @@ impl<'a> CupsHeader<'a> {
     }
 }
 
-/// Builds the header of a first message: version 1, given addresses, nothing rejected. The total
+/// Builds the header of a first message: version 2, given addresses, nothing rejected. The total
 /// length is written by the frame.
 #[must_use]
 pub fn cups_header(destination: &[u8; 11], source: &[u8; 11]) -> [u8; CUPS_HEADER_BYTES] {

@@ -169,30 +169,43 @@ impl<'a> MessageView<'a> {
         'a: 'b,
     {
         let (row, content) = self.place(field)?;
-        let raw = self.bytes.get(content.clone())?;
         if !row.content.is_packed() {
-            return Some(raw);
+            return self.bytes.get(content);
         }
-        let is_odd = row.is_odd(self.bytes, content.start);
-        let padded_left = is_odd && row.content == Content::PackedRight;
-        let nibbles = raw.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
-        let count = raw.len() * 2 - usize::from(is_odd && !raw.is_empty());
         let mut written = 0;
-        for (out, nibble) in
-            scratch.iter_mut().zip(nibbles.skip(usize::from(padded_left)).take(count))
-        {
+        for (out, nibble) in scratch.iter_mut().zip(self.nibbles(row, content)) {
             *out = digits::nibble_to_ascii(nibble);
             written += 1;
         }
         scratch.get(..written)
     }
 
+    /// The nibbles of a packed field, without its padding.
+    #[inline]
+    fn nibbles(&self, row: Row, content: Range<usize>) -> impl Iterator<Item = u8> + use<'a> {
+        let is_odd = row.is_odd(self.bytes, content.start);
+        let raw = self.bytes.get(content).unwrap_or_default();
+        let padding = usize::from(is_odd);
+        let skipped = if row.content == Content::PackedRight { padding } else { 0 };
+        let count = (raw.len() * 2).saturating_sub(padding);
+        raw.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]).skip(skipped).take(count)
+    }
+
     /// The number that a field of digits spells; `None` when absent, empty, or above 19 digits.
     #[inline]
     #[must_use]
     pub fn number(&self, field: u8) -> Option<u64> {
-        let mut scratch = [0; 20];
-        digits::parse_u64(self.text(field, &mut scratch)?)
+        let (row, content) = self.place(field)?;
+        if !row.content.is_packed() {
+            return digits::parse_u64(self.bytes.get(content)?);
+        }
+        if content.is_empty() {
+            return None;
+        }
+        // 19 digits always fit.
+        self.nibbles(row, content).enumerate().try_fold(0, |number, (place, nibble)| {
+            (nibble <= 9 && place < 19).then_some(number * 10 + u64::from(nibble))
+        })
     }
 
     /// A number of at most nine digits.

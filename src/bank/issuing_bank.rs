@@ -231,7 +231,7 @@ impl IssuingBank {
 
     /// A request whose key was seen before.
     fn repeat(&mut self, row: &Recent, request: &BankRequest) -> Verdict {
-        let gone = matches!(row.state, State::Tombstone | State::Reversed);
+        let gone = matches!(row.state, State::Tombstone | State::Voided | State::Reversed);
         if gone {
             return self.decline(ResponseCode::INVALID_TRANSACTION);
         }
@@ -315,13 +315,16 @@ impl IssuingBank {
             }
             State::Declined => Verdict::approved(None),
             State::Completed => self.acknowledge(refusal(ResponseCode::INVALID_TRANSACTION)),
+            State::Voided => {
+                // Nothing to give back; but the void's own reversal must not take it again.
+                set_state(recent, reference, State::Reversed);
+                Verdict::approved(None)
+            }
             State::Approved => {
                 if let Some(account) = self.accounts.get(key.pan, hash) {
                     movements::undo(account, recent, &row, &mut self.flows);
                 }
-                if let Some(row) = recent.get(reference) {
-                    row.state = State::Reversed;
-                }
+                set_state(recent, reference, State::Reversed);
                 Verdict::approved(None)
             }
         }
@@ -347,6 +350,12 @@ impl IssuingBank {
     fn opening(&self, shared: &Shared, pan: &PanKey) -> i64 {
         let product = pan.pan().and_then(|pan| shared.products.of(&pan));
         product.map_or(0, |product| self.openings.of(product.kind, &shared.seed.card(pan)))
+    }
+}
+
+fn set_state(recent: &mut RecentTable, reference: u32, state: State) {
+    if let Some(row) = recent.get(reference) {
+        row.state = state;
     }
 }
 

@@ -141,7 +141,7 @@ fn void(
         (State::Approved, Deed::Hold) => Deed::VoidOfHold,
         (State::Tombstone, _) => return Err(ResponseCode::ORIGINAL_NOT_FOUND),
         (State::Approved, Deed::Refund | Deed::VoidOfDebit | Deed::VoidOfHold)
-        | (State::Declined | State::Reversed | State::Completed, _) => {
+        | (State::Declined | State::Voided | State::Reversed | State::Completed, _) => {
             return Err(ResponseCode::INVALID_TRANSACTION);
         }
     };
@@ -156,18 +156,26 @@ fn void(
         flows.reversed.add(request.amount);
     }
     if let Some(row) = recent.get(reference) {
-        row.state = State::Reversed;
+        row.state = State::Voided;
     }
     Ok(Done { deed, original: reference })
 }
 
-/// Undoes `row`, which stands.
+/// Undoes `row`, which stands. What a void gave back is taken again, unless its original was
+/// reversed as well meanwhile: then it stays given back.
 pub(super) fn undo(
     mut account: Account<'_>,
     recent: &mut RecentTable,
     row: &Recent,
     flows: &mut Flows,
 ) {
+    let of_same_card = |original: &&mut Recent| original.key.pan == row.key.pan;
+    if let Some(original) = recent.get(row.original).filter(of_same_card) {
+        if original.state != State::Voided {
+            return;
+        }
+        original.state = State::Approved;
+    }
     match row.deed {
         Deed::Debit => {
             account.give_back(row.amount);
@@ -187,12 +195,6 @@ pub(super) fn undo(
             account.hold(row.amount);
             flows.holds.add(row.amount);
         }
-    }
-    let voided = |original: &&mut Recent| original.key.pan == row.key.pan;
-    if row.original != 0
-        && let Some(original) = recent.get(row.original).filter(voided)
-    {
-        original.state = State::Approved;
     }
 }
 

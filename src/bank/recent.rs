@@ -59,7 +59,9 @@ pub(super) enum State {
     Approved,
     /// Never done.
     Declined,
-    /// Undone: by a reversal, or by a void.
+    /// Undone by a void, which may itself be reversed.
+    Voided,
+    /// Undone by a reversal, for good.
     Reversed,
     /// A hold whose completion came.
     Completed,
@@ -300,6 +302,20 @@ mod tests {
         for number in 0..20 {
             assert!(table.find(key(number), 9).is_none());
         }
+    }
+
+    #[test]
+    fn a_reference_that_leads_back_ends_the_search() {
+        let mut table = RecentTable::new(8);
+        let mut newest = 0;
+        for number in 0..4 {
+            newest = table.insert(row(number), 9, newest);
+        }
+        // As if the reference of a row overwritten four thousand million transactions ago.
+        table.rows[0].older = newest;
+        table.rows[0].older_of_card = newest;
+        let reach = table.walk(newest, |row| row.older_of_card).take(100).count();
+        assert_eq!(reach, 4);
     }
 
     #[test]

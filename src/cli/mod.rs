@@ -5,6 +5,7 @@
 //! Not here: anything that a command does.
 
 pub mod check;
+pub mod decode;
 pub mod demo;
 mod live_screen;
 mod quantity;
@@ -35,6 +36,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Run switch, banks and load together: a live screen, then a report
     Demo(demo::DemoArgs),
+    /// Show the fields of one message, card data masked
+    Decode(decode::DecodeArgs),
 }
 
 /// Where a command reads and writes.
@@ -105,6 +108,7 @@ fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandE
         Command::Check(args) => check::run(args, streams),
         Command::Run(args) => run::run(args, streams),
         Command::Demo(args) => demo::run(args, streams),
+        Command::Decode(args) => decode::run(args, streams),
     }
 }
 

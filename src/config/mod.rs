@@ -283,7 +283,7 @@ impl VelocityConfig {
     /// Words of a card's line that the rules take, of [`crate::limits::VELOCITY_WORDS`].
     #[must_use]
     pub fn words_used(&self) -> usize {
-        check::words_used(&self.rules)
+        crate::shard::velocity::words_needed(&self.rules)
     }
 }
 

@@ -25,6 +25,10 @@ const BACKLOG: i32 = 1_024;
 pub(crate) const PLACED_MAX: usize = 256;
 /// How long accepting pauses when no file descriptor or memory is left.
 const EXHAUSTED_PAUSE_MS: i64 = 100;
+/// How long accepting pauses when no shard can be given more for now: a few of a shard's cycles.
+const BUSY_PAUSE_MS: i64 = 2;
+/// Pauses of a stop for connections that shards could not be given yet.
+const LAST_PAUSES_MAX: usize = 100;
 
 /// A connection on its way to its shard.
 #[derive(Debug)]
@@ -62,6 +66,27 @@ pub(crate) struct Acceptor {
     pub(crate) wake: Arc<Wake>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) counters: Arc<AcceptCounters>,
+}
+
+/// How a round of accepting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// No connection waits.
+    Done,
+    /// The shards must take what they were given first: the kernel keeps the rest meanwhile.
+    Busy,
+    /// There is nothing to accept with.
+    Exhausted,
+}
+
+impl Round {
+    const fn pause_ms(self) -> Option<i64> {
+        match self {
+            Self::Done => None,
+            Self::Busy => Some(BUSY_PAUSE_MS),
+            Self::Exhausted => Some(EXHAUSTED_PAUSE_MS),
+        }
+    }
 }
 
 /// What to do after an accept failed.
@@ -102,43 +127,54 @@ impl AfterError {
 impl Acceptor {
     /// Accepts until told to stop; what the kernel has accepted by then is placed still.
     pub(crate) fn run(self) {
-        let mut exhausted = false;
+        let mut round = Round::Done;
         while !self.stop.load(Ordering::Acquire) {
-            self.wait(exhausted);
-            exhausted = !self.accept_all();
+            self.wait(round);
+            round = self.accept_all();
         }
-        self.accept_all();
+        for _ in 0..LAST_PAUSES_MAX {
+            if self.accept_all() != Round::Busy {
+                break;
+            }
+            let pause = Timespec { tv_sec: 0, tv_nsec: BUSY_PAUSE_MS * 1_000_000 };
+            let _ = poll(&mut [], Some(&pause));
+        }
     }
 
-    /// Waits for a connection or the stop; while exhausted, for a while or the stop.
-    fn wait(&self, exhausted: bool) {
+    /// Waits for a connection or the stop; after a round that was broken off, for a while or the
+    /// stop.
+    fn wait(&self, round: Round) {
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
-        if !exhausted {
+        let pause = round.pause_ms().map(|ms| Timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 });
+        if pause.is_none() {
             let listeners = self.listeners.iter();
             fds.extend(listeners.map(|(_, listener)| PollFd::new(listener, PollFlags::IN)));
         }
-        let pause = Timespec { tv_sec: 0, tv_nsec: EXHAUSTED_PAUSE_MS * 1_000_000 };
         // Interrupted is as good as ready: accepting does not block.
-        let _ = poll(&mut fds, exhausted.then_some(&pause));
+        let _ = poll(&mut fds, pause.as_ref());
     }
 
-    /// Takes every connection that waits; `false` when there is nothing to accept with.
-    fn accept_all(&self) -> bool {
-        self.listeners.iter().all(|(acquirer, listener)| {
+    /// Takes every connection that waits and can be placed.
+    fn accept_all(&self) -> Round {
+        for (acquirer, listener) in &self.listeners {
             loop {
+                if self.doors.iter().all(|door| door.placed.is_full()) {
+                    return Round::Busy;
+                }
                 match listener.accept() {
                     Ok((stream, _)) => self.place(stream, *acquirer),
                     Err(error) => match AfterError::of(&error) {
-                        AfterError::NextListener => return true,
+                        AfterError::NextListener => break,
                         AfterError::NextConnection => {}
                         AfterError::Pause => {
                             self.counters.exhausted.fetch_add(1, Ordering::Relaxed);
-                            return false;
+                            return Round::Exhausted;
                         }
                     },
                 }
             }
-        })
+        }
+        Round::Done
     }
 
     /// Gives a connection to the shard with the fewest; closes it when all are full.
@@ -201,6 +237,37 @@ mod tests {
         acceptor.run();
         assert_eq!(doors.iter().map(load).sum::<usize>(), 4 + clients.len());
         assert!(doors.iter().map(load).all(|count| (3..=4).contains(&count)));
+    }
+
+    /// More connections at once than shards can be given wait with the kernel; none is refused.
+    #[test]
+    fn a_burst_is_placed_as_the_shards_take_it() {
+        const BURST: usize = 2 * PLACED_MAX + 10;
+        let (acceptor, address) = acceptor(1);
+        let (stop, wake) = (Arc::clone(&acceptor.stop), Arc::clone(&acceptor.wake));
+        let counters = Arc::clone(&acceptor.counters);
+        let placed = Arc::clone(&acceptor.doors[0].placed);
+        let clients: Vec<_> = (0..BURST).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let taken = std::thread::scope(|scope| {
+            scope.spawn(|| acceptor.run());
+            let mut taken = Vec::new();
+            // A shard that looks in every millisecond, for ten seconds at most.
+            for _ in 0..10_000 {
+                taken.extend(placed.pop());
+                if taken.len() == BURST {
+                    break;
+                }
+                if placed.is_empty() {
+                    let pause = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+                    let _ = poll(&mut [], Some(&pause));
+                }
+            }
+            stop.store(true, Ordering::Release);
+            wake.signal();
+            taken.len()
+        });
+        assert_eq!((taken, counters.refused_full.load(Ordering::Relaxed)), (BURST, 0));
+        drop(clients);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub use intake::Staged;
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
-use crate::limits::{FRAME_BYTES_MAX, SAF_MAX};
+use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
@@ -393,5 +393,5 @@ impl Shard {
 
 /// A shard's share of the velocity lines, a power of two.
 fn lines_of(lines: usize, shards: usize) -> usize {
-    (lines / shards.next_power_of_two()).max(1)
+    (lines / shards.next_power_of_two()).max(VELOCITY_GROUP_LINES)
 }

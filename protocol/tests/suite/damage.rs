@@ -269,3 +269,24 @@ fn packed_tracks_hold_a_separator_and_odd_counts() {
         assert_eq!(raw[9], 0x8D);
     }
 }
+
+#[test]
+fn numbers_have_at_most_19_digits() {
+    for dialect in [Dialect::cups(), Dialect::unionpay_pos()] {
+        for (field, digits, number) in [
+            (11, "000123", Some(123)),
+            (32, "00000000007", Some(7)),
+            (2, "9999999999999999999", Some(9_999_999_999_999_999_999)),
+            (53, "0000000000000010", Some(10)),
+            (48, "1", Some(1)),
+            (48, "00000000000000000001", None),
+            (48, "", None),
+            (37, "00000000000A", None),
+        ] {
+            let message = write(dialect, &[(field, digits.as_bytes())]);
+            let mut table = FieldTable::default();
+            let view = dialect.parse(&message, &mut table).unwrap();
+            assert_eq!(view.number(field), number, "{} DE {field}", dialect.name());
+        }
+    }
+}

@@ -44,7 +44,8 @@ fn step() -> impl Strategy<Value = Step> {
 enum Standing {
     Done,
     Declined,
-    Undone,
+    Voided,
+    Reversed,
     Completed,
 }
 
@@ -191,7 +192,7 @@ impl World {
         let done = self.send(200, fields, original.card, original.amount as i64);
         assert_eq!(done, original.standing == Standing::Done);
         if done {
-            self.sent[at].standing = Standing::Undone;
+            self.sent[at].standing = Standing::Voided;
         }
         self.sent.last_mut().unwrap().voided = Some(at);
     }
@@ -206,12 +207,20 @@ impl World {
         let answer = self.ask(if advice { 420 } else { 400 }, &fields);
         let refused = original.standing == Standing::Completed && !advice;
         assert_eq!(answer.code(), if refused { "12" } else { "00" });
-        if original.standing == Standing::Done {
-            self.available[original.card] -= original.effect;
-            self.sent[at].standing = Standing::Undone;
-            if let Some(voided) = original.voided {
-                self.sent[voided].standing = Standing::Done;
+        if original.standing == Standing::Voided {
+            self.sent[at].standing = Standing::Reversed;
+        }
+        if original.standing != Standing::Done {
+            return;
+        }
+        self.sent[at].standing = Standing::Reversed;
+        match original.voided.map(|voided| &mut self.sent[voided].standing) {
+            Some(standing) if *standing != Standing::Voided => {}
+            Some(standing) => {
+                *standing = Standing::Done;
+                self.available[original.card] -= original.effect;
             }
+            None => self.available[original.card] -= original.effect,
         }
     }
 
@@ -221,7 +230,7 @@ impl World {
         }
         let sent = of.get(&self.sent).clone();
         let answer = self.ask(sent.mti, &sent.fields);
-        if sent.standing == Standing::Undone {
+        if matches!(sent.standing, Standing::Voided | Standing::Reversed) {
             assert_eq!(answer.code(), "12");
         } else {
             assert_eq!((answer.code(), answer.get(38)), (&sent.code[..], sent.approval.as_deref()));

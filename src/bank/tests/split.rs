@@ -1,8 +1,10 @@
-//! The same seed gives the same answers, however the cards are split over shards.
+//! The same seed gives the same answers, however the cards are split over shards and the messages
+//! over batches.
 
-use super::{Desk, Fields, banks, willing, write};
-use crate::bank::{BankSet, Ledger};
+use super::{Desk, Fields, NOW, banks, willing, write};
+use crate::bank::{BankRing, BankSet, BufferPool, Ledger};
 use crate::config::BankBehaviour;
+use crate::shard::{AcquirerId, IssuerId};
 use tapswitch_protocol::Dialect;
 
 fn behaviour() -> BankBehaviour {
@@ -88,6 +90,40 @@ fn answers_do_not_depend_on_the_split() {
         assert!(count > 20, "{flows:?}");
     }
     assert!(flows.silent > 20 && flows.late > 20);
+}
+
+#[test]
+fn answers_do_not_depend_on_the_batch() {
+    let prompt = BankBehaviour { delay_median_us: 0, delay_p99_us: 0, late_ppm: 0, ..behaviour() };
+    let mut desk = Desk { banks: banks(42, &prompt, 64), ..Desk::new(&willing()) };
+    let (mut banks, ring) = (banks(42, &prompt, 64), BankRing::new());
+    let mut pool = BufferPool::new(64);
+    let mut indexes = 1..3_000u64;
+    for batch in (1..=40).cycle() {
+        // Every third request comes twice: its repeat may be in the same batch.
+        let indexes: Vec<_> = indexes
+            .by_ref()
+            .take(batch)
+            .flat_map(|index| if index % 3 == 0 { vec![index; 2] } else { vec![index] })
+            .collect();
+        if indexes.is_empty() {
+            break;
+        }
+        for &index in &indexes {
+            let bytes = request(index).1;
+            ring.try_send(&mut pool, IssuerId(0), AcquirerId(0), &bytes).unwrap();
+        }
+        assert_eq!(banks.poll(NOW, &ring, 100), indexes.len());
+        for index in indexes {
+            let message = ring.from_bank.receive().unwrap();
+            let (_, alone) = desk.hand(0, 0, &request(index).1);
+            assert_eq!(message.bytes(), alone.bytes(), "request {index}");
+            pool.give(message);
+            desk.pool.give(alone);
+        }
+    }
+    assert_eq!(banks.ledgers(), desk.banks.ledgers());
+    assert!(banks.flows(IssuerId(0)).unwrap().repeats > 100);
 }
 
 #[test]

@@ -224,6 +224,19 @@ fn voids() {
 }
 
 #[test]
+fn a_purchase_voided_and_reversed_stays_given_back() {
+    run(
+        &willing(),
+        "0200 000000 C1 30000 1      -> 00 38
+         0200 200000 C1 30000 2 90=1 -> 00
+         0420 000000 C1 30000 3 90=1 -> 00
+         0420 200000 C1 30000 4 90=2 -> 00
+         0200 300000 C1 .     5      -> 00 bal=100000
+         0200 000000 C1 30000 1      -> 12",
+    );
+}
+
+#[test]
 fn a_completion_releases_its_hold() {
     let desk = run(
         &willing(),

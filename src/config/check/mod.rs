@@ -15,18 +15,14 @@ use super::host::Host;
 use super::iins::{self, IinTable};
 use super::problem::{Problems, quoted};
 use super::{Capacity, Config, EngineChoice, Idle, IssuerConfig, SwitchConfig};
-use crate::limits::{PENDING_MAX, SHARDS_MAX, STANS};
+use crate::limits::{DUPLICATES_BYTES_MAX, PENDING_MAX, SHARDS_MAX, STANS};
+use crate::shard::duplicate::DuplicateMemory;
 use section::Section;
 use std::path::Path;
-pub(super) use velocity::words_used;
 
-/// Bytes that one remembered answer takes, on average: its key, its request's fingerprint, what
+/// Bytes that one remembered answer takes, about: its key, its request's fingerprint, what
 /// the answer adds, and its share of a table that is not quite full.
 const DUPLICATE_ENTRY_BYTES: u64 = 112;
-/// Bytes of duplicate memory that each request in flight takes before any answer gets some.
-const DUPLICATE_FLIGHT_BYTES: u64 = 40;
-/// Most bytes of duplicate memory of one shard: 8 GiB.
-const DUPLICATES_BYTES_MAX: i64 = 1 << 33;
 /// Highest core number that is taken for a number and not for a slip of the pen.
 const CORE_MAX: i64 = 1_023;
 /// Longest graceful stop.
@@ -108,7 +104,7 @@ fn switch(raw: &RawSwitch, problems: &mut Problems<'_>, host: &Host) -> SwitchCo
         duplicates_bytes: section.number(
             "duplicates_bytes",
             &raw.duplicates_bytes,
-            1 << 20..=DUPLICATES_BYTES_MAX,
+            1 << 20..=DUPLICATES_BYTES_MAX as i64,
         ),
         drain_ms: section.number("drain_ms", &raw.drain_ms, 0..=DRAIN_MS_MAX),
     }
@@ -142,17 +138,21 @@ fn capacity(raw: &RawFile, switch: &SwitchConfig, problems: &mut Problems<'_>) -
     });
     let (retry_window_s, acquirer, window_at) =
         windows.max_by_key(|(window_s, ..)| *window_s).unwrap_or_default();
-    let in_flight_bytes = switch.pending_max as u64 * DUPLICATE_FLIGHT_BYTES;
-    let answer_bytes = (switch.duplicates_bytes as u64).saturating_sub(in_flight_bytes);
+    let in_flight_bytes = DuplicateMemory::bytes_min(switch.pending_max) as u64;
     let shards = switch.shards as u64;
-    let duplicates_max = answer_bytes / DUPLICATE_ENTRY_BYTES;
+    let (bytes, pending_max) = (switch.duplicates_bytes, switch.pending_max);
+    let duplicates_max = if bytes as u64 > in_flight_bytes {
+        DuplicateMemory::seconds_covered(bytes, pending_max, 1.0) as u64
+    } else {
+        0
+    };
     let capacity = Capacity {
         peak_per_second,
         retry_window_s,
         duplicates_max,
         duplicates_cover_ms: duplicates_max * shards * 1_000 / peak_per_second.max(1),
     };
-    if capacity.duplicates_cover_ms < retry_window_s * 1_000 {
+    if duplicates_max == 0 || capacity.duplicates_cover_ms < retry_window_s * 1_000 {
         let per_shard = peak_per_second.div_ceil(shards);
         let needed = per_shard * retry_window_s * DUPLICATE_ENTRY_BYTES + in_flight_bytes;
         let message = format!(
@@ -162,7 +162,7 @@ fn capacity(raw: &RawFile, switch: &SwitchConfig, problems: &mut Problems<'_>) -
             capacity.duplicates_cover_ms as f64 / 1e3,
             quoted(acquirer),
         );
-        let cause = format!("needs {needed} bytes, or peak_per_second is set too high");
+        let cause = format!("needs about {needed} bytes, or peak_per_second is set too high");
         let own = |found: &Option<Found<i64>>| found.as_ref().and_then(|found| found.at);
         let at = own(&raw.switch.duplicates_bytes).or(own(&raw.switch.peak_per_second));
         let at = at.or(window_at).or(own(&raw.switch.pending_max));

@@ -7,6 +7,7 @@ use crate::config::{VelocityCondition, VelocityConfig, VelocityRule};
 use crate::limits::{
     VELOCITY_AMOUNT_MINOR_MAX, VELOCITY_COUNT_MAX, VELOCITY_RULES_MAX, VELOCITY_WORDS,
 };
+use crate::shard::velocity::words_needed;
 
 /// Lines of the table, all shards together; at most 64 GiB of them.
 const LINES_MIN: i64 = 1 << 10;
@@ -35,25 +36,20 @@ pub(super) fn check(raw: &RawFile, problems: &mut Problems<'_>) -> VelocityConfi
     VelocityConfig { lines, rules }
 }
 
-/// Words of a card's line that these rules take: one a sub-window, and one more every two rules.
-pub(in crate::config) fn words_used(rules: &[VelocityRule]) -> usize {
-    rules.iter().map(VelocityRule::sub_windows_counted).sum::<usize>() + rules.len().div_ceil(2)
-}
-
 /// Names the first rule for which a card's line has no room.
 fn refuse_crowd(raw: &[Named<RawRule>], rules: &[VelocityRule], problems: &mut Problems<'_>) {
     let fitting = (0..=rules.len())
         .rev()
         .find(|&count| {
             let some = rules.get(..count).unwrap_or_default();
-            count <= VELOCITY_RULES_MAX && words_used(some) <= VELOCITY_WORDS
+            count <= VELOCITY_RULES_MAX && words_needed(some) <= VELOCITY_WORDS
         })
         .unwrap_or_default();
     let Some(named) = raw.get(fitting) else { return };
     let message = format!(
         "the rules need {} words of a card's line, which has {VELOCITY_WORDS} and serves at most \
          {VELOCITY_RULES_MAX} rules; the first {fitting} fit",
-        words_used(rules),
+        words_needed(rules),
     );
     let cause = "a calendar window takes 1 word, a rolling one of k parts k + 1, every two rules \
                  1 more; use fewer rules, or sub_windows = 0";

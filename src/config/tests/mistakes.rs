@@ -87,8 +87,8 @@ const OF_THE_SWITCH: &[Row] = &[
         "[switch]\n\npeak_per_second = 200_000",
         3,
         "switch.duplicates_bytes",
-        "2.9 s at 200000 a second",
-        "needs 674621440 bytes",
+        "2.4 s at 200000 a second",
+        "needs about 674623424 bytes",
     ),
     (
         "[switch]\nduplicates_bytes = 1_048_576",

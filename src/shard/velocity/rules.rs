@@ -26,13 +26,8 @@ const SUM_MASK: u64 = ONE - 1;
 /// [`VELOCITY_WORDS`].
 #[must_use]
 pub fn words_needed(rules: &[VelocityRule]) -> usize {
-    rules.len().div_ceil(2) + rules.iter().map(sub_windows_kept).sum::<usize>()
-}
-
-/// Sub-windows that a rule's limit is checked against: one for a calendar window, one more than
-/// the window has parts for a rolling one.
-fn sub_windows_kept(rule: &VelocityRule) -> usize {
-    usize::from(rule.sub_windows) + 1
+    let sub_windows = rules.iter().map(VelocityRule::sub_windows_counted).sum::<usize>();
+    rules.len().div_ceil(2) + sub_windows
 }
 
 /// One rule, laid out.
@@ -79,7 +74,7 @@ impl Rules {
         let mut laid_out = Vec::with_capacity(rules.len());
         for (index, rule) in rules.iter().enumerate() {
             laid_out.push(Rule::new(rule, index, first));
-            first += sub_windows_kept(rule);
+            first += rule.sub_windows_counted();
         }
         let mut this = Self {
             by_mcc: vec![0; usize::from(MCC_MAX) + 1].into_boxed_slice(),
@@ -246,7 +241,7 @@ impl Rule {
             stamp_word: index / 2,
             stamp_shift: (index % 2) as u32 * 32,
             first,
-            sub_windows: sub_windows_kept(rule),
+            sub_windows: rule.sub_windows_counted(),
             sub_window_ms,
             current: 0,
         }
