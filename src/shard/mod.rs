@@ -43,7 +43,7 @@ mod switch_time;
 pub mod velocity;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use action::{Action, CloseReason, MeshKind, Outbox};
 pub use counters::{Counter, Counters, Published};

@@ -9,6 +9,7 @@
 
 use crate::io::{ConnectionFault, Decider};
 use crate::limits::MESH_CREDITS;
+use crate::shard::tests::no_allocation::allocations;
 use crate::shard::{
     AcquirerId, Action, ConnectionId, IssuerId, MeshKind, MeshMessage, Now, Outbox, ShardId,
 };
@@ -16,6 +17,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tapswitch_protocol::Framing;
+
+/// Requests after which buffers have their size and lists their room.
+pub(super) const WARM_UP: u64 = 4_000;
 
 /// What an echo has seen.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +35,9 @@ pub(super) struct Seen {
     pub(super) undeliverable: Vec<Vec<u8>>,
     pub(super) batch_max: u64,
     pub(super) in_flight: usize,
+    /// Allocations of the shard's thread, whoever's, after [`WARM_UP`] requests and before the
+    /// first connection closed.
+    pub(super) allocated: u64,
 }
 
 /// How an echo behaves.
@@ -53,6 +60,7 @@ pub(super) struct Echo {
     rules: EchoRules,
     seen: Seen,
     batch: u64,
+    allocated_before: Option<u64>,
     draining: bool,
     later: VecDeque<(u64, ConnectionId, Vec<u8>)>,
     credits_out: usize,
@@ -60,8 +68,16 @@ pub(super) struct Echo {
 
 impl Echo {
     pub(super) fn new(shard: ShardId, rules: EchoRules) -> Self {
-        let (seen, later) = Default::default();
-        Self { shard, rules, seen, batch: 0, draining: false, later, credits_out: 0 }
+        Self {
+            shard,
+            rules,
+            seen: Seen::default(),
+            batch: 0,
+            allocated_before: None,
+            draining: false,
+            later: VecDeque::new(),
+            credits_out: 0,
+        }
     }
 
     /// Writes a response frame.
@@ -219,6 +235,10 @@ impl Decider for Echo {
     }
 
     fn on_batch_end(&mut self, _: Now) {
+        if self.seen.requests > WARM_UP && self.seen.closed == 0 {
+            let made = allocations();
+            self.seen.allocated = made - *self.allocated_before.get_or_insert(made);
+        }
         self.seen.batch_max = self.seen.batch_max.max(self.batch);
         self.batch = 0;
     }

@@ -8,3 +8,4 @@ mod rig;
 mod shards;
 mod starting;
 mod stopping;
+mod whole_switch;

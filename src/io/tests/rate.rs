@@ -2,6 +2,7 @@
 //!
 //! `RATE_MS=3000 cargo test --release --lib io::tests::rate -- --nocapture`
 
+use super::echo::WARM_UP;
 use super::rig::{Client, ENGINES, Setup, be2, message};
 use crate::io::allowed_cores;
 use std::io::{Read, Write};
@@ -46,6 +47,21 @@ fn cpu_ns(thread: &str) -> u64 {
         (name.trim_end() == thread).then_some(times.split(' ').next()?.parse().ok()?)
     };
     tasks.flatten().filter_map(|task| of(task.path())).sum()
+}
+
+#[test]
+fn a_shard_thread_that_serves_allocates_nothing() {
+    for engine in ENGINES {
+        let rig = Setup::on(engine).start();
+        let mut clients: Vec<_> = (0..8).map(|_| rig.client()).collect();
+        let mut answered = 0;
+        while answered < 3 * WARM_UP {
+            answered += rounds(&mut clients, 32, 254, Duration::ZERO).0;
+        }
+        drop(clients);
+        let seen = rig.stop();
+        assert_eq!((seen[0].answers, seen[0].allocated), (answered, 0));
+    }
 }
 
 #[test]

@@ -3,6 +3,6 @@
 mod fixture;
 mod hostile;
 mod mesh;
-mod no_allocation;
+pub(crate) mod no_allocation;
 mod script;
 mod transitions;
