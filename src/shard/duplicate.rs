@@ -74,7 +74,6 @@ impl Division {
     fn of(bytes: usize, pending_max: usize) -> Self {
         let shortest = entry_bytes(0);
         let rest = bytes.saturating_sub(pending_max * (FLIGHT_BYTES + INDEX_BYTES));
-        // In 64 bits: eight gigabytes at most, times less than 2^8.
         let log_bytes = rest / (shortest + INDEX_BYTES) * shortest;
         let index_slots = 2 * (log_bytes / shortest + pending_max);
         Self { log_bytes, index_slots }
