@@ -75,7 +75,7 @@ struct Entry {
     framing: Framing,
     connection: Rc<Connection>,
     life: Life,
-    /// Requests taken minus answers given: what a half-closed connection waits for.
+    /// Requests taken that an answer is still to come to: what a half-closed connection waits for.
     owed: u32,
     /// Since when a frame is incomplete.
     partial_since_ns: Option<u64>,
@@ -353,6 +353,15 @@ impl Connections {
             self.finish(id.slot, now_ns);
         }
         true
+    }
+
+    /// One of its requests is never answered.
+    pub(crate) fn on_no_answer(&mut self, id: ConnectionId, now_ns: u64) {
+        let Some(entry) = self.entry(id.slot).filter(|entry| entry.id == id) else { return };
+        entry.owed = entry.owed.saturating_sub(1);
+        if entry.life == Life::HalfClosed && entry.owed == 0 {
+            self.finish(id.slot, now_ns);
+        }
     }
 
     /// Framing is lost: what was answered is written, then the connection is closed.
