@@ -233,7 +233,7 @@ impl Fields<'_> {
         let Ok::<_, Infallible>(()) = members.try_each_run(present, |first, last| {
             let run = self.span(first).start..self.span(last).end;
             if !self.bytes.get(run).is_some_and(&all) {
-                self.judge_each(members.through(first, last), wrong);
+                self.judge_run(members.through(first, last), wrong);
             }
             Ok(())
         });
@@ -244,20 +244,28 @@ impl Fields<'_> {
         self.table.spans[usize::from(field - 1) % FIELDS].range()
     }
 
+    /// Out of line where it is the exception, see [`Fields::judge_runs`].
+    #[cold]
     #[inline(never)]
+    fn judge_run(&self, fields: FieldSet, wrong: &mut FieldSet) {
+        self.judge_each(fields, wrong);
+    }
+
+    #[inline(always)]
     fn judge_each(&self, fields: FieldSet, wrong: &mut FieldSet) {
-        for field in self.table.present.and(fields) {
-            let index = usize::from(field - 1) % FIELDS;
-            let (row, content) = (self.dialect.rows[index], self.span(field));
+        let fields = self.table.present.and(fields);
+        let Ok::<_, Infallible>(()) = fields.try_each_index(|index| {
+            let (row, content) = (self.dialect.rows[index], self.table.spans[index].range());
             let is_odd = row.is_odd(self.bytes, content.start);
             if !is_valid(row.content, self.bytes.get(content).unwrap_or_default(), is_odd) {
-                *wrong = wrong.with(field);
+                note(wrong, index);
             }
-        }
+            Ok(())
+        });
     }
 }
 
-#[inline]
+#[inline(always)]
 fn is_valid(kind: Content, content: &[u8], is_odd: bool) -> bool {
     match kind {
         Content::Text | Content::Bytes => true,

@@ -11,7 +11,7 @@ use tapswitch_protocol::{
     PanError, ProcessingCode,
 };
 
-/// A place in [`StagedRequests`].
+/// A staged message, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Staged(pub(super) u8);
 

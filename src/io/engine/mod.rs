@@ -6,7 +6,7 @@
 //! file descriptors with `AsyncFd`, so everything else of `io` is written once.
 //!
 //! A read in flight is never cancelled: with completion I/O its bytes would be lost. End it by
-//! [`Stream::shutdown`] and await it.
+//! `Stream::shutdown` and await it.
 
 mod plain;
 mod uring;
