@@ -22,17 +22,21 @@ pub(crate) struct BankPort {
     ring: Arc<BankRing>,
     pool: BufferPool,
     banks: Banks,
+    /// Something was sent since the banks' thread was last looked after.
+    sent: bool,
 }
 
 impl BankPort {
     pub(crate) fn new(ring: Arc<BankRing>, banks: Banks) -> Self {
-        Self { ring, pool: BufferPool::default(), banks }
+        Self { ring, pool: BufferPool::default(), banks, sent: false }
     }
 
     /// Sends a message to a bank; `false` when no buffer is free.
     #[inline]
     pub(crate) fn forward(&mut self, issuer: IssuerId, acquirer: AcquirerId, body: &[u8]) -> bool {
-        self.ring.try_send(&mut self.pool, issuer, acquirer, body).is_ok()
+        let sent = self.ring.try_send(&mut self.pool, issuer, acquirer, body).is_ok();
+        self.sent |= sent;
+        sent
     }
 
     /// A bank's answer; give it back with [`BankPort::give`]. Silence is dealt with here.
@@ -64,16 +68,14 @@ impl BankPort {
 
     /// After a batch of forwards: wakes the banks' thread if it sleeps. Tells whether it did.
     #[inline]
-    pub(crate) fn wake(&self) -> bool {
+    pub(crate) fn wake(&mut self) -> bool {
+        let sent = std::mem::take(&mut self.sent);
         match &self.banks {
-            Banks::Inline(_) => false,
-            Banks::Thread(wake) => {
-                let must = self.ring.to_bank.must_wake();
-                if must {
-                    wake.signal();
-                }
-                must
+            Banks::Thread(wake) if sent && self.ring.to_bank.must_wake() => {
+                wake.signal();
+                true
             }
+            Banks::Inline(_) | Banks::Thread(_) => false,
         }
     }
 

@@ -19,6 +19,11 @@
 //!
 //! Not here: the tasks (`acquirer_connection`), frames (`driver`).
 
+mod entry;
+mod patience;
+
+pub use entry::IoTimeouts;
+
 use super::acquirer_connection::{Connection, ReadEnd, WriteStage};
 use super::buffer_pool::BufferPool;
 use super::counters::IoCounters;
@@ -28,82 +33,18 @@ use super::read_buffer::ReadBuffer;
 use super::returned::{Came, Returned};
 use super::visits::Visits;
 use crate::config::Config;
-use crate::limits::{CONNECTIONS_MAX, FRAME_BYTES_MAX, OUTPUT_BYTES_MAX};
+use crate::limits::{CONNECTIONS_MAX, OUTPUT_BYTES_MAX};
 use crate::shard::{AcquirerId, ConnectionId, ShardId};
+use entry::{Entry, Life, NS_PER_MS, unwritten_frames};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tapswitch_protocol::{FrameStep, Framing};
+use tapswitch_protocol::Framing;
 
 // A slot's number is 16 bits.
 const _: () = assert!(CONNECTIONS_MAX <= 1 << 16);
-
-const NS_PER_MS: u64 = 1_000_000;
-
-/// How long the kernel side waits for peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IoTimeouts {
-    /// A frame must be whole this long after its first byte.
-    pub frame_timeout_ms: u64,
-    /// A connection may have more answers waiting than it may for this long.
-    pub slow_consumer_ms: u64,
-    /// How long a peer may take to end its stream after the switch has ended its own.
-    pub linger_ms: u64,
-    /// A graceful stop goes on when nothing has arrived for this long.
-    pub quiet_ms: u64,
-}
-
-impl Default for IoTimeouts {
-    fn default() -> Self {
-        Self { frame_timeout_ms: 10_000, slow_consumer_ms: 5_000, linger_ms: 1_000, quiet_ms: 100 }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Open,
-    HalfClosed,
-    Finishing,
-    Dead,
-}
-
-struct Entry {
-    id: ConnectionId,
-    acquirer: AcquirerId,
-    framing: Framing,
-    connection: Rc<Connection>,
-    life: Life,
-    /// Requests taken that an answer is still to come to: what a half-closed connection waits for.
-    owed: u32,
-    /// Since when a frame is incomplete.
-    partial_since_ns: Option<u64>,
-    /// Since when too many bytes wait to be written.
-    slow_since_ns: Option<u64>,
-    /// When a half-closed or finishing connection is given up.
-    give_up_ns: Option<u64>,
-    /// The read buffer of a connection that is not read now.
-    parked: Option<ReadBuffer>,
-    /// The earliest entry of the watch list that stands for this connection.
-    watched_ns: u64,
-}
-
-impl Entry {
-    fn is_delivered_to(&self) -> bool {
-        match self.life {
-            Life::Open | Life::HalfClosed => true,
-            Life::Finishing | Life::Dead => false,
-        }
-    }
-
-    /// When something must be done about it unless something happens.
-    fn due_ns(&self, timeouts: &IoTimeouts) -> Option<u64> {
-        let partial = self.partial_since_ns.map(|at| at + timeouts.frame_timeout_ms * NS_PER_MS);
-        let slow = self.slow_since_ns.map(|at| at + timeouts.slow_consumer_ms * NS_PER_MS);
-        [partial, slow, self.give_up_ns].into_iter().flatten().min()
-    }
-}
 
 #[derive(Default)]
 struct Slot {
@@ -426,66 +367,6 @@ impl Connections {
         }
     }
 
-    /// Puts a connection on the watch list if it is not there for an earlier moment.
-    fn watch(&mut self, slot: u16) {
-        let timeouts = self.timeouts;
-        let Some(entry) = self.entry(slot) else { return };
-        let Some(due_ns) = entry.due_ns(&timeouts) else { return };
-        if due_ns < entry.watched_ns {
-            entry.watched_ns = due_ns;
-            let generation = entry.id.generation;
-            self.watch.push(Reverse((due_ns, slot, generation)));
-        }
-    }
-
-    /// When a connection's patience may be over.
-    pub(crate) fn next_due_ns(&self) -> Option<u64> {
-        self.watch.peek().map(|&Reverse((due_ns, _, _))| due_ns)
-    }
-
-    /// Ends connections whose time is over.
-    pub(crate) fn expire(&mut self, now_ns: u64) {
-        while let Some(&Reverse((due_ns, slot, generation))) = self.watch.peek() {
-            if due_ns > now_ns {
-                return;
-            }
-            self.watch.pop();
-            let timeouts = self.timeouts;
-            let Some(entry) = self.entry(slot) else { continue };
-            if entry.id.generation != generation || entry.watched_ns != due_ns {
-                continue;
-            }
-            entry.watched_ns = u64::MAX;
-            if entry.due_ns(&timeouts).is_some_and(|due_ns| due_ns <= now_ns) {
-                self.give_up(slot, now_ns);
-            }
-            self.watch(slot);
-        }
-    }
-
-    fn give_up(&mut self, slot: u16, now_ns: u64) {
-        let Some(entry) = self.entry(slot) else { return };
-        let is_over = |since: Option<u64>, ms: u64| {
-            since.is_some_and(|since_ns| since_ns + ms * NS_PER_MS <= now_ns)
-        };
-        let (id, life) = (entry.id, entry.life);
-        let slow_since_ns = entry.slow_since_ns;
-        if is_over(slow_since_ns, self.timeouts.slow_consumer_ms) {
-            self.faults.push((id, ConnectionFault::SlowConsumer));
-            self.kill(slot);
-            return;
-        }
-        match life {
-            Life::Open => {
-                self.faults.push((id, ConnectionFault::FrameTimeout));
-                self.finish(slot, now_ns);
-            }
-            Life::HalfClosed => self.finish(slot, now_ns),
-            Life::Finishing => self.kill(slot),
-            Life::Dead => {}
-        }
-    }
-
     /// A connection that the shard is to be told is closed.
     pub(crate) fn pop_closed(&mut self) -> Option<ConnectionId> {
         self.closed.pop()
@@ -528,52 +409,5 @@ impl Connections {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.free.len() == self.slots.len()
-    }
-}
-
-/// The frames of an output buffer of which only `written` bytes reached the kernel: those not
-/// wholly written.
-fn unwritten_frames(
-    framing: Framing,
-    buffer: &[u8],
-    written: usize,
-) -> impl Iterator<Item = &[u8]> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let rest = buffer.get(at..)?;
-        let bytes = match framing.next(rest, FRAME_BYTES_MAX) {
-            Ok(
-                FrameStep::Message { bytes, .. }
-                | FrameStep::Unusable { bytes, .. }
-                | FrameStep::Probe { bytes },
-            ) => bytes,
-            // The shard's own frames are whole; this is the buffer's end.
-            Ok(FrameStep::Incomplete { .. }) | Err(_) => return None,
-        };
-        at += bytes;
-        Some((at, rest.get(..bytes)?))
-    })
-    .filter_map(move |(end, frame)| (end > written).then_some(frame))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_frames_not_wholly_written_come_back() {
-        let mut buffer = Vec::new();
-        for body in [&b"one"[..], b"two-", b"three"] {
-            buffer.extend_from_slice(&(body.len() as u16).to_be_bytes());
-            buffer.extend_from_slice(body);
-        }
-        let left = |written| -> Vec<&[u8]> {
-            unwritten_frames(Framing::Be2, &buffer, written).map(|frame| &frame[2..]).collect()
-        };
-        assert_eq!(left(0), [&b"one"[..], b"two-", b"three"]);
-        assert_eq!(left(4), [&b"one"[..], b"two-", b"three"], "one byte of the first is missing");
-        assert_eq!(left(5), [&b"two-"[..], b"three"]);
-        assert_eq!(left(17), [&b"three"[..]]);
-        assert!(left(18).is_empty());
     }
 }

@@ -19,13 +19,16 @@ use crate::config::Config;
 use crate::limits::SHARDS_MAX;
 use crate::shard::{AcquirerId, ShardId};
 use crossbeam_queue::ArrayQueue;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
+use tokio::task::spawn_local;
 
 /// Stack of a shard's thread: batches live on the heap.
 const STACK_BYTES: usize = 2 << 20;
@@ -113,6 +116,7 @@ impl<D: Decider + 'static> Switch<D> {
     {
         let shards = config.switch.shards;
         assert!((1..=SHARDS_MAX).contains(&shards), "Invariant: a checked configuration");
+        raise_descriptor_limit();
         let listeners = bind_all(&config)?;
         let local_addrs = addresses(&listeners)?;
         let engine = choose(config.switch.engine, probe_io_uring).map_err(StartError::Engine)?;
@@ -335,7 +339,7 @@ struct ShardSeed<D: Decider> {
     controls: Controls,
 }
 
-impl<D: Decider> ShardSeed<D> {
+impl<D: Decider + 'static> ShardSeed<D> {
     fn door(&self) -> ShardDoor {
         ShardDoor {
             placed: Arc::clone(&self.placed),
@@ -365,7 +369,12 @@ impl<D: Decider> ShardSeed<D> {
         let ran = run_thread(engine, async {
             let driver = Driver::new(decider, self.into_ports())?;
             tell(Ok(()));
-            Ok(driver.run().await)
+            // A task like its connections': it then runs after all that are ready, and what they
+            // have read becomes one batch. The runtime polls the outermost future more often.
+            match spawn_local(driver.run()).await {
+                Ok(end) => Ok(end),
+                Err(panicked) => resume_unwind(panicked.into_panic()),
+            }
         });
         ran.and_then(|end| end).map_err(|source| tell(Err(no_thread(&name, source)))).ok()
     }
@@ -408,6 +417,13 @@ impl Drop for LeaveOnPanic {
             self.stopping.on_closed();
         }
     }
+}
+
+/// Lets this process have as many connections as it is allowed at all: the limit that applies
+/// without asking is often 1,024. A refusal leaves fewer; accepting then pauses when they are out.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn bind_all(config: &Config) -> Result<Vec<(AcquirerId, TcpListener)>, StartError> {

@@ -101,7 +101,6 @@ fn every_arrangement_of_shards_and_banks_answers_every_request() {
             (1, 1, Idle::Spin, 0),
             (2, 0, Idle::Park, 0),
             (2, 1, Idle::Park, 500),
-            (2, 2, Idle::Park, 0),
         ] {
             let mut setup = Setup::on(engine);
             (setup.shards, setup.idle) = (shards, idle);
