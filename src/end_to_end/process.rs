@@ -9,6 +9,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder of its own for a test; it goes away with this value.
+#[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -54,7 +56,7 @@ pub(crate) struct Running {
     printed: Vec<u8>,
     /// How much of it was given out by lines.
     read: usize,
-    folder: Folder,
+    folder: Rc<Folder>,
 }
 
 /// The file of a command's folder that takes its standard error.
@@ -72,7 +74,7 @@ impl Running {
             .unwrap();
         let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         let output = child.stdout.take().unwrap();
-        Self { child, ended, output, printed: Vec::new(), read: 0, folder }
+        Self { child, ended, output, printed: Vec::new(), read: 0, folder: Rc::new(folder) }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -116,11 +118,11 @@ impl Running {
     pub(crate) fn end(mut self) -> Ended {
         while self.read_on() {}
         await_readable(&self.ended, "the end");
-        let code = self.child.wait().unwrap().code();
         Ended {
-            code,
-            output: String::from_utf8(self.printed.clone()).unwrap(),
+            code: self.child.wait().unwrap().code(),
+            output: String::from_utf8(std::mem::take(&mut self.printed)).unwrap(),
             problems: self.problems(),
+            folder: Rc::clone(&self.folder),
         }
     }
 }
@@ -148,9 +150,15 @@ pub(crate) struct Ended {
     pub(crate) output: String,
     /// Standard error.
     pub(crate) problems: String,
+    folder: Rc<Folder>,
 }
 
 impl Ended {
+    /// A file that it left in its folder.
+    pub(crate) fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path(name)).unwrap()
+    }
+
     /// A counter of the final table; those that are 0 are not in it.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let line = self.output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -192,7 +200,7 @@ impl Setup<'_> {
         let [switch, bank, velocity] = match self.shipped_tables {
             true => [""; 3],
             false => [
-                "pending_max = 16_384\nduplicates_bytes = 8_388_608\npeak_per_second = 1_000",
+                "pending_max = 16_384\nduplicates_bytes = 8_388_608\npeak_per_second = 500",
                 "accounts_max = 16_384",
                 "[velocity]\nlines = 65_536",
             ],

@@ -119,6 +119,17 @@ impl DuplicateMemory {
         self.index.prefetch(key.hash());
     }
 
+    /// Fewest bytes that remember so many usual requests: what [`DuplicateMemory::seconds_covered`]
+    /// reckons, the other way round.
+    #[must_use]
+    pub fn bytes_for(answers: u64, pending_max: usize) -> u64 {
+        let shortest = entry_bytes(0) as u64;
+        let log_bytes = answers * entry_bytes(ANSWER_BYTES_USUAL) as u64;
+        let flights = (pending_max * (FLIGHT_BYTES + INDEX_BYTES)) as u64;
+        let all = log_bytes.div_ceil(shortest) * (shortest + INDEX_BYTES as u64) + flights;
+        all.max(Self::bytes_min(pending_max) as u64)
+    }
+
     /// What is known of a key.
     #[inline]
     #[must_use]
