@@ -138,7 +138,7 @@ impl<D: Decider> Driver<D> {
 
     /// One duty cycle. Tells whether more is to be done at once.
     fn cycle(&mut self) -> bool {
-        let now = self.ports.clock.now();
+        let mut now = self.ports.clock.now();
         self.take_connections();
         let mut inputs = self.take_mesh(now);
         inputs += self.take_issuer_responses(now);
@@ -146,7 +146,11 @@ impl<D: Decider> Driver<D> {
         let visits = self.take_reads(now);
         inputs += self.decide_batch(now);
         self.settle(now);
-        inputs += self.run_banks(now);
+        if inputs > 0 {
+            // What the banks spend in this cycle is not the switch's time.
+            self.decider.on_batch_end(self.ports.clock.now());
+        }
+        inputs += self.run_banks(&mut now);
         self.give_back(now);
         self.settle(now);
         self.cycled_ns = now.mono_ns;
@@ -220,13 +224,15 @@ impl<D: Decider> Driver<D> {
     }
 
     /// Lets the banks answer that live here, and the shard act on it, in the same cycle.
-    fn run_banks(&mut self, now: Now) -> usize {
+    fn run_banks(&mut self, now: &mut Now) -> usize {
         let mut responses = 0;
         for _ in 0..BANK_ROUNDS_MAX {
-            if self.ports.bank.poll(now) == 0 {
+            if self.ports.bank.poll(*now) == 0 {
                 break;
             }
-            responses += self.take_issuer_responses(now);
+            // Their time is over; the switch's goes on.
+            *now = self.ports.clock.now();
+            responses += self.take_issuer_responses(*now);
         }
         responses
     }
