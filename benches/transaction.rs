@@ -155,7 +155,9 @@ impl Bench {
             Action::Forward { issuer, bytes, .. } => {
                 (*issuer, self.answer(self.outbox.bytes(bytes)))
             }
-            Action::Respond { .. } | Action::Mesh { .. } => panic!("every request is forwarded"),
+            Action::Respond { .. } | Action::NoAnswer { .. } | Action::Mesh { .. } => {
+                panic!("every request is forwarded")
+            }
         });
         let answers: Vec<(IssuerId, Vec<u8>)> = answers.collect();
         assert_eq!(answers.len(), BATCH, "every request is forwarded");

@@ -58,7 +58,7 @@ pub const VELOCITY_GROUP_LINES: usize = 4;
 /// cards are found in the first.
 pub const VELOCITY_PROBE_MAX: usize = 2 * VELOCITY_GROUP_LINES;
 /// Groups looked through at most for a line to free, by moving lines to their cards' other groups,
-/// when both groups of a new card are full. At 80 % load 32 are never enough to run out.
+/// when both groups of a new card are full. With 32 the table takes cards up to 95 % of its lines.
 pub const VELOCITY_SEARCH_GROUPS_MAX: usize = 32;
 
 /// Requests that one shard may have under way on another: each holds a credit until it is answered.

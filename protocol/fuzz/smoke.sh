@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for a few seconds from the test vectors as seeds. Needs a nightly toolchain
-# and a C++ compiler, not cargo-fuzz: the flags below are those that cargo-fuzz passes (without its
-# address sanitizer, as the crate has no unsafe code).
+# Runs each fuzz target for a few seconds from the test vectors as seeds. Needs Rust and a C++
+# compiler, neither cargo-fuzz nor a nightly toolchain: the flags below are those that cargo-fuzz
+# passes (without its address sanitizer, as the crate has no unsafe code).
 #
 #   protocol/fuzz/smoke.sh [SECONDS_PER_TARGET]
 #
@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 seconds="${1:-10}"
-triple="$(rustc +nightly -vV | sed -n 's/^host: //p')"
+triple="$(rustc -vV | sed -n 's/^host: //p')"
 
 # seeds TARGET FILE SKIP [length]: the messages of a vector file, less SKIP bytes; with `length`,
 # behind a two-byte length.
@@ -48,7 +48,7 @@ flags=(
     -Ccodegen-units=1
 )
 # With a target named, build scripts are not instrumented.
-RUSTFLAGS="${flags[*]}" cargo +nightly build --release --target "$triple"
+RUSTFLAGS="${flags[*]}" cargo build --release --target "$triple"
 
 for target in parse frame; do
     mkdir -p "artifacts/$target"

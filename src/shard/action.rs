@@ -38,6 +38,11 @@ pub enum Action {
         /// The frame.
         bytes: Range<usize>,
     },
+    /// One message of a connection of this shard gets no answer: nobody waits for one any more.
+    NoAnswer {
+        /// Whose.
+        connection: ConnectionId,
+    },
     /// Hand this message (no frame) to an issuer.
     Forward {
         /// Where to.

@@ -8,7 +8,7 @@
 
 use crate::shard::CardKey;
 use aes::Aes256;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes::cipher::{BlockEncrypt, KeyInit};
 use tapswitch_protocol::Pan;
 
 /// Makes card keys. It has no `Debug`: it holds the process's key.

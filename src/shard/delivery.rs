@@ -13,7 +13,7 @@ use tapswitch_protocol::{
 };
 
 impl Shard {
-    /// A message that nothing can be answered to. One from another shard gives its credit back.
+    /// A message that nothing can be answered to.
     pub(super) fn drop_message(
         &mut self,
         connection: ConnectionId,
@@ -21,16 +21,18 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         self.counters.add(counter);
-        self.give_credit_back(connection, outbox);
+        self.answer_nothing(connection, outbox);
     }
 
-    /// No answer goes to this transmission; its shard gets the credit back.
-    pub(super) fn give_credit_back(&self, connection: ConnectionId, outbox: &mut Outbox) {
-        if connection.shard != self.id {
-            let kind = MeshKind::Credit;
-            let (to, bytes) = (connection.shard, 0..0);
-            outbox.push(Action::Mesh { to, kind, connection, header_bytes: 0, bytes });
-        }
+    /// No answer goes to this transmission: its connection is not to wait for one. One from another
+    /// shard gives its credit back.
+    pub(super) fn answer_nothing(&self, connection: ConnectionId, outbox: &mut Outbox) {
+        outbox.push(if connection.shard == self.id {
+            Action::NoAnswer { connection }
+        } else {
+            let (to, kind) = (connection.shard, MeshKind::Credit);
+            Action::Mesh { to, kind, connection, header_bytes: 0, bytes: 0..0 }
+        });
     }
 
     /// Refuses a request.

@@ -74,7 +74,6 @@ impl Division {
     fn of(bytes: usize, pending_max: usize) -> Self {
         let shortest = entry_bytes(0);
         let rest = bytes.saturating_sub(pending_max * (FLIGHT_BYTES + INDEX_BYTES));
-        // In 64 bits: eight gigabytes at most, times less than 2^8.
         let log_bytes = rest / (shortest + INDEX_BYTES) * shortest;
         let index_slots = 2 * (log_bytes / shortest + pending_max);
         Self { log_bytes, index_slots }
@@ -118,6 +117,17 @@ impl DuplicateMemory {
     #[inline]
     pub fn prefetch(&self, key: &DuplicateKey) {
         self.index.prefetch(key.hash());
+    }
+
+    /// Fewest bytes that remember so many usual requests: what [`DuplicateMemory::seconds_covered`]
+    /// reckons, the other way round.
+    #[must_use]
+    pub fn bytes_for(answers: u64, pending_max: usize) -> u64 {
+        let shortest = entry_bytes(0) as u64;
+        let log_bytes = answers * entry_bytes(ANSWER_BYTES_USUAL) as u64;
+        let flights = (pending_max * (FLIGHT_BYTES + INDEX_BYTES)) as u64;
+        let all = log_bytes.div_ceil(shortest) * (shortest + INDEX_BYTES as u64) + flights;
+        all.max(Self::bytes_min(pending_max) as u64)
     }
 
     /// What is known of a key.

@@ -103,7 +103,7 @@ impl Shard {
         if incoming.header.len() == usize::from(request.header_bytes) {
             self.kept.patch(request.kept, incoming.header);
         }
-        self.give_credit_back(before, outbox);
+        self.answer_nothing(before, outbox);
     }
 
     /// Routing, the issuer's room, velocity.

@@ -51,10 +51,13 @@ impl Shard {
                     self.on_undeliverable(now, connection, message.bytes, outbox);
                 }
             }
-            MeshKind::Credit => self.credits.give(from),
+            MeshKind::Credit => {
+                self.credits.give(from);
+                self.answer_nothing(message.connection, outbox);
+            }
             MeshKind::Undeliverable => {
                 self.on_undeliverable(now, message.connection, message.bytes, outbox);
-                self.give_credit_back(message.connection, outbox);
+                self.answer_nothing(message.connection, outbox);
             }
         }
     }

@@ -208,6 +208,7 @@ impl Shard {
         slot.connection = connection;
         slot.error = profile.dialect.parse(body, &mut slot.table).err();
         slot.pan = Err(PanError::Missing);
+        slot.card = CardKey([0; 16]);
         let Some(view) = slot.table.view(profile.dialect, body) else { return staged };
         slot.pan = view.pan();
         slot.owner = self.id;
@@ -222,7 +223,8 @@ impl Shard {
         let class = (view.mti().number() / 100 % 10) as u8;
         let acquirer = connection.acquirer;
         slot.key = self.hasher.key(acquirer, class, profile.duplicate_key, &view);
-        slot.fingerprint = self.hasher.fingerprint(&view);
+        let card = slot.pan.is_ok().then_some(&slot.card);
+        slot.fingerprint = self.hasher.fingerprint(card, &view);
         self.duplicates.prefetch(&slot.key);
         staged
     }

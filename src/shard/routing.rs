@@ -229,7 +229,9 @@ mod tests {
 
         #[test]
         fn any_table_is_laid_out_right(
-            prefixes in prop::collection::btree_set("[0-2]{1,9}", 0..40),
+            prefixes in prop::collection::btree_set("[0-2]{1,9}", 0..40)
+                .prop_map(|prefixes| prefixes.into_iter().collect::<Vec<_>>())
+                .prop_shuffle(),
             digits in prop::collection::vec("[0-3]{12}", 20),
         ) {
             let rows: Vec<IinRow> = prefixes

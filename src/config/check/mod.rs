@@ -20,9 +20,6 @@ use crate::shard::duplicate::DuplicateMemory;
 use section::Section;
 use std::path::Path;
 
-/// Bytes that one remembered answer takes, about: its key, its request's fingerprint, what
-/// the answer adds, and its share of a table that is not quite full.
-const DUPLICATE_ENTRY_BYTES: u64 = 112;
 /// Highest core number that is taken for a number and not for a slip of the pen.
 const CORE_MAX: i64 = 1_023;
 /// Longest graceful stop.
@@ -154,7 +151,7 @@ fn capacity(raw: &RawFile, switch: &SwitchConfig, problems: &mut Problems<'_>) -
     };
     if duplicates_max == 0 || capacity.duplicates_cover_ms < retry_window_s * 1_000 {
         let per_shard = peak_per_second.div_ceil(shards);
-        let needed = per_shard * retry_window_s * DUPLICATE_ENTRY_BYTES + in_flight_bytes;
+        let needed = DuplicateMemory::bytes_for(per_shard * retry_window_s, pending_max);
         let message = format!(
             "{} bytes remember about {duplicates_max} answers, {:.1} s at {per_shard} a second and \
              shard; acquirer {} repeats for {retry_window_s} s",

@@ -1,6 +1,6 @@
 //! Every class of mistake names its line, its key, and what probably caused it.
 
-use super::problem;
+use super::{load, problem};
 
 /// Text, line, key, part of the message, part of the likely cause.
 type Row = (&'static str, usize, &'static str, &'static str, &'static str);
@@ -88,7 +88,7 @@ const OF_THE_SWITCH: &[Row] = &[
         3,
         "switch.duplicates_bytes",
         "2.4 s at 200000 a second",
-        "needs about 674623424 bytes",
+        "needs about 796803296 bytes",
     ),
     (
         "[switch]\nduplicates_bytes = 1_048_576",
@@ -116,6 +116,20 @@ const OF_THE_SWITCH: &[Row] = &[
 #[test]
 fn mistakes_of_the_switch_name_line_and_key() {
     expect_rows(OF_THE_SWITCH);
+}
+
+/// The memory that a refusal asks for is enough, and hardly more than enough.
+#[test]
+fn the_bytes_that_are_needed_are_enough() {
+    for rest in ["pending_max = 16_384\npeak_per_second = 1_000", "peak_per_second = 200_000"] {
+        let text = |bytes: u64| format!("[switch]\n{rest}\nduplicates_bytes = {bytes}");
+        let refused = problem(&text(2_000_000 + 40 * 65_536));
+        let words: Vec<&str> = refused.likely_cause.split(' ').collect();
+        let ["needs", "about", needed, ..] = words[..] else { panic!("{refused}") };
+        let needed: u64 = needed.parse().unwrap();
+        assert!(load(&text(needed)).is_ok(), "{refused}");
+        assert!(load(&text(needed - needed / 100)).is_err(), "{refused}");
+    }
 }
 
 const OF_ACQUIRERS: &[Row] = &[

@@ -42,7 +42,7 @@ pub(super) struct Entry {
     pub(super) framing: Framing,
     pub(super) connection: Rc<Connection>,
     pub(super) life: Life,
-    /// Requests taken minus answers given: what a half-closed connection waits for.
+    /// Requests taken that an answer is still to come to: what a half-closed connection waits for.
     pub(super) owed: u32,
     /// Since when a frame is incomplete.
     pub(super) partial_since_ns: Option<u64>,

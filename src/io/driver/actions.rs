@@ -61,6 +61,9 @@ impl<D: Decider> Driver<D> {
                         returned.push(Came::Undeliverable(*connection), frame);
                     }
                 }
+                Action::NoAnswer { connection } => {
+                    ports.connections.on_no_answer(*connection, now.mono_ns);
+                }
                 Action::Forward { issuer, acquirer, bytes } => {
                     let body = outbox.bytes(bytes);
                     if !ports.bank.forward(*issuer, *acquirer, body) {

@@ -7,7 +7,7 @@
 //!
 //! Not here: which data elements a profile lists.
 
-use crate::shard::AcquirerId;
+use crate::shard::{AcquirerId, CardKey};
 use core::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use tapswitch_protocol::{FieldSet, MessageView};
@@ -90,14 +90,14 @@ impl DuplicateHasher {
         parts.finish()
     }
 
-    /// What a request asks: account, processing code and amount.
+    /// What a request asks: card (`None` where it names none), processing code and amount.
     #[inline]
     #[must_use]
-    pub fn fingerprint(&self, view: &MessageView<'_>) -> u64 {
+    pub fn fingerprint(&self, card: Option<&CardKey>, view: &MessageView<'_>) -> u64 {
         let mut bytes = [0; 29];
         bytes[0] = Purpose::Fingerprint as u8;
-        if let Ok(pan) = view.pan() {
-            bytes[1..17].copy_from_slice(&pan.packed());
+        if let Some(card) = card {
+            bytes[1..17].copy_from_slice(&card.0);
         }
         // Numbers that are missing are all ones, which no field can spell.
         let processing_code = view.processing_code().map_or(u32::MAX, |code| code.0);
@@ -109,8 +109,8 @@ impl DuplicateHasher {
 
     #[inline]
     fn begin(&self, AcquirerId(acquirer): AcquirerId, class: u8) -> Parts {
-        let mut parts = Parts { keyed: self.keyed, bytes: [0; PARTS_BYTES], used: 0 };
-        parts.push(&[Purpose::Key as u8, acquirer, class]);
+        let mut parts = Parts(self.keyed);
+        parts.0.write_u64(u64::from_le_bytes([Purpose::Key as u8, acquirer, class, 0, 0, 0, 0, 0]));
         parts
     }
 }
@@ -123,44 +123,26 @@ fn add_long(parts: &mut Parts, field: u8, view: &MessageView<'_>) {
     }
 }
 
-/// What a usual profile lists fits; more is digested in pieces, to the same digest.
-const PARTS_BYTES: usize = 128;
-
-/// Field contents on their way into a digest: field, length, content of each, so that no two lists
-/// of contents spell the same bytes.
-struct Parts {
-    keyed: SipHasher13,
-    bytes: [u8; PARTS_BYTES],
-    used: usize,
-}
+/// Field contents on their way into a digest, as words: field and length, then the content in
+/// eights, the last filled up with zeros. No two lists of contents make the same words.
+struct Parts(SipHasher13);
 
 impl Parts {
     #[inline]
     fn add(&mut self, field: u8, text: &[u8]) {
-        // At most 999 characters.
-        let [low, high] = (text.len() as u16).to_le_bytes();
-        self.push(&[field, low, high]);
-        self.push(text);
-    }
-
-    #[inline]
-    fn push(&mut self, bytes: &[u8]) {
-        match self.bytes[self.used..].get_mut(..bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                self.used += bytes.len();
-            }
-            None => {
-                self.keyed.write(&self.bytes[..self.used]);
-                self.keyed.write(bytes);
-                self.used = 0;
-            }
+        self.0.write_u64(u64::from(field) | (text.len() as u64) << 8);
+        let (eights, rest) = text.as_chunks();
+        for eight in eights {
+            self.0.write_u64(u64::from_le_bytes(*eight));
+        }
+        if !rest.is_empty() {
+            let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            self.0.write_u64(last);
         }
     }
 
     #[inline]
-    fn finish(mut self) -> DuplicateKey {
-        self.keyed.write(&self.bytes[..self.used]);
-        DuplicateKey(self.keyed.finish128().as_u128().to_le_bytes())
+    fn finish(self) -> DuplicateKey {
+        DuplicateKey(self.0.finish128().as_u128().to_le_bytes())
     }
 }

@@ -74,7 +74,7 @@ impl Log {
     #[inline]
     pub(super) fn has_room(&mut self, answer: usize) -> bool {
         let needed = entry_bytes(answer);
-        if self.end.is_none() && self.bytes.len() - self.tail < needed && self.head > 0 {
+        if self.end.is_none() && self.bytes.len() - self.tail < needed {
             self.end = Some(self.tail);
             self.tail = 0;
         }

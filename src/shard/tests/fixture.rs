@@ -208,6 +208,8 @@ pub(super) struct World {
     pub(super) outbox: Outbox,
     /// Every message forwarded to an issuer, newest last.
     pub(super) forwarded: Vec<(IssuerId, AcquirerId, Vec<u8>)>,
+    /// Slots of connections that a message of theirs was never answered on.
+    pub(super) unanswered: Vec<u16>,
 }
 
 /// A connection of acquirer 0 (slots below 100) or 1.
@@ -223,7 +225,7 @@ impl World {
             shard.on_connection_open(connection(slot));
         }
         let now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
-        Self { shard, now, outbox: Outbox::new(), forwarded: Vec::new() }
+        Self { shard, now, outbox: Outbox::new(), forwarded: Vec::new(), unanswered: Vec::new() }
     }
 
     pub(super) fn at_ms(&mut self, at_ms: u64) {
@@ -272,6 +274,10 @@ impl World {
                     let code = view.response_code().expect("a response has DE 39");
                     let text = format!("A{} {} {code}", connection.slot, view.mti());
                     Done { text, bytes: body.to_vec() }
+                }
+                Action::NoAnswer { connection } => {
+                    self.unanswered.push(connection.slot);
+                    continue;
                 }
                 Action::Forward { issuer, acquirer, bytes } => {
                     let bytes = self.outbox.bytes(bytes).to_vec();

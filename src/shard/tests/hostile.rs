@@ -174,6 +174,7 @@ fn broken_requests_are_answered_or_dropped() {
     }
     let counters = world.shard.counters();
     assert_eq!(counters.value(Counter::DroppedUnreadable) as usize, whole.len() - answered);
+    assert_eq!(world.unanswered.len(), whole.len() - answered, "each is told that none comes");
     assert!(answered > whole.len() / 2, "DE 11 stands early");
 }
 

@@ -12,6 +12,7 @@ struct Pair {
     outboxes: [Outbox; 2],
     responses: Vec<(usize, ConnectionId, Vec<u8>)>,
     forwards: Vec<(usize, IssuerId, Vec<u8>)>,
+    unanswered: Vec<(usize, ConnectionId)>,
 }
 
 const NOW: Now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
@@ -32,6 +33,7 @@ impl Pair {
             outboxes: [Outbox::new(), Outbox::new()],
             responses: Vec::new(),
             forwards: Vec::new(),
+            unanswered: Vec::new(),
         }
     }
 
@@ -52,6 +54,9 @@ impl Pair {
                         Action::Respond { connection, bytes } => {
                             let bytes = outbox.bytes(bytes).to_vec();
                             self.responses.push((from, *connection, bytes));
+                        }
+                        Action::NoAnswer { connection } => {
+                            self.unanswered.push((from, *connection))
                         }
                         Action::Forward { issuer, bytes, .. } => {
                             self.forwards.push((from, *issuer, outbox.bytes(bytes).to_vec()));
@@ -124,6 +129,9 @@ fn repeats_from_both_shards_are_one_transaction() {
         pair.request(0, &message);
         let (shard, _, again) = pair.responses.remove(0);
         assert_eq!((shard, again), (0, first));
+        let absorbed = pair.unanswered.pop();
+        assert_eq!(absorbed, Some((0, connection(0))), "it is told that none comes");
+        assert_eq!(pair.unanswered, []);
     }
     assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
 }

@@ -1,0 +1,95 @@
+//! An acquirer's side of one TCP connection, blocking and with patience.
+
+use crate::message::{Message, Speech};
+use crate::process::{PATIENCE, Switch};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use tapswitch_protocol::FrameStep;
+
+const FRAME_BYTES_MAX: usize = 4_096;
+
+/// A connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    speech: Speech,
+    read: Vec<u8>,
+}
+
+impl Client {
+    /// Connects to the listener of a switch that speaks so.
+    pub(crate) fn of(switch: &Switch, speech: Speech) -> Self {
+        Self::connect(switch.address(speech.name()), speech)
+    }
+
+    pub(crate) fn connect(address: SocketAddr, speech: Speech) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, speech, read: Vec::new() }
+    }
+
+    pub(crate) fn speech(&self) -> Speech {
+        self.speech
+    }
+
+    /// The same connection for another thread, which reads all that comes from now on.
+    pub(crate) fn reader(&self) -> Self {
+        Self { stream: self.stream.try_clone().unwrap(), speech: self.speech, read: Vec::new() }
+    }
+
+    /// Writes bytes, at once.
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        (&self.stream).write_all(bytes).unwrap();
+    }
+
+    /// Nothing more is sent.
+    pub(crate) fn end(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// The next whole frame; `None` when the switch has ended the stream, which it does only after
+    /// a whole frame.
+    pub(crate) fn frame(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match self.speech.framing.next(&self.read, FRAME_BYTES_MAX).unwrap() {
+                FrameStep::Message { bytes, .. } => {
+                    return Some(self.read.drain(..bytes).collect());
+                }
+                FrameStep::Incomplete { .. } => {}
+                FrameStep::Probe { .. } | FrameStep::Unusable { .. } => {
+                    panic!("the switch sends whole messages only")
+                }
+            }
+            let mut chunk = [0; 65_536];
+            match self.stream.read(&mut chunk).unwrap() {
+                0 => {
+                    assert!(self.read.is_empty(), "the last answer is whole");
+                    return None;
+                }
+                bytes => self.read.extend_from_slice(&chunk[..bytes]),
+            }
+        }
+    }
+
+    /// The next answer; `None` when the switch has ended the stream.
+    pub(crate) fn next_answer(&mut self) -> Option<Message> {
+        self.frame().map(|frame| Message::from_frame(self.speech, &frame))
+    }
+
+    /// The next answer, which must come.
+    pub(crate) fn answer(&mut self) -> Message {
+        self.next_answer().expect("an answer")
+    }
+
+    /// So many answers.
+    pub(crate) fn answers(&mut self, count: usize) -> Vec<Message> {
+        (0..count).map(|_| self.answer()).collect()
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) fn ask(&mut self, request: &Message) -> Message {
+        self.send(&request.frame());
+        self.answer()
+    }
+}

@@ -1,0 +1,21 @@
+//! The shipped binary from outside: processes, sockets, files, signals. Nothing here looks inside.
+//!
+//! Every wait is for an event and is bounded; every process is ended by its own handle.
+//!
+//! The modules say `cfg(test)` although all of this is test code: by it the lints know that helpers
+//! may unwrap too.
+
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod framing;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod message;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod vectors;
