@@ -18,6 +18,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
+use std::thread::Builder;
 
 /// Which engine is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,12 +88,16 @@ pub fn choose(
     }
 }
 
-/// Tries to set up io_uring as the engine would.
+/// Tries to set up io_uring as the engine would, on a thread of its own: the kernel takes a ring
+/// down a little later and interrupts system calls of the thread that made it.
 ///
 /// # Errors
 /// What the kernel answered.
 pub fn probe_io_uring() -> io::Result<()> {
-    uring::probe()
+    std::thread::scope(|scope| {
+        let probe = Builder::new().name("probe".into()).spawn_scoped(scope, uring::probe)?;
+        probe.join().unwrap_or_else(|_| Err(io::ErrorKind::Unsupported.into()))
+    })
 }
 
 /// Runs a future to its end on this thread, with an engine's runtime. Tasks are spawned with

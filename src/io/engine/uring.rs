@@ -43,6 +43,10 @@ fn granted() -> io::Result<Flags> {
     let mut refused = io::Error::from(io::ErrorKind::Unsupported);
     for flags in FLAG_SETS {
         match ring(flags).build(SUBMISSIONS) {
+            // Without it (before Linux 5.7) every waiting read would hold a kernel thread.
+            Ok(ring) if !ring.params().is_feature_fast_poll() => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
             Ok(_) => return Ok(flags),
             Err(error) => refused = error,
         }
