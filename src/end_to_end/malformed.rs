@@ -78,8 +78,10 @@ fn code(code: &'static str) -> Answer {
     Some(("0210", code, ""))
 }
 
+type Change = fn(&mut Raw);
+
 /// What is wrong, and what is answered.
-type Row = (&'static str, fn(&mut Raw), Answer);
+type Row = (&'static str, Change, Answer);
 
 fn rows() -> Vec<Row> {
     [lengths_and_classes(), cards_and_amounts(), types_and_missing_fields()].concat()
@@ -207,8 +209,9 @@ fn what_is_wrong_inside_a_frame_is_answered_by_its_fault() {
 #[test]
 fn what_is_wrong_depends_on_the_dialect() {
     let switch = Setup { bank: GENEROUS, ..Setup::default() }.run();
+    type Code = (&'static str, &'static str);
     // CUPS has no DE 58, and names a transaction by DE 7.
-    let rows: [(fn(&mut Raw), [(&str, &str); 2]); 2] = [
+    let rows: [(Change, [Code; 2]); 2] = [
         (|raw| raw.put(58, "003abc"), [("30", "058"), ("00", "")]),
         (|raw| drop(raw.fields.remove(&7)), [("30", "007"), ("00", "")]),
     ];
