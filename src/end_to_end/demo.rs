@@ -141,6 +141,22 @@ fn in_the_1987_dialect_every_request_is_answered_once() {
     shown.check_mix();
 }
 
+/// A closed loop has no rate that was asked for; `-` makes the object all that is printed.
+#[test]
+fn as_fast_as_it_goes_and_the_object_on_standard_output() {
+    let folder = Folder::new();
+    let file = folder.file("switch.toml", &Setup::default().text());
+    let file = file.to_str().unwrap();
+    let words = ["demo", "--seconds", "1", "--rate", "max", "--json", "-", "--config", file];
+    let ended = Running::start(folder, &words).end();
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.output, ended.problems);
+    let object: Value = serde_json::from_str(&ended.output).unwrap();
+    assert_eq!((&object["loop"], &object["asked_per_s"]), (&"closed".into(), &Value::Null));
+    assert_eq!((&object["unanswered"], &object["wrong"]), (&0.into(), &0.into()));
+    assert_eq!(object["answered"], object["sent"]);
+    assert!(object["answered"].as_u64().unwrap() > 0);
+}
+
 /// What a bank answers late or never is answered by the switch and taken back at the bank.
 #[test]
 fn requests_that_time_out_are_answered_reversed_and_leave_the_books_right() {

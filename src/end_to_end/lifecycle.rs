@@ -106,6 +106,20 @@ fn the_first_screen_says_what_was_started_and_what_it_does_not_do() {
     switch.stop();
 }
 
+/// Somebody may be using its ports; then it says so, and nothing else.
+#[test]
+fn without_a_file_the_shipped_configuration_runs() {
+    let ended = run(Folder::new(), &["run", "--seconds", "1"]);
+    if ended.code == Some(1) {
+        assert!(ended.problems.contains("the port is busy"), "{}", ended.problems);
+        return;
+    }
+    ended.assert_clean();
+    for acquirer in ["127.0.0.1:8583 cups (cups)", "127.0.0.1:8584 iso87-ascii (iso87-ascii)"] {
+        assert!(ended.output.contains(acquirer), "{}", ended.output);
+    }
+}
+
 fn words<const N: usize>(words: [&str; N], file: &Path) -> Vec<OsString> {
     words.iter().map(OsString::from).chain([file.as_os_str().to_owned()]).collect()
 }

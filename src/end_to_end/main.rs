@@ -14,6 +14,8 @@ mod framing;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod malformed;
+#[cfg(test)]
 mod message;
 #[cfg(test)]
 mod process;
