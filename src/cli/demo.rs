@@ -3,11 +3,11 @@
 //! answered exactly once and the books agree.
 
 use super::live_screen::LiveScreen;
-use super::switch::{BankBooks, Remains, load, start, write_first_screen};
+use super::switch::{BankBooks, Remains, SwitchNow, load, start, write_first_screen};
 use super::{CommandError, Streams, quantity};
 use crate::config::Config;
-use crate::io::allowed_cores;
-use crate::shard::Counter;
+use crate::io::{Switch, allowed_cores};
+use crate::shard::{Counter, Shard};
 use clap::Args;
 use core::str::FromStr;
 use hdrhistogram::Histogram;
@@ -104,7 +104,7 @@ pub fn run(args: &DemoArgs, streams: &mut Streams<'_>) -> Result<(), CommandErro
     }
     let target = target(&config, switch.local_addrs(), &args.dialect)?;
     let plan = plan(args, &config, target);
-    let mut report = drive(&plan, &stop)?;
+    let mut report = drive(&plan, &switch, &stop)?;
     let stopped = switch.stop().map_err(|error| CommandError::Failed(error.to_string()))?;
     let remains = Remains::of(stopped);
     report.bank_answered = Some(remains.count(Counter::AnsweredByIssuer));
@@ -169,7 +169,11 @@ fn plan(args: &DemoArgs, config: &Config, target: SocketAddr) -> LoadPlan {
 }
 
 /// Runs the load, and shows how it goes.
-fn drive(plan: &LoadPlan, stop: &AtomicBool) -> Result<LoadReport, CommandError> {
+fn drive(
+    plan: &LoadPlan,
+    switch: &Switch<Shard>,
+    stop: &AtomicBool,
+) -> Result<LoadReport, CommandError> {
     let progress = Progress::new();
     let ran: Option<Result<LoadReport, LoadError>> = std::thread::scope(|scope| {
         let (done, ended) = channel();
@@ -181,7 +185,9 @@ fn drive(plan: &LoadPlan, stop: &AtomicBool) -> Result<LoadReport, CommandError>
         let mut screen = LiveScreen::new(plan.seconds);
         loop {
             match ended.recv_timeout(FRAME) {
-                Err(RecvTimeoutError::Timeout) => screen.draw(&progress.latest()),
+                Err(RecvTimeoutError::Timeout) => {
+                    screen.draw(&progress.latest(), &SwitchNow::of(switch));
+                }
                 Ok(ran) => return Some(ran),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }

@@ -2,6 +2,8 @@
 //! anywhere else.
 
 use super::quantity::grouped;
+use super::switch::SwitchNow;
+use crate::shard::Counter;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr};
 use tapswitch_loadgen::Snapshot;
@@ -25,13 +27,13 @@ impl LiveScreen {
             let style = ProgressStyle::with_template("{msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             let line = || screen.add(ProgressBar::new(0).with_style(style.clone()));
-            (0..3 + ISSUER_ROWS).map(|_| line()).collect()
+            (0..4 + ISSUER_ROWS).map(|_| line()).collect()
         });
         Self { seconds, lines, drawn: 0 }
     }
 
     /// Shows how far the run is.
-    pub(super) fn draw(&mut self, now: &Snapshot) {
+    pub(super) fn draw(&mut self, now: &Snapshot, switch: &SwitchNow) {
         let first = format!(
             "{:>5.1} of {} s  {:>9} a second  p50 {:>8.0} us  p99 {:>8.0} us  p99.9 {:>8.0} us",
             now.elapsed_s,
@@ -43,7 +45,8 @@ impl LiveScreen {
         );
         match &self.lines {
             Some(lines) => {
-                let texts = [first, totals(now), codes(now)].into_iter().chain(issuers(now));
+                let fixed = [first, totals(now), codes(now), inside(switch)];
+                let texts = fixed.into_iter().chain(issuers(now));
                 for (line, text) in lines.iter().zip(texts) {
                     line.set_message(text);
                 }
@@ -89,6 +92,25 @@ fn totals(now: &Snapshot) -> String {
 fn codes(now: &Snapshot) -> String {
     let codes = now.by_code.iter().map(|(code, count)| format!("{code}: {}", grouped(*count)));
     format!("by code   {}", codes.collect::<Vec<_>>().join("  "))
+}
+
+/// What the switch itself counts.
+fn inside(switch: &SwitchNow) -> String {
+    let limits = [Counter::RefusedAmountLimit, Counter::RefusedCountLimit];
+    let limits: u64 = limits.into_iter().map(|counter| switch.counters.value(counter)).sum();
+    let count = |counter| grouped(switch.counters.value(counter));
+    let us = |quantile| switch.switch_time_ns.value_at_quantile(quantile) as f64 / 1_000.0;
+    format!(
+        "switch    p50 {:.0} us  p99 {:.0} us  answered by banks {}  by itself {}  over limits {}  \
+         timed out {}  owed to banks {}",
+        us(0.5),
+        us(0.99),
+        count(Counter::AnsweredByIssuer),
+        count(Counter::AnsweredBySwitch),
+        grouped(limits),
+        count(Counter::TimedOut),
+        count(Counter::OwedPushed),
+    )
 }
 
 /// Answers by bank, in rows.

@@ -1,6 +1,6 @@
 //! `tapswitch run`: the switch until it is told to stop.
 
-use super::switch::{Remains, load, start, write_first_screen};
+use super::switch::{Remains, load, refused_connections, start, write_first_screen};
 use super::{CommandError, Streams};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -33,6 +33,9 @@ pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError
     write_first_screen(streams.output, &switch, &config)?;
     let why = wait(&mut signals, args.seconds.map(Duration::from_secs));
     writeln!(streams.output, "stopping    {why}; requests on their way are answered first")?;
+    for sentence in refused_connections(&switch) {
+        writeln!(streams.output, "refused     {sentence}")?;
+    }
     let stopped = switch.stop().map_err(|error| CommandError::Failed(error.to_string()))?;
     let remains = Remains::of(stopped);
     remains.write_counters(streams.output)?;

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The configuration of a file, or the shipped one.
 pub(super) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
@@ -61,6 +62,44 @@ pub(super) fn write_first_screen(
     )?;
     writeln!(out, "durability  off: limits, repeats and reversals owed end with this process")?;
     out.flush()
+}
+
+/// All shards as they last published themselves.
+pub(super) struct SwitchNow {
+    /// Their counters.
+    pub(super) counters: Counters,
+    /// Their switch times, in nanoseconds.
+    pub(super) switch_time_ns: Histogram<u64>,
+}
+
+impl SwitchNow {
+    pub(super) fn of(switch: &Switch<Shard>) -> Self {
+        let mut now = Self {
+            counters: Counters::default(),
+            switch_time_ns: crate::shard::SwitchTime::default().histogram().clone(),
+        };
+        for published in switch.published() {
+            now.counters.merge(&published.counters());
+            // The same bounds everywhere, so adding cannot fail.
+            let _ = now.switch_time_ns.add(published.switch_times_ns());
+        }
+        now
+    }
+}
+
+/// Connections that were not served, each reason in a sentence.
+pub(super) fn refused_connections(switch: &Switch<Shard>) -> Vec<String> {
+    let counters = switch.accept_counters();
+    let full = counters.refused_full.load(Ordering::Relaxed);
+    let exhausted = counters.exhausted.load(Ordering::Relaxed);
+    let mut refused = Vec::new();
+    if full > 0 {
+        refused.push(format!("{full} connections refused: every shard had all it can hold"));
+    }
+    if exhausted > 0 {
+        refused.push(format!("{exhausted} times no file descriptor or memory for a connection"));
+    }
+    refused
 }
 
 /// One bank's books at the end, over all shards.
