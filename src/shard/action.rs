@@ -18,15 +18,6 @@ pub enum MeshKind {
     Undeliverable,
 }
 
-/// Why a shard wants a connection closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Framing is lost.
-    Framing,
-    /// The peer does not read its answers.
-    SlowConsumer,
-}
-
 /// One thing to do. Ranges are places in [`Outbox::bytes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {

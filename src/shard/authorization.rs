@@ -107,23 +107,15 @@ pub struct Step {
     pub hold: Hold,
     /// Whether a reversal becomes owed to the issuer.
     pub owe_reversal: bool,
-    /// Whether the request in flight is answered 98/91 besides.
-    pub end_in_flight: bool,
 }
 
 impl Step {
     const fn stay(next: State, reply: Reply) -> Self {
-        Self { next, reply, hold: Hold::Keep, owe_reversal: false, end_in_flight: false }
+        Self { next, reply, hold: Hold::Keep, owe_reversal: false }
     }
 
     const fn undo(reply: Reply) -> Self {
-        Self {
-            next: State::Reversed,
-            reply,
-            hold: Hold::Release,
-            owe_reversal: true,
-            end_in_flight: false,
-        }
+        Self { next: State::Reversed, reply, hold: Hold::Release, owe_reversal: true }
     }
 }
 
@@ -155,7 +147,8 @@ pub const fn step(state: State, event: Event) -> Step {
         }
         (S::InFlight, E::IssuerGarbles) => Step::undo(Reply::MisEchoed),
         (S::InFlight, E::Deadline) => Step::undo(Reply::TimeOut),
-        (S::InFlight, E::Reversal) => Step { end_in_flight: true, ..Step::undo(Reply::Accept) },
+        // The request itself is answered 98/91 at once.
+        (S::InFlight, E::Reversal) => Step::undo(Reply::Accept),
         (S::InFlight, E::Undeliverable) => Step::stay(S::InFlight, Reply::None),
 
         (S::Approved, E::Request) => Step::stay(S::Approved, Reply::Replay),

@@ -62,7 +62,6 @@ counters! {
     RefusedPendingFull "refused{pending_full}" "no room for another request in flight";
     RefusedSafFull "refused{saf_full}" "too many reversals and advices owed";
     RefusedNoCredit "refused{no_credit}" "no slot free on the ring to the card's shard";
-    RefusedTombstone "refused{tombstone}" "a request whose reversal came first";
     OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";
     Reversed "reversal{original}" "originals reversed by their acquirer";
     ReversedInFlight "reversal{in_flight}" "originals reversed while in flight";

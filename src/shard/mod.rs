@@ -45,7 +45,7 @@ pub mod velocity;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use action::{Action, CloseReason, MeshKind, Outbox};
+pub use action::{Action, MeshKind, Outbox};
 pub use counters::{Counter, Counters, Published};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
 pub use intake::Staged;
