@@ -1,6 +1,6 @@
 //! The acquirer connections of this shard: whether open, and whether signed on.
 
-use super::identity::{AcquirerId, ConnectionId};
+use super::identity::ConnectionId;
 use crate::limits::CONNECTIONS_MAX;
 
 /// Where a connection's session stands.
@@ -72,12 +72,13 @@ impl Connections {
         }
     }
 
-    /// Another open connection of this acquirer.
-    pub(super) fn sibling(&self, acquirer: AcquirerId) -> Option<ConnectionId> {
+    /// Another open connection of the same acquirer.
+    pub(super) fn sibling(&self, of: ConnectionId) -> Option<ConnectionId> {
         if self.open == 0 {
             return None;
         }
-        let entry = self.entries.iter().find(|entry| entry.open && entry.id.acquirer == acquirer);
-        entry.map(|entry| entry.id)
+        let is_sibling =
+            |entry: &&Entry| entry.open && entry.id.acquirer == of.acquirer && entry.id != of;
+        self.entries.iter().find(is_sibling).map(|entry| entry.id)
     }
 }

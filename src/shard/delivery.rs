@@ -138,7 +138,7 @@ impl Shard {
         frame: &[u8],
         outbox: &mut Outbox,
     ) {
-        if let Some(sibling) = self.connections.sibling(connection.acquirer) {
+        if let Some(sibling) = self.connections.sibling(connection) {
             self.counters.add(Counter::Redelivered);
             let bytes = copy_in(frame, outbox);
             return outbox.push(Action::Respond { connection: sibling, bytes });
