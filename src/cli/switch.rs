@@ -4,6 +4,7 @@
 use super::{CommandError, quantity};
 use crate::bank::{BankSet, Ledger};
 use crate::config::{Config, ConfigError};
+use crate::io::core_dumps::forbid_core_dumps;
 use crate::io::random::fresh_secrets;
 use crate::io::{IoTimeouts, ShardReport, Stopped, Switch};
 use crate::shard::{Counter, Counters, Shard};
@@ -23,6 +24,8 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 
 /// Starts the switch and its banks.
 pub(super) fn start(config: &Arc<Config>) -> Result<Switch<Shard>, CommandError> {
+    forbid_core_dumps()
+        .map_err(|error| CommandError::Failed(format!("cannot forbid core dumps: {error}")))?;
     let secrets = fresh_secrets().map_err(|error| {
         CommandError::Failed(format!("no random keys from the kernel: {error}"))
     })?;

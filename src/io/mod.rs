@@ -20,6 +20,7 @@ mod bank_thread;
 mod buffer_pool;
 pub mod clock;
 mod connections;
+pub mod core_dumps;
 pub mod counters;
 pub mod decider;
 mod driver;
