@@ -51,6 +51,7 @@ counters! {
     RefusedFormat "refused{format}" "not well-formed, or a mandatory field missing";
     RefusedCard "refused{card}" "PAN of an impossible length";
     RefusedAmount "refused{amount}" "amount zero";
+    RefusedCurrency "refused{currency}" "amounts that the card's limits cannot be held against";
     RefusedNotSignedOn "refused{not_signed_on}" "transactions before sign-on or after sign-off";
     RefusedNoRoute "refused{no_route}" "IIN of no issuer";
     RefusedIssuerWindow "refused{issuer_window}" "the issuer's window is full";

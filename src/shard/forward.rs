@@ -15,7 +15,8 @@ use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use core::ops::Range;
 use tapswitch_protocol::{
-    Addition, FieldSet, Mti, Pan, ResponseCode, Stan, TransmissionTime, WireField, relay, respond,
+    Addition, CurrencyCode, FieldSet, MessageView, Mti, Pan, ResponseCode, Stan, TransmissionTime,
+    WireField, relay, respond,
 };
 
 /// What is known of a request that is about to be forwarded.
@@ -145,7 +146,7 @@ impl Shard {
             return Ok(Reservation::default());
         }
         let counted = VelocityTransaction {
-            amount_minor: transaction.amount.0,
+            amount_minor: limited_amount(&incoming.view, transaction)?,
             mcc: transaction.mcc,
             entry_mode: transaction.entry_mode,
             transaction_type: transaction.processing.transaction_type(),
@@ -281,6 +282,16 @@ pub(super) fn issuer_wait_ms(profile: &AcquirerConfig, mcc: u16) -> u64 {
     } else {
         profile.answer_within_ms.saturating_sub(profile.answer_margin_ms)
     }
+}
+
+/// The amount in the currency of the limits, CNY: DE 4, or DE 6 where the card is billed in it. Sums
+/// of different currencies are never added.
+fn limited_amount(view: &MessageView<'_>, transaction: &Transaction) -> Result<u64, Reason> {
+    if !view.has(49) || view.currency() == Some(CurrencyCode::CNY) {
+        return Ok(transaction.amount.0);
+    }
+    let billed = view.number(51) == Some(u64::from(CurrencyCode::CNY.0));
+    view.number(6).filter(|_| billed).ok_or(Reason::Currency)
 }
 
 /// The message for the issuer: our DE 7 and 11, no MAC, DE 90 by the issuer leg's numbers; all else

@@ -153,8 +153,11 @@ impl Shard {
         if code == ResponseCode::PARTIAL_APPROVAL
             && let Some(approved) = amount
         {
-            let less = request.amount.0.saturating_sub(approved.0);
-            self.velocity.release_part(request.card, &mut request.reservation, less);
+            // What was reserved in another currency stays whole: against the card.
+            if request.reservation.amount_minor() == request.amount.0 {
+                let less = request.amount.0.saturating_sub(approved.0);
+                self.velocity.release_part(request.card, &mut request.reservation, less);
+            }
             request.amount = approved;
         }
         if let Some(key) = request.void_of

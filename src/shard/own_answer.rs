@@ -17,6 +17,8 @@ pub(super) enum Reason {
     InvalidCard,
     /// Amount zero.
     InvalidAmount,
+    /// The amount is in no currency that the limits can be held against.
+    Currency,
     /// IIN of no issuer.
     NoRoute,
     /// The issuer's window is full.
@@ -50,6 +52,7 @@ impl Reason {
             Self::NotSignedOn => codes.not_signed_on,
             Self::InvalidCard => codes.invalid_card,
             Self::InvalidAmount => codes.invalid_amount,
+            Self::Currency => ResponseCode::NOT_PERMITTED,
             Self::NoRoute => codes.no_route,
             Self::IssuerWindow | Self::NoStan | Self::Draining => codes.issuer_unavailable,
             Self::AmountLimit => codes.amount_limit,
@@ -69,6 +72,7 @@ impl Reason {
             Self::NotSignedOn => Counter::RefusedNotSignedOn,
             Self::InvalidCard => Counter::RefusedCard,
             Self::InvalidAmount => Counter::RefusedAmount,
+            Self::Currency => Counter::RefusedCurrency,
             Self::NoRoute => Counter::RefusedNoRoute,
             Self::IssuerWindow => Counter::RefusedIssuerWindow,
             Self::NoStan => Counter::RefusedNoStan,

@@ -138,6 +138,22 @@ fn a_partial_approval_counts_in_part() {
 }
 
 #[test]
+fn amounts_of_other_currencies_are_never_added() {
+    let mut world = world();
+    let mut ask = |stan, amount, extra: &[(u8, &[u8])]| {
+        let request = Request { stan, amount: Some(amount), extra, ..Request::default() };
+        texts(world.request(1, &request.message(Dialect::cups())))
+    };
+    assert_eq!(ask(1, 100, &[(49, b"840")]), ["A1 0210 57"]);
+    assert_eq!(ask(2, 100, &[(49, b"840"), (51, b"156")]), ["A1 0210 57"], "no billing amount");
+    assert_eq!(ask(3, 100, &[(6, b"000000000719"), (49, b"840"), (51, b"978")]), ["A1 0210 57"]);
+    let billed: &[(u8, &[u8])] = &[(6, b"000000009000"), (49, b"840"), (51, b"156")];
+    assert_eq!(ask(4, 100, billed), ["I0 0200"]);
+    assert_eq!(ask(5, 1_001, &[]), ["A1 0210 61"], "90.00 of 100.00 are reserved");
+    assert_eq!(ask(6, 1_000, &[]), ["I0 0200"]);
+}
+
+#[test]
 fn answers_from_elsewhere_reach_nobody() {
     let mut world = world();
     let done = world.request(1, &Request::default().message(Dialect::cups()));
