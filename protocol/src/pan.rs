@@ -71,6 +71,24 @@ impl Pan {
         packed
     }
 
+    /// The PAN that [`Pan::packed`] made.
+    ///
+    /// # Errors
+    /// [`PanError::Length`] when the bytes are no packed PAN.
+    pub fn from_packed(packed: &[u8; 16]) -> Result<Self, PanError> {
+        let mut nibbles = packed.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
+        let mut digits = [0; PAN_DIGITS_MAX + 1];
+        let mut count = 0;
+        for (out, nibble) in digits.iter_mut().zip(&mut nibbles) {
+            if nibble == 0x0F {
+                break;
+            }
+            *out = b'0' + nibble;
+            count += 1;
+        }
+        Self::from_digits(digits.get(..count).unwrap_or_default())
+    }
+
     /// The first nine digits as a number, for routing by issuer identification number.
     #[inline]
     #[must_use]
@@ -131,6 +149,17 @@ mod tests {
     fn packed_forms_differ_by_length() {
         assert_eq!(pan("622848000000").packed()[..8], [0x62, 0x28, 0x48, 0, 0, 0, 0xF0, 0]);
         assert_ne!(pan("622848000000").packed(), pan("6228480000000").packed());
+    }
+
+    #[test]
+    fn packed_forms_are_undone() {
+        for digits in ["622848000000", "6216261000000000018", "6225750000000004"] {
+            let again = Pan::from_packed(&pan(digits).packed()).ok().unwrap();
+            assert_eq!(again.digits(), digits.as_bytes());
+        }
+        for wrong in [[0; 16], [0xAA; 16], [0xFF; 16]] {
+            assert!(Pan::from_packed(&wrong).is_err());
+        }
     }
 
     #[test]

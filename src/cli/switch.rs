@@ -121,6 +121,10 @@ pub(super) struct Remains {
     pub(super) switch_time_ns: Histogram<u64>,
     /// Requests not answered and messages owed: 0 unless the stop ran out of time.
     pub(super) in_flight: usize,
+    /// Answers no longer remembered because newer ones took their place.
+    duplicate_evictions: u64,
+    /// Cards that took a line of the velocity table.
+    cards: usize,
     /// Every bank's books.
     pub(super) banks: Vec<BankBooks>,
 }
@@ -128,11 +132,13 @@ pub(super) struct Remains {
 impl Remains {
     pub(super) fn of(stopped: Stopped<ShardReport>) -> Self {
         let mut counters = Counters::default();
-        let mut in_flight = 0;
+        let (mut in_flight, mut duplicate_evictions, mut cards) = (0, 0, 0);
         let mut times: Option<Histogram<u64>> = None;
         for report in &stopped.reports {
             counters.merge(&report.counters);
             in_flight += report.in_flight;
+            duplicate_evictions += report.duplicate_evictions;
+            cards += report.cards;
             let histogram = report.switch_time.histogram();
             match &mut times {
                 None => times = Some(histogram.clone()),
@@ -142,7 +148,8 @@ impl Remains {
         }
         let switch_time_ns =
             times.unwrap_or_else(|| crate::shard::SwitchTime::default().histogram().clone());
-        Self { counters, switch_time_ns, in_flight, banks: merge_books(&stopped.banks) }
+        let banks = merge_books(&stopped.banks);
+        Self { counters, switch_time_ns, in_flight, duplicate_evictions, cards, banks }
     }
 
     /// Banks whose books do not balance, each in a sentence.
@@ -160,7 +167,11 @@ impl Remains {
             let (name, value) = (counter.name(), quantity::grouped(value));
             writeln!(out, "{name:<28} {value:>15}  {}", counter.meaning())?;
         }
-        Ok(())
+        let mut row = |name: &str, value: u64, meaning: &str| {
+            writeln!(out, "{name:<28} {:>15}  {meaning}", quantity::grouped(value))
+        };
+        row("velocity{lines}", self.cards as u64, "cards that took a line of the velocity table")?;
+        row("duplicate{evicted}", self.duplicate_evictions, "answers forgotten for newer ones")
     }
 
     /// The count of one counter.

@@ -8,7 +8,7 @@
 
 use crate::shard::CardKey;
 use aes::Aes256;
-use aes::cipher::{BlockEncrypt, KeyInit};
+use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use tapswitch_protocol::Pan;
 
 /// Makes card keys. It has no `Debug`: it holds the process's key.
@@ -26,6 +26,14 @@ impl CardCipher {
     #[must_use]
     pub fn key(&self, pan: &Pan) -> CardKey {
         self.encipher(pan.packed())
+    }
+
+    /// The card that a key stands for; `None` for what is no card's key.
+    #[must_use]
+    pub fn pan(&self, key: &CardKey) -> Option<Pan> {
+        let mut block = key.0.into();
+        self.0.decrypt_block(&mut block);
+        Pan::from_packed(&block.into()).ok()
     }
 
     #[inline]
@@ -75,6 +83,8 @@ mod tests {
                 cipher.key(&Pan::from_digits(digits.as_bytes()).ok().unwrap()).0
             };
             prop_assert_eq!(key(&a) == key(&b), a == b);
+            let again = cipher.pan(&CardKey(key(&a))).unwrap();
+            prop_assert_eq!(again.digits(), a.as_bytes());
             // A card whose digits begin another's.
             prop_assert_eq!(key(&a) == key(&a[..12]), a.len() == 12);
         }

@@ -4,7 +4,7 @@
 use super::authorization::{Event, step};
 use super::own_answer::Reason;
 use super::remembered::{Additions, Decoded};
-use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard};
+use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use core::ops::Range;
@@ -138,6 +138,18 @@ impl Shard {
         frame: &[u8],
         outbox: &mut Outbox,
     ) {
+        self.redeliver(now, (connection, self.id), frame, outbox);
+    }
+
+    /// The same, of an answer that `home` gave: where its card lives when the answer does not name
+    /// the card, because only a track did.
+    pub(super) fn redeliver(
+        &mut self,
+        now: Now,
+        (connection, home): (ConnectionId, ShardId),
+        frame: &[u8],
+        outbox: &mut Outbox,
+    ) {
         if let Some(sibling) = self.connections.sibling(connection) {
             self.counters.add(Counter::Redelivered);
             let bytes = copy_in(frame, outbox);
@@ -151,22 +163,30 @@ impl Shard {
         let mut table = self.scratch.issuer.take().unwrap_or_default();
         if let Ok(view) = profile.dialect.parse(body, &mut table) {
             let incoming = Incoming { view, header, connection, profile: &profile };
-            self.take_back(now, &incoming, frame, outbox);
+            self.take_back(now, &incoming, (frame, home), outbox);
         }
         self.scratch.issuer = Some(table);
     }
 
     /// `incoming` is our own response, which nobody got.
-    fn take_back(&mut self, now: Now, incoming: &Incoming<'_>, frame: &[u8], outbox: &mut Outbox) {
+    fn take_back(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        (frame, home): (&[u8], ShardId),
+        outbox: &mut Outbox,
+    ) {
         let view = &incoming.view;
         let approved = view.response_code().is_some_and(ResponseCode::is_approval);
         let moves_money = view.processing_code().is_some_and(|code| !code.moves_no_money());
         let is_request = matches!(view.mti().number() / 10 % 100, 11 | 21);
-        let (true, true, true, Ok(pan)) = (approved, moves_money, is_request, view.pan()) else {
+        if !(approved && moves_money && is_request) {
             return self.counters.add(Counter::UndeliverableOther);
+        }
+        let owner = match view.pan() {
+            Ok(pan) => super::placement::owner(self.cipher.key(&pan), self.shards),
+            Err(_) => home,
         };
-        let card = self.cipher.key(&pan);
-        let owner = super::placement::owner(card, self.shards);
         if owner != self.id {
             if !self.credits.take_reserved(owner) {
                 return self.counters.add(Counter::UndeliverableLost);

@@ -48,7 +48,7 @@ impl Shard {
                     let bytes = copy_in(message.bytes, outbox);
                     outbox.push(Action::Respond { connection, bytes });
                 } else {
-                    self.on_undeliverable(now, connection, message.bytes, outbox);
+                    self.redeliver(now, (connection, from), message.bytes, outbox);
                 }
             }
             MeshKind::Credit => {

@@ -10,8 +10,9 @@ use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::{Action, CardKey, Counter, Incoming, IssuerId, Now, Outbox, Shard, original_data, saf};
 use crate::config::AcquirerConfig;
+use tapswitch_protocol::pan::PAN_DIGITS_MAX;
 use tapswitch_protocol::{
-    FieldSet, FieldTable, MessageView, Mti, MtiClass, Stan, TransmissionTime, WireField, relay,
+    FieldSet, FieldTable, MessageView, Mti, MtiClass, Pan, Stan, TransmissionTime, WireField, relay,
 };
 
 /// What a reversal repeats of its original (UnionPay's field list for 0420, public code), as far as
@@ -47,7 +48,7 @@ impl Shard {
         let view = profile.dialect.parse(message, &mut table).ok()?;
         let de90 = original_data::write(request.mti, request.stan, request.sent, &view);
         let out = &mut self.scratch.bytes[..];
-        let bytes = write_reversal(&view, REVERSAL, &de90, out)?;
+        let bytes = write_reversal(&view, None, &de90, out)?;
         let message = self.kept.store(&[], self.scratch.bytes.get(..bytes)?)?;
         self.store_owed(request.issuer, (request.origin.acquirer, request.card), message)
     }
@@ -65,8 +66,9 @@ impl Shard {
         let numbers =
             (Stan(original.issuer_stan), TransmissionTime(original.issuer_transmission_time));
         let de90 = original_data::write(mti, numbers.0, numbers.1, &answer.view);
+        let pan = if answer.view.has(2) { None } else { self.cipher.pan(&original.card) };
         let out = &mut self.scratch.bytes[..];
-        let Some(bytes) = write_reversal(&answer.view, REVERSAL, &de90, out) else { return };
+        let Some(bytes) = write_reversal(&answer.view, pan.as_ref(), &de90, out) else { return };
         let Some(message) = self.kept.store(&[], &self.scratch.bytes[..bytes]) else { return };
         let whose = (answer.connection.acquirer, original.card);
         if let Some(place) = self.store_owed(original.issuer, whose, message) {
@@ -196,14 +198,24 @@ impl Shard {
     }
 }
 
-/// A 0420 with these fields of `view` and this DE 90.
+/// A 0420 with what it repeats of `view`, this DE 90, and this DE 2 where `view` has none.
 fn write_reversal(
     view: &MessageView<'_>,
-    fields: FieldSet,
+    pan: Option<&Pan>,
     de90: &[u8],
     out: &mut [u8],
 ) -> Option<usize> {
-    let own = [NO_TIME, NO_STAN, WireField { field: 90, wire: de90 }];
-    let nothing = (view, FieldSet::EMPTY);
-    relay(Mti::REVERSAL_ADVICE, (view, fields), nothing, &own, out).ok()
+    // DE 2 with its two-digit length, as every dialect that is served writes it.
+    let mut de2 = [0; 2 + PAN_DIGITS_MAX];
+    let mut de2_bytes = 0;
+    if let Some(digits) = pan.map(Pan::digits) {
+        de2_bytes = 2 + digits.len();
+        de2[..2]
+            .copy_from_slice(&[b'0' + (digits.len() / 10) as u8, b'0' + (digits.len() % 10) as u8]);
+        de2.get_mut(2..de2_bytes)?.copy_from_slice(digits);
+    }
+    let de2 = WireField { field: 2, wire: de2.get(..de2_bytes)? };
+    let all = [de2, NO_TIME, NO_STAN, WireField { field: 90, wire: de90 }];
+    let own = if pan.is_some() { &all[..] } else { &all[1..] };
+    relay(Mti::REVERSAL_ADVICE, (view, REVERSAL), (view, FieldSet::EMPTY), own, out).ok()
 }

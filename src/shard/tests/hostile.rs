@@ -1,6 +1,6 @@
 //! Inputs that must not hurt: what an acquirer or an issuer may send by mistake or on purpose.
 
-use super::fixture::{Request, World, config, issuer_answer, with_view};
+use super::fixture::{Request, World, config, connection, issuer_answer, with_view};
 use crate::shard::{Counter, IssuerId};
 use tapswitch_protocol::Dialect;
 
@@ -71,6 +71,24 @@ fn a_time_out_of_a_track_only_request_reverses_by_pan() {
 }
 
 #[test]
+fn an_undeliverable_approval_of_a_track_only_request_is_taken_back_by_pan() {
+    let mut world = world();
+    let track: &[u8] = b"6228480000000000011=30121010000000000";
+    let request = Request { pan: "", extra: &[(35, track)], ..Request::default() };
+    let done = world.request(1, &request.message(Dialect::cups()));
+    for slot in [1, 2] {
+        world.shard.on_connection_closed(connection(slot));
+    }
+    let done = world.issuer(IssuerId(0), &issuer_answer(&done[0].bytes, "00", &[]));
+    assert_eq!(done.len(), 1);
+    assert_eq!(done[0].text, "I0 0420");
+    with_view(&done[0].bytes, |view| {
+        assert_eq!(view.raw(2), Some(&b"6228480000000000011"[..]));
+    });
+    assert_eq!(world.shard.counters().value(Counter::Undeliverable), 1);
+}
+
+#[test]
 fn macs_stay_on_their_link_and_numbers_are_ours() {
     let mut world = world();
     let request = Request { stan: 123_456, extra: &[(128, b"12345678")], ..Request::default() };
@@ -96,11 +114,10 @@ fn a_repeated_answer_is_the_same_bytes() {
     let message = Request::default().message(Dialect::cups());
     let done = world.request(1, &message);
     let changes: &[(u8, &[u8])] = &[(15, b"1123"), (54, b"0002156C000000123456")];
-    let mut with_extra = issuer_answer(&done[0].bytes, "00", changes);
-    let first = world.issuer(IssuerId(0), &with_extra);
+    let answer = issuer_answer(&done[0].bytes, "00", changes);
+    let first = world.issuer(IssuerId(0), &answer);
     let again = world.request(2, &message);
     assert_eq!(again[0].bytes, first[0].bytes);
-    with_extra.clear();
 }
 
 #[test]

@@ -159,6 +159,26 @@ fn an_approval_that_finds_its_acquirer_gone_is_taken_back_at_its_card() {
 }
 
 #[test]
+fn an_approval_of_a_card_that_only_its_track_named_goes_home_too() {
+    let mut pair = Pair::new();
+    for card in 0..20u32 {
+        let track = format!("622848{card:013}=30121010000000000");
+        let extra: &[(u8, &[u8])] = &[(35, track.as_bytes())];
+        let request = Request { pan: "", stan: card + 1, extra, ..Request::default() };
+        pair.request(0, &request.message(Dialect::cups()));
+    }
+    assert!(pair.total(Counter::CrossedOut) > 0);
+    for (id, shard) in pair.shards.iter_mut().enumerate() {
+        shard.on_connection_closed(connection(id as u8));
+    }
+    for _ in 0..20 {
+        pair.answer("00");
+    }
+    assert_eq!(pair.total(Counter::Undeliverable), 20);
+    assert_eq!(pair.forwards.len(), 20, "a 0420 each");
+}
+
+#[test]
 fn without_a_credit_a_request_is_refused_at_once() {
     let mut pair = Pair::new();
     let crossing = (0..).find(|card| {
