@@ -27,6 +27,12 @@ pub const OUTBOX_ACTIONS_MAX: usize = 256;
 /// Bytes an outbox holds.
 pub const OUTBOX_BYTES_MAX: usize = OUTBOX_ACTIONS_MAX * FRAME_BYTES_MAX;
 
+/// Records that one input can cause: an answer, a voided original, a message owed, its numbers, and
+/// the same again for a message that this one lets go.
+pub const RECORDS_PER_INPUT_MAX: usize = 8;
+/// Bytes of records an outbox holds.
+pub const OUTBOX_RECORD_BYTES: usize = 262_144;
+
 /// Requests waiting for their issuer on one shard.
 pub const PENDING_MAX: usize = 262_144;
 /// System trace audit numbers: six digits, 0 is not used.
@@ -84,6 +90,7 @@ const _: () = assert!(VELOCITY_AMOUNT_MINOR_MAX < 1 << 48);
 const _: () = assert!(VELOCITY_GROUP_LINES.is_power_of_two());
 const _: () = assert!(REMEMBERED_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(DUPLICATES_BYTES_MAX / 8 < 1 << 31 && PENDING_MAX < 1 << 31);
+const _: () = assert!(OUTBOX_RECORD_BYTES >= 2 * RECORDS_PER_INPUT_MAX * 2_560);
 const _: () = assert!(STAGED_MAX * ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX);
 const _: () = assert!(READ_BYTES_IDLE >= FRAME_BYTES_MAX && READ_BYTES_BUSY >= READ_BYTES_IDLE);
 const _: () = assert!(OUTPUT_BYTES_MAX >= 2 * OUTBOX_BYTES_MAX / ACTIONS_PER_INPUT_MAX);

@@ -1,7 +1,11 @@
 //! What a shard wants done: actions in a bounded outbox, their bytes in one arena beside them.
 
 use super::identity::{AcquirerId, ConnectionId, IssuerId, ShardId};
-use crate::limits::{ACTIONS_PER_INPUT_MAX, FRAME_BYTES_MAX, OUTBOX_ACTIONS_MAX, OUTBOX_BYTES_MAX};
+use super::journal_record::{RECORD_BYTES_MAX, Record};
+use crate::limits::{
+    ACTIONS_PER_INPUT_MAX, FRAME_BYTES_MAX, OUTBOX_ACTIONS_MAX, OUTBOX_BYTES_MAX,
+    OUTBOX_RECORD_BYTES, RECORDS_PER_INPUT_MAX,
+};
 use core::ops::Range;
 
 /// What a message between shards is.
@@ -63,16 +67,28 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Outbox {
     actions: Vec<Action>,
+    /// For each action, whether it waits for the records.
+    gated: Vec<bool>,
     arena: Vec<u8>,
     used: usize,
+    /// Whether records are kept at all.
+    journaling: bool,
+    records: Vec<u8>,
+    record_bytes: usize,
+    record_count: u32,
 }
 
 impl Default for Outbox {
     fn default() -> Self {
         Self {
             actions: Vec::with_capacity(OUTBOX_ACTIONS_MAX),
+            gated: Vec::with_capacity(OUTBOX_ACTIONS_MAX),
             arena: vec![0; OUTBOX_BYTES_MAX],
             used: 0,
+            journaling: false,
+            records: Vec::new(),
+            record_bytes: 0,
+            record_count: 0,
         }
     }
 }
@@ -90,6 +106,40 @@ impl Outbox {
     pub fn has_room(&self) -> bool {
         self.actions.len() + ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX
             && self.used + ACTIONS_PER_INPUT_MAX * FRAME_BYTES_MAX <= OUTBOX_BYTES_MAX
+            && self.record_bytes + RECORDS_PER_INPUT_MAX * RECORD_BYTES_MAX <= OUTBOX_RECORD_BYTES
+    }
+
+    /// An outbox that also collects records, for a journal.
+    #[must_use]
+    pub fn journaling() -> Self {
+        let records = vec![0; OUTBOX_RECORD_BYTES];
+        Self { journaling: true, records, ..Self::default() }
+    }
+
+    /// What is to be written to the journal before the actions that wait for it, and how many
+    /// records that is.
+    #[inline]
+    #[must_use]
+    pub fn records(&self) -> (&[u8], u32) {
+        (self.records.get(..self.record_bytes).unwrap_or_default(), self.record_count)
+    }
+
+    /// Whether this action (by its place in [`Outbox::actions`]) waits until every record so far is
+    /// durable.
+    #[inline]
+    #[must_use]
+    pub fn is_gated(&self, place: usize) -> bool {
+        self.gated.get(place).copied().unwrap_or_default()
+    }
+
+    /// Adds a record, if there is a journal.
+    #[inline]
+    pub(crate) fn record(&mut self, record: &Record<'_>) {
+        if self.journaling {
+            let room = self.records.get_mut(self.record_bytes..).unwrap_or_default();
+            self.record_bytes += record.encode(room);
+            self.record_count += 1;
+        }
     }
 
     /// What is to be done.
@@ -111,6 +161,9 @@ impl Outbox {
     #[inline]
     pub fn clear(&mut self) {
         self.actions.clear();
+        self.gated.clear();
+        self.record_bytes = 0;
+        self.record_count = 0;
         if let Some(used) = self.arena.get_mut(..self.used) {
             used.fill(0);
         }
@@ -140,5 +193,15 @@ impl Outbox {
             "Invariant: the driver drains the outbox before it is full"
         );
         self.actions.push(action);
+        self.gated.push(false);
+    }
+
+    /// Adds an action that waits until every record so far is durable.
+    #[inline]
+    pub(crate) fn push_gated(&mut self, action: Action) {
+        self.push(action);
+        if let Some(gated) = self.gated.last_mut() {
+            *gated = true;
+        }
     }
 }

@@ -78,6 +78,8 @@ counters! {
     OwedPushed "saf{owed}" "reversals and advices that became owed";
     OwedResent "saf{resent}" "sent again";
     OwedDone "saf{done}" "acknowledged by the issuer";
+    Interrupted "restart{interrupted}" "requests under way when the process before ended";
+    LostReversed "restart{lost}" "declined requests that it may have forwarded, reversed";
     CrossedOut "mesh{out}" "requests handed to another shard";
     CrossedIn "mesh{in}" "requests taken from another shard";
     AnswerCut "remembered{cut}" "answers too long to be remembered whole";

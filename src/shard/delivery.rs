@@ -45,7 +45,7 @@ impl Shard {
     ) {
         self.counters.add(reason.counter());
         let code = reason.code(&incoming.profile.codes);
-        self.answer_code(now, incoming, code, reason.field().as_ref(), outbox);
+        self.answer_code(now, incoming, code, reason.field().as_ref(), Gate::Open, outbox);
     }
 
     /// Answers 00.
@@ -53,9 +53,10 @@ impl Shard {
         &mut self,
         now: Now,
         incoming: &Incoming<'_>,
+        gate: Gate,
         outbox: &mut Outbox,
     ) {
-        self.answer_code(now, incoming, ResponseCode::APPROVED, None, outbox);
+        self.answer_code(now, incoming, ResponseCode::APPROVED, None, gate, outbox);
     }
 
     /// Answers with this code; `field` is what DE 44 names.
@@ -65,6 +66,7 @@ impl Shard {
         incoming: &Incoming<'_>,
         code: ResponseCode,
         field: Option<&[u8; 3]>,
+        gate: Gate,
         outbox: &mut Outbox,
     ) {
         let dialect = incoming.profile.dialect;
@@ -78,7 +80,7 @@ impl Shard {
         });
         self.counters.add(Counter::AnsweredBySwitch);
         self.times.answered(now.mono_ns, 0);
-        self.deliver(now, incoming.connection, frame, outbox);
+        self.deliver(now, incoming.connection, frame, gate, outbox);
     }
 
     /// The remembered answer, around the repeat's own bytes.
@@ -98,7 +100,7 @@ impl Shard {
         });
         self.counters.add(Counter::Replayed);
         self.times.answered(now.mono_ns, 0);
-        self.deliver(now, incoming.connection, frame, outbox);
+        self.deliver(now, incoming.connection, frame, Gate::Durable, outbox);
     }
 
     /// Hands a frame to its connection, here or on another shard.
@@ -107,6 +109,7 @@ impl Shard {
         now: Now,
         connection: ConnectionId,
         frame: Option<Range<usize>>,
+        gate: Gate,
         outbox: &mut Outbox,
     ) {
         // A response is never longer than the slots: every field of it came from a frame or is short.
@@ -115,9 +118,9 @@ impl Shard {
         };
         if connection.shard != self.id {
             let (to, kind) = (connection.shard, MeshKind::Response);
-            outbox.push(Action::Mesh { to, kind, connection, header_bytes: 0, bytes });
+            gate.push(Action::Mesh { to, kind, connection, header_bytes: 0, bytes }, outbox);
         } else if self.connections.is_open(connection) {
-            outbox.push(Action::Respond { connection, bytes });
+            gate.push(Action::Respond { connection, bytes }, outbox);
         } else {
             // Copied, because taking it back writes to the outbox.
             let mut copy = [0; FRAME_BYTES_MAX];
@@ -204,8 +207,26 @@ impl Shard {
         };
         if step(original.state.into(), Event::Undeliverable).owe_reversal {
             self.counters.add(Counter::Undeliverable);
-            self.undo_original(&key, &original, incoming.profile.codes.time_out);
+            self.undo_original(now, &key, &original, incoming.profile.codes.time_out, outbox);
             self.owe_reversal_of(now, incoming, &original, outbox);
+        }
+    }
+}
+
+/// When an answer may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// At once: nothing was forwarded, or the issuer declined.
+    Open,
+    /// When all that is recorded until now is durable.
+    Durable,
+}
+
+impl Gate {
+    fn push(self, action: Action, outbox: &mut Outbox) {
+        match self {
+            Self::Open => outbox.push(action),
+            Self::Durable => outbox.push_gated(action),
         }
     }
 }

@@ -2,14 +2,17 @@
 //! is remembered under a number of ours and forwarded.
 
 use super::authorization::{Event, Reply, State, step};
-use super::delivery::{LegNumbers, patch_numbers};
+use super::delivery::{Gate, LegNumbers, patch_numbers};
 use super::duplicate::{DuplicateKey, OriginalRecord, Remembered};
+use super::field_list::StoredFields;
 use super::intake::{self, StagedRequest, Transaction};
 use super::issuer_link::Waiting;
+use super::journal_record::{Change, Forwarded};
 use super::original_data::{self, OriginalDataElements};
+use super::owed::REVERSAL;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
-use super::remembered::{Additions, declined};
+use super::remembered::Additions;
 use super::velocity::{LimitKind, Refusal, Reservation, VelocityTransaction};
 use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
@@ -55,13 +58,39 @@ impl Shard {
             return Ok(());
         }
         let decided = self.approach(now, incoming, staged, (&pan, transaction), outbox);
-        if let Err(reason) = decided {
-            // A repeat of what was declined here gets the same decline.
-            let code = reason.code(&incoming.profile.codes);
-            let record = declined(staged.card, code);
-            self.duplicates.remember(&staged.key, staged.fingerprint, &record, &[]);
+        match decided {
+            Err(reason) => self.decline(now, incoming, staged, (reason, transaction), outbox),
+            Ok(()) => Ok(()),
         }
-        decided
+    }
+
+    /// A repeat of what was declined here gets the same decline. What may have been forwarded by a
+    /// process that ended is owed a reversal first: the acquirer, told of a decline, sends none.
+    fn decline(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        (reason, transaction): (Reason, Transaction),
+        outbox: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let code = reason.code(&incoming.profile.codes);
+        let view = &incoming.view;
+        let lost = !transaction.processing.moves_no_money()
+            && self.may_be_lost(now, view.mti(), view.transmission_time())
+            && self.saf.has_room(self.pending.len());
+        let routed = staged.pan.ok().and_then(|pan| self.routing.route(&pan)).filter(|_| lost);
+        self.remember_own(now, staged, code, outbox);
+        let Some((issuer, _)) = routed else { return Err(reason) };
+        self.counters.add(Counter::LostReversed);
+        let whose = (issuer, incoming.connection.acquirer, staged.card);
+        let owed = self.owe_lost(now, incoming, whose, outbox);
+        self.counters.add(reason.counter());
+        self.answer_code(now, incoming, code, reason.field().as_ref(), Gate::Durable, outbox);
+        if let Some(place) = owed {
+            self.send_owed(now, place, outbox);
+        }
+        Ok(())
     }
 
     /// Answers what was seen before.
@@ -126,16 +155,13 @@ impl Shard {
         if !self.saf.has_room(self.pending.len()) {
             return Err(Reason::SafFull);
         }
-        let reservation = self.reserve(now, incoming, staged, &transaction)?;
+        let reservation = self.judge(now, incoming, staged, &transaction)?;
         let original = if incoming.view.has(90) { self.original_of(incoming) } else { None };
         let launch = Launch { transaction, pan, issuer, reservation, original };
-        self.launch(now, incoming, staged, launch, outbox).map_err(|(reason, reservation)| {
-            self.velocity.release(staged.card, &reservation);
-            reason
-        })
+        self.launch(now, incoming, staged, launch, outbox)
     }
 
-    fn reserve(
+    fn judge(
         &mut self,
         now: Now,
         incoming: &Incoming<'_>,
@@ -151,8 +177,8 @@ impl Shard {
             entry_mode: transaction.entry_mode,
             transaction_type: transaction.processing.transaction_type(),
         };
-        let reserved = self.velocity.reserve(now.wall_ms, staged.card, &counted);
-        reserved.map_err(|refusal| match refusal {
+        let judged = self.velocity.judge(now.wall_ms, staged.card, &counted);
+        judged.map_err(|refusal| match refusal {
             Refusal::Limit { by: LimitKind::Amount, .. } => Reason::AmountLimit,
             Refusal::Limit { by: LimitKind::Count, .. } => Reason::CountLimit,
             Refusal::TableFull => Reason::VelocityFull,
@@ -167,20 +193,16 @@ impl Shard {
         staged: &StagedRequest,
         launch: Launch<'_>,
         outbox: &mut Outbox,
-    ) -> Result<(), (Reason, Reservation)> {
+    ) -> Result<(), Reason> {
         let Launch { transaction, pan, issuer, reservation, original } = launch;
-        let Some(place) = self.pending.next_place() else {
-            return Err((Reason::PendingFull, reservation));
-        };
+        let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
         let by = Waiting::Request(place);
-        let Some(stan) = self.legs.take_stan(now, issuer, by) else {
-            return Err((Reason::NoStan, reservation));
-        };
+        let stan = self.legs.take_stan(now, issuer, by).ok_or(Reason::NoStan)?;
         let sent = self.legs.transmission_time(now);
         let record = original.as_ref().map(|(_, record)| record);
         let Some(bytes) = write_forward(incoming, (sent, stan), record, outbox) else {
             self.legs.release_stan(issuer, stan);
-            return Err((Reason::Format(0), reservation));
+            return Err(Reason::Format(0));
         };
         let kept = self.keep(incoming, pan);
         let begun = kept.is_some() && self.duplicates.begin(&staged.key, staged.fingerprint, place);
@@ -189,8 +211,23 @@ impl Shard {
                 self.kept.free(kept);
             }
             self.legs.release_stan(issuer, stan);
-            return Err((Reason::PendingFull, reservation));
+            return Err(Reason::PendingFull);
         };
+        let forwarded = Forwarded {
+            key: staged.key,
+            fingerprint: staged.fingerprint,
+            card: staged.card,
+            acquirer: incoming.connection.acquirer,
+            issuer,
+            mti: incoming.view.mti().without_repeat(),
+            stan,
+            sent,
+            amount_minor: transaction.amount.0,
+            reservation,
+            moves_money: !transaction.processing.moves_no_money(),
+            fields: StoredFields::of(&incoming.view, REVERSAL),
+        };
+        self.commit(now, Change::Forwarded(forwarded), outbox);
         self.pending.insert(PendingRequest {
             origin: incoming.connection,
             mti: incoming.view.mti(),
@@ -203,6 +240,7 @@ impl Shard {
             amount: transaction.amount,
             processing: transaction.processing,
             reservation,
+            pin: transaction.pin,
             void_of: original.filter(|_| transaction.is_void()).map(|(key, _)| key),
             kept,
             header_bytes: incoming.header.len() as u8,

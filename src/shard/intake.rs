@@ -118,6 +118,8 @@ pub(super) struct Transaction {
     pub(super) entry_mode: u8,
     /// DE 25, 0 when absent.
     pub(super) condition: u8,
+    /// A PIN came with it: DE 52, or DE 22 says so.
+    pub(super) pin: bool,
 }
 
 impl Transaction {
@@ -172,5 +174,6 @@ pub(super) fn check_transaction(
         mcc: u16::try_from(small(18)).unwrap_or_default(),
         entry_mode: u8::try_from(small(22) / 10).unwrap_or_default(),
         condition: u8::try_from(small(25)).unwrap_or_default(),
+        pin: view.has(52) || small(22) % 10 == 1,
     })
 }

@@ -1,9 +1,10 @@
 //! The issuer's side: its answers, and the silence after which its time is over.
 
 use super::authorization::{Event, Hold, State, Step, step};
-use super::delivery::write_frame;
+use super::delivery::{Gate, write_frame};
 use super::duplicate::{OriginalRecord, OriginalState};
 use super::issuer_link::Waiting;
+use super::journal_record::{Answered, Change, Settlement};
 use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
@@ -91,8 +92,8 @@ impl Shard {
         let step = step(State::InFlight, event);
         match code {
             Some(code) => {
-                let answered = Answered { request, code, answer, table: &table };
-                self.relay_answer(now, answered, step, profile, outbox);
+                let judged = Judged { request, code, answer, table: &table };
+                self.relay_answer(now, judged, step, profile, outbox);
             }
             None => {
                 self.counters.add(Counter::MisEchoed);
@@ -107,12 +108,12 @@ impl Shard {
     fn relay_answer(
         &mut self,
         now: Now,
-        answered: Answered<'_>,
+        judged: Judged<'_>,
         step: Step,
         profile: &AcquirerConfig,
         outbox: &mut Outbox,
     ) {
-        let Answered { mut request, code, answer, table } = answered;
+        let Judged { mut request, code, answer, table } = judged;
         let dialect = profile.dialect;
         let adds = additions_of(profile, code);
         let kept = self.kept.get(request.kept);
@@ -129,42 +130,47 @@ impl Shard {
         if additions.is_cut {
             self.counters.add(Counter::AnswerCut);
         }
-        self.settle(&mut request, step, (code, answer.amount()));
-        let record = record_of(&request, step.next, code);
-        self.duplicates.remember(&request.key, request.fingerprint, &record, additions.bytes());
+        let settlement = settlement(&request, step, (code, answer.amount()));
+        if step.next == State::Approved {
+            self.counters.add(Counter::Approved);
+            if code == ResponseCode::PARTIAL_APPROVAL {
+                request.amount = answer.amount().unwrap_or(request.amount);
+            }
+        }
+        self.remember_answer(now, &request, (step.next, code, settlement), &additions, outbox);
+        if step.next == State::Approved {
+            self.undo_voided(now, &request, outbox);
+        }
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredByIssuer);
         self.times.answered(now.mono_ns, request.before_ns);
-        self.deliver(now, request.origin, frame, outbox);
+        // A decline changes nothing that could be lost.
+        let gate = if step.next == State::Approved { Gate::Durable } else { Gate::Open };
+        self.deliver(now, request.origin, frame, gate, outbox);
     }
 
-    /// Velocity after an answer; a void that was approved takes its original's reservation back.
-    fn settle(
+    fn remember_answer(
         &mut self,
-        request: &mut PendingRequest,
-        step: Step,
-        (code, amount): (ResponseCode, Option<AmountMinor>),
+        now: Now,
+        request: &PendingRequest,
+        (state, code, settlement): (State, ResponseCode, Settlement),
+        additions: &Additions,
+        outbox: &mut Outbox,
     ) {
-        if step.hold == Hold::Release {
-            let reservation = core::mem::take(&mut request.reservation);
-            return self.velocity.release(request.card, &reservation);
-        }
-        self.counters.add(Counter::Approved);
-        if code == ResponseCode::PARTIAL_APPROVAL
-            && let Some(approved) = amount
-        {
-            // What was reserved in another currency stays whole: against the card.
-            if request.reservation.amount_minor() == request.amount.0 {
-                let less = request.amount.0.saturating_sub(approved.0);
-                self.velocity.release_part(request.card, &mut request.reservation, less);
-            }
-            request.amount = approved;
-        }
+        let original = record_of(request, state, code);
+        let (key, fingerprint, answer) = (request.key, request.fingerprint, additions.bytes());
+        let answered = Answered { key, fingerprint, original: &original, settlement, answer };
+        self.commit(now, Change::Answered(answered), outbox);
+    }
+
+    /// A void that was approved takes its original back.
+    fn undo_voided(&mut self, now: Now, request: &PendingRequest, outbox: &mut Outbox) {
         if let Some(key) = request.void_of
             && let Some(original) = self.original(&key)
             && original.state == OriginalState::Approved
         {
-            self.undo_original(&key, &original, ResponseCode::new(original.response_code));
+            let code = ResponseCode::new(original.response_code);
+            self.undo_original(now, &key, &original, code, outbox);
         }
     }
 
@@ -238,22 +244,21 @@ impl Shard {
     fn end_unanswered(
         &mut self,
         now: Now,
-        mut request: PendingRequest,
+        request: PendingRequest,
         end: Ending,
         outbox: &mut Outbox,
     ) {
         let Some(profile) = self.profile(request.origin) else { return };
-        let reservation = core::mem::take(&mut request.reservation);
-        self.velocity.release(request.card, &reservation);
-        let record = record_of(&request, end.state, end.code);
-        self.duplicates.remember(&request.key, request.fingerprint, &record, &[]);
+        let settlement = released(&request);
+        let outcome = (end.state, end.code, settlement);
+        self.remember_answer(now, &request, outcome, &Additions::none(), outbox);
         let owe = end.owe_reversal && !request.processing.moves_no_money();
-        let owed = if owe { self.store_reversal(&request, &profile) } else { None };
+        let owed = if owe { self.store_reversal(now, &request, &profile, outbox) } else { None };
         let frame = self.write_kept_answer(&request, &profile, end.code, outbox);
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredBySwitch);
         self.times.answered(now.mono_ns, request.before_ns);
-        self.deliver(now, request.origin, frame, outbox);
+        self.deliver(now, request.origin, frame, Gate::Durable, outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
         }
@@ -308,12 +313,35 @@ fn record_of(request: &PendingRequest, state: State, code: ResponseCode) -> Orig
         amount_minor: request.amount.0,
         issuer_stan: request.stan.0,
         issuer_transmission_time: request.sent.0,
-        reservation: request.reservation.clone(),
+        reservation: request.reservation,
     }
 }
 
+/// What becomes of the limits with the issuer's answer. Of a partial approval the rest is taken
+/// back; what was reserved in another currency stays whole: against the card.
+fn settlement(
+    request: &PendingRequest,
+    step: Step,
+    (code, amount): (ResponseCode, Option<AmountMinor>),
+) -> Settlement {
+    if step.hold == Hold::Release {
+        return released(request);
+    }
+    if step.next != State::Approved || (request.reservation.is_empty() && !request.pin) {
+        return Settlement::None;
+    }
+    let reserved = request.reservation.amount_minor();
+    let partial = code == ResponseCode::PARTIAL_APPROVAL && reserved == request.amount.0;
+    let approved = amount.filter(|_| partial).map_or(reserved, |amount| amount.0);
+    Settlement::Post { amount_minor: approved, pin: request.pin }
+}
+
+fn released(request: &PendingRequest) -> Settlement {
+    if request.reservation.is_empty() { Settlement::None } else { Settlement::Release }
+}
+
 /// A request, the answer to it, and the offsets of its kept message.
-struct Answered<'a> {
+struct Judged<'a> {
     request: PendingRequest,
     code: ResponseCode,
     answer: &'a MessageView<'a>,

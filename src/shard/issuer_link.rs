@@ -125,6 +125,32 @@ impl IssuerLegs {
         None
     }
 
+    /// DE 7 of another moment.
+    pub(super) fn transmission_time_at(&self, wall_ms: u64) -> TransmissionTime {
+        transmission_time(wall_ms / 1_000)
+    }
+
+    /// After a restart: numbers begin elsewhere, so that an answer to the process before meets none
+    /// of ours.
+    pub(super) fn begin_at(&mut self, wall_ms: u64) {
+        for leg in &mut self.legs {
+            let count = leg.holders.len().max(2) as u64;
+            // A prime step a millisecond; the remainder is below a million.
+            leg.next = 1 + (wall_ms.wrapping_mul(7_919) % (count - 1)) as u32;
+        }
+    }
+
+    /// A number that was given out before a restart; false when it is not this shard's or taken.
+    pub(super) fn retake_stan(&mut self, issuer: IssuerId, stan: Stan, by: Waiting) -> bool {
+        match self.holder(issuer, stan) {
+            Some(holder) if *holder == Holder::FREE => {
+                *holder = Holder::of(by);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Who waits for an answer with this number.
     #[inline]
     pub(super) fn waiting(&mut self, issuer: IssuerId, stan: Stan) -> Option<Waiting> {

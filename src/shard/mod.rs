@@ -15,6 +15,7 @@
 //! ```
 
 pub mod action;
+mod apply;
 pub mod authorization;
 pub mod card_cipher;
 mod connections;
@@ -22,11 +23,13 @@ pub mod counters;
 pub mod deadlines;
 mod delivery;
 pub mod duplicate;
+mod field_list;
 mod forward;
 pub mod identity;
 mod intake;
 mod issuer_answer;
 mod issuer_link;
+pub mod journal_record;
 mod kept;
 mod mesh_input;
 mod network_management;
@@ -35,6 +38,7 @@ mod owed;
 mod own_answer;
 mod pending;
 mod placement;
+pub mod recovery;
 mod remembered;
 mod reversal;
 pub mod routing;
@@ -56,6 +60,7 @@ use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
+use delivery::Gate;
 use duplicate::{DuplicateHasher, DuplicateMemory};
 use intake::{Kind, StagedRequest, StagedRequests};
 use issuer_link::IssuerLegs;
@@ -63,10 +68,11 @@ use kept::Kept;
 use own_answer::Reason;
 use pending::Pending;
 use placement::Credits;
+use recovery::Recovering;
 use routing::Routing;
 use saf::Saf;
 use std::rc::Rc;
-use tapswitch_protocol::{FieldTable, FrameError, MessageView, PanError};
+use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
 use velocity::Velocity;
 
 /// Keys of this process; shards of one process share them.
@@ -102,7 +108,16 @@ pub struct Shard {
     forwarded: Vec<u32>,
     batch_began_ns: u64,
     draining: bool,
+    /// While records are replayed.
+    recovering: Option<Box<Recovering>>,
+    /// When the switch last started on a journal.
+    started_wall_ms: Option<u64>,
+    /// The message that may go now that the one before it is done.
+    next_owed: Option<u32>,
 }
+
+/// MACs, and the elements that the switch writes anew on the issuer leg.
+const MACS_AND_NUMBERS: FieldSet = FieldSet::of(&[7, 11, 64, 128]);
 
 /// Tables and bytes that are used within one call. A table is taken out while it is in use; a call
 /// within a call (an answer that turns out undeliverable) finds none and makes its own.
@@ -170,6 +185,9 @@ impl Shard {
             forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
             batch_began_ns: 0,
             draining: false,
+            recovering: None,
+            started_wall_ms: None,
+            next_owed: None,
         }
     }
 
@@ -328,7 +346,7 @@ impl Shard {
                     self.connections.set_session(incoming.connection, session);
                 }
                 self.counters.add(Counter::NetworkManagement);
-                self.answer_approved(now, incoming, outbox);
+                self.answer_approved(now, incoming, Gate::Open, outbox);
             }
             Err(reason) => self.answer_own(now, incoming, reason, outbox),
         }

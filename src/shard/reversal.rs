@@ -2,14 +2,16 @@
 //! issuer. An original is undone once, whatever is sent how often.
 
 use super::authorization::{Event, Hold, Reply, State, step};
+use super::delivery::Gate;
 use super::duplicate::{DuplicateKey, OriginalRecord, OriginalState, Remembered};
 use super::forward::Recalled;
 use super::intake::{self, StagedRequest};
+use super::journal_record::{Answered, Change, Settlement, Undone};
+use super::owed::REVERSAL;
 use super::own_answer::Reason;
 use super::remembered::declined;
-use super::velocity::Reservation;
-use super::{CardKey, Counter, Incoming, IssuerId, Now, Outbox, Shard};
-use tapswitch_protocol::{Function, PanError, ResponseCode};
+use super::{AcquirerId, CardKey, Counter, Incoming, IssuerId, Now, Outbox, Shard, original_data};
+use tapswitch_protocol::{Function, Mti, PanError, ResponseCode, TransmissionTime};
 
 impl Shard {
     /// 0400 and 0420.
@@ -50,10 +52,10 @@ impl Shard {
         if step.hold == Hold::Release
             && let (Some(key), Some(original)) = (&key, &original)
         {
-            self.undo_original(key, original, incoming.profile.codes.time_out);
+            self.undo_original(now, key, original, incoming.profile.codes.time_out, outbox);
         }
         let owed = if step.owe_reversal {
-            self.owe_reversal_to(incoming, staged, original.as_ref(), key)?
+            self.owe_reversal_to(now, incoming, staged, (original.as_ref(), key), outbox)?
         } else {
             None
         };
@@ -77,14 +79,15 @@ impl Shard {
     /// and its original, should it come after all, is refused.
     fn owe_reversal_to(
         &mut self,
+        now: Now,
         incoming: &Incoming<'_>,
         staged: &StagedRequest,
-        original: Option<&OriginalRecord>,
-        key: Option<DuplicateKey>,
+        (original, key): (Option<&OriginalRecord>, Option<DuplicateKey>),
+        outbox: &mut Outbox,
     ) -> Result<Option<u32>, Reason> {
         if let Some(original) = original {
             let whose = (original.issuer, original.card);
-            return self.store_message(incoming, whose, Some(original));
+            return self.store_message(now, incoming, whose, Some(original), outbox);
         }
         let routed = staged.pan.ok().and_then(|pan| self.routing.route(&pan));
         let Some((issuer, _)) = routed else { return Ok(None) };
@@ -95,9 +98,9 @@ impl Shard {
                 issuer,
                 ..declined(staged.card, code)
             };
-            self.duplicates.remember(&key, staged.fingerprint, &record, &[]);
+            self.commit_own(now, (key, staged.fingerprint), &record, outbox);
         }
-        self.store_message(incoming, (issuer, staged.card), None)
+        self.store_message(now, incoming, (issuer, staged.card), None, outbox)
     }
 
     /// Answers a reversal, and remembers the answer.
@@ -115,31 +118,68 @@ impl Shard {
         } else {
             ResponseCode::APPROVED
         };
-        self.remember_own(staged, code);
-        self.answer_code(now, incoming, code, None, outbox);
+        self.remember_own(now, staged, code, outbox);
+        self.answer_code(now, incoming, code, None, Gate::Durable, outbox);
     }
 
-    fn remember_own(&mut self, staged: &StagedRequest, code: ResponseCode) {
+    /// Remembers an answer of our own, with which nothing is counted.
+    pub(super) fn remember_own(
+        &mut self,
+        now: Now,
+        staged: &StagedRequest,
+        code: ResponseCode,
+        outbox: &mut Outbox,
+    ) {
         let record = declined(staged.card, code);
-        self.duplicates.remember(&staged.key, staged.fingerprint, &record, &[]);
+        self.commit_own(now, (staged.key, staged.fingerprint), &record, outbox);
+    }
+
+    fn commit_own(
+        &mut self,
+        now: Now,
+        (key, fingerprint): (DuplicateKey, u64),
+        original: &OriginalRecord,
+        outbox: &mut Outbox,
+    ) {
+        let settlement = Settlement::None;
+        let answered = Answered { key, fingerprint, original, settlement, answer: &[] };
+        self.commit(now, Change::Answered(answered), outbox);
+    }
+
+    /// A request that a process which ended may have forwarded, and that is declined now: its
+    /// reversal is owed under the request's own numbers, which is all that is known of it.
+    pub(super) fn owe_lost(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        (issuer, acquirer, card): (IssuerId, AcquirerId, CardKey),
+        outbox: &mut Outbox,
+    ) -> Option<u32> {
+        let view = &incoming.view;
+        let numbers = (view.stan()?, view.transmission_time().unwrap_or(TransmissionTime(0)));
+        let de90 = original_data::write(view.mti().without_repeat(), numbers.0, numbers.1, view);
+        let message = (Mti::REVERSAL_ADVICE, view, REVERSAL);
+        self.store_owed(now, (issuer, acquirer, card), message, Some(&de90), outbox)
     }
 
     /// Undoes an approval in the switch: its reservation, and what a repeat of it is answered.
     pub(super) fn undo_original(
         &mut self,
+        now: Now,
         key: &DuplicateKey,
         original: &OriginalRecord,
         code: ResponseCode,
+        outbox: &mut Outbox,
     ) {
-        self.velocity.release(original.card, &original.reservation);
-        if let Some(mut stored) = self.duplicates.original_mut(key) {
-            stored.set_record(&OriginalRecord {
-                state: OriginalState::Reversed,
-                response_code: *code.bytes(),
-                reservation: Reservation::default(),
-                ..original.clone()
-            });
-        }
+        let undone = Undone {
+            key: *key,
+            card: original.card,
+            reservation: original.reservation,
+            response_code: *code.bytes(),
+            amount_minor: 0,
+            less_minor: original.reservation.amount_minor(),
+        };
+        self.commit(now, Change::Undone(undone), outbox);
     }
 
     /// 0120 and 0220: what has happened is accepted once it is stored, and owed to the issuer.
@@ -156,21 +196,14 @@ impl Shard {
             return Ok(());
         }
         let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
-        let owed = self.store_advice(incoming, (issuer, staged.card))?;
-        self.remember_own(staged, ResponseCode::APPROVED);
-        self.answer_approved(now, incoming, outbox);
+        let original = self.original_of(incoming).map(|(_, record)| record);
+        let whose = (issuer, staged.card);
+        let owed = self.store_message(now, incoming, whose, original.as_ref(), outbox)?;
+        self.remember_own(now, staged, ResponseCode::APPROVED, outbox);
+        self.answer_approved(now, incoming, Gate::Durable, outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
         }
         Ok(())
-    }
-
-    fn store_advice(
-        &mut self,
-        incoming: &Incoming<'_>,
-        whose: (IssuerId, CardKey),
-    ) -> Result<Option<u32>, Reason> {
-        let original = self.original_of(incoming).map(|(_, record)| record);
-        self.store_message(incoming, whose, original.as_ref())
     }
 }

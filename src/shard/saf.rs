@@ -2,11 +2,13 @@
 //! sent again, unchanged, until the issuer acknowledges it.
 //!
 //! Order is kept per card by lanes: a card belongs to one of 65,536 lanes, and of each lane only
-//! the oldest entry is under way. Not here: durability, alarms, rate limits.
+//! the oldest entry is under way. Not here: durability (every entry is a record first), alarms, rate
+//! limits.
 
 use super::identity::{AcquirerId, CardKey, IssuerId};
+use super::journal_record::OwedId;
 use super::kept::KeptRef;
-use tapswitch_protocol::{Stan, TransmissionTime};
+use tapswitch_protocol::{Mti, Stan, TransmissionTime};
 
 /// First wait before sending again; doubled each time.
 const RESEND_MS_MIN: u64 = 5_000;
@@ -17,17 +19,32 @@ const NONE: u32 = u32::MAX;
 
 /// A message owed to an issuer.
 pub(super) struct Owed {
+    /// Its number; entries of a lane are in the order of their numbers.
+    pub(super) number: u64,
     pub(super) issuer: IssuerId,
     /// Whose dialect it is in.
     pub(super) acquirer: AcquirerId,
     pub(super) card: CardKey,
-    /// The whole message; DE 7 and 11 are written when it is first sent.
-    pub(super) message: KeptRef,
+    pub(super) mti: Mti,
+    /// Its elements, without those of the card and DE 7 and 11.
+    pub(super) fields: KeptRef,
     /// Its number on the issuer leg, once sent.
     pub(super) sent: Option<(Stan, TransmissionTime)>,
-    /// How often it was sent.
+    /// How often it was sent by this process.
     pub(super) tries: u32,
     next: u32,
+}
+
+impl Owed {
+    pub(super) fn new(
+        number: u64,
+        (issuer, acquirer): (IssuerId, AcquirerId),
+        card: CardKey,
+        mti: Mti,
+        fields: KeptRef,
+    ) -> Self {
+        Self { number, issuer, acquirer, card, mti, fields, sent: None, tries: 0, next: NONE }
+    }
 }
 
 /// All that is owed.
@@ -36,6 +53,7 @@ pub(super) struct Saf {
     free: Vec<u32>,
     heads: Vec<u32>,
     tails: Vec<u32>,
+    next_number: u64,
 }
 
 impl Saf {
@@ -46,6 +64,7 @@ impl Saf {
             free: (0..count).rev().collect(),
             heads: vec![NONE; LANES],
             tails: vec![NONE; LANES],
+            next_number: 1,
         }
     }
 
@@ -54,19 +73,19 @@ impl Saf {
         (high % LANES as u64) as usize
     }
 
-    /// Adds an entry. Returns its place, and whether it is the oldest of its lane (send it now).
-    /// Callers keep room: they refuse new work while [`Saf::has_room`] says no.
-    pub(super) fn push(
-        &mut self,
-        issuer: IssuerId,
-        acquirer: AcquirerId,
-        card: CardKey,
-        message: KeptRef,
-    ) -> Option<(u32, bool)> {
-        let place = self.free.pop()?;
-        let owed = Owed { issuer, acquirer, card, message, sent: None, tries: 0, next: NONE };
+    /// What the next entry will be; `None` when full.
+    pub(super) fn next_id(&self) -> Option<OwedId> {
+        Some(OwedId { number: self.next_number, place: *self.free.last()? })
+    }
+
+    /// Adds the newest entry, at `place` if that is free. Returns its place, and whether it is the
+    /// oldest of its lane (send it now). Callers keep room: they refuse new work while
+    /// [`Saf::has_room`] says no.
+    pub(super) fn push(&mut self, place: u32, owed: Owed) -> Option<(u32, bool)> {
+        let place = self.take_place(place)?;
+        self.next_number = self.next_number.max(owed.number + 1);
+        let lane = Self::lane(owed.card);
         *self.entries.get_mut(place as usize)? = Some(owed);
-        let lane = Self::lane(card);
         let tail = core::mem::replace(self.tails.get_mut(lane)?, place);
         match self.get_mut(tail) {
             Some(before) => {
@@ -78,6 +97,40 @@ impl Saf {
                 Some((place, true))
             }
         }
+    }
+
+    /// `place` while the shard serves; while it recovers that may be taken.
+    fn take_place(&mut self, place: u32) -> Option<u32> {
+        if self.free.last() == Some(&place) {
+            return self.free.pop();
+        }
+        let at = self.free.iter().rposition(|&free| free == place);
+        match at {
+            Some(at) => Some(self.free.swap_remove(at)),
+            None => self.free.pop(),
+        }
+    }
+
+    /// Where an entry is.
+    pub(super) fn find(&self, id: OwedId) -> Option<u32> {
+        let is = |entry: &Option<Owed>| entry.as_ref().is_some_and(|owed| owed.number == id.number);
+        if self.entries.get(id.place as usize).is_some_and(is) {
+            return Some(id.place);
+        }
+        // Only an entry of an older start may lie elsewhere.
+        self.entries.iter().position(is).map(|place| place as u32)
+    }
+
+    /// Whether an entry is under way or may be: the oldest of its lane.
+    pub(super) fn is_oldest(&self, place: u32) -> bool {
+        let owed = self.entries.get(place as usize).and_then(Option::as_ref);
+        owed.is_some_and(|owed| self.heads.get(Self::lane(owed.card)) == Some(&place))
+    }
+
+    /// The entries from `place` on.
+    pub(super) fn from(&self, place: u32) -> impl Iterator<Item = (u32, &Owed)> {
+        let entries = self.entries.iter().enumerate().skip(place as usize);
+        entries.filter_map(|(place, owed)| Some((place as u32, owed.as_ref()?)))
     }
 
     pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Owed> {
@@ -129,8 +182,11 @@ mod tests {
         let mut kept = Kept::new(8);
         let mut saf = Saf::new(3);
         let mut push = |saf: &mut Saf, card: u8| {
-            let message = kept.store(&[card], &[]).unwrap();
-            saf.push(IssuerId(0), AcquirerId(0), CardKey([card; 16]), message)
+            let fields = kept.store(&[card], &[]).unwrap();
+            let id = saf.next_id()?;
+            let whose = (IssuerId(0), AcquirerId(0));
+            let card = CardKey([card; 16]);
+            saf.push(id.place, Owed::new(id.number, whose, card, Mti::REVERSAL_ADVICE, fields))
         };
         let (first, now) = push(&mut saf, 1).unwrap();
         assert!(now);
@@ -140,6 +196,7 @@ mod tests {
         assert!(push(&mut saf, 3).is_none(), "full");
         assert!(!saf.has_room(0));
         assert_eq!(saf.remove(first).unwrap().1, Some(second));
+        assert_eq!(saf.find(OwedId { number: 2, place: 0 }), Some(second), "wherever it lies");
         assert_eq!(saf.remove(second).unwrap().1, None);
         assert_eq!(saf.len(), 1);
         assert!(push(&mut saf, 1).unwrap().1);

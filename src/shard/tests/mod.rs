@@ -1,8 +1,10 @@
 //! The shard on its own: scripts as tables, every state transition, inputs that must not hurt.
 
-mod fixture;
+mod field_list;
+pub(in crate::shard) mod fixture;
 mod hostile;
 mod mesh;
 pub(crate) mod no_allocation;
+mod restart;
 mod script;
 mod transitions;

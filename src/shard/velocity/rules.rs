@@ -164,6 +164,16 @@ impl Rules {
         Ok(reservation)
     }
 
+    pub(super) fn hold(&self, words: &mut Words, reservation: &Reservation) {
+        for (index, rule) in each(&self.rules, reservation.rules) {
+            rule.roll(words);
+            let stamp = rule.stamp(words);
+            let back = (stamp - reservation.numbers[index]) as usize;
+            words[rule.first + back] +=
+                rule.count_unit + (reservation.amount_minor & rule.amount_mask);
+        }
+    }
+
     /// Takes a reservation back from the sub-windows where it still counts.
     #[inline]
     pub(super) fn release(&self, words: &mut Words, reservation: &Reservation) {

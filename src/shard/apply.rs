@@ -1,0 +1,127 @@
+//! The one place where durable state changes: a record is made, written, and applied; at a restart
+//! it is read and applied by the same function.
+//!
+//! Not here: deciding, and what must not outlive the process (requests in flight, timers, numbers).
+
+use super::journal_record::{
+    Answered, Change, Forwarded, OwedId, OwedMessage, Record, Settlement, Undone,
+};
+use super::recovery::InFlight;
+use super::saf::Owed;
+use super::velocity::Reservation;
+use super::{Now, Outbox, Shard};
+use crate::shard::duplicate::{OriginalRecord, OriginalState};
+
+/// A message that became owed: its place, and whether it is to be sent now.
+pub(super) type Pushed = (u32, bool);
+
+impl Shard {
+    /// Writes a change to the journal, if there is one, and applies it.
+    #[inline]
+    pub(super) fn commit(
+        &mut self,
+        now: Now,
+        change: Change<'_>,
+        outbox: &mut Outbox,
+    ) -> Option<Pushed> {
+        let record = Record { wall_ms: now.wall_ms, change };
+        outbox.record(&record);
+        self.apply(&record)
+    }
+
+    /// Changes durable state. Nothing else does.
+    pub fn apply(&mut self, record: &Record<'_>) -> Option<Pushed> {
+        let wall_ms = record.wall_ms;
+        match &record.change {
+            Change::Forwarded(forwarded) => self.apply_forwarded(wall_ms, forwarded),
+            Change::Answered(answered) => self.apply_answered(wall_ms, answered),
+            Change::Undone(undone) => self.apply_undone(wall_ms, undone),
+            Change::Owed(owed) => return self.apply_owed(owed),
+            Change::OwedSent { id, stan, time } => {
+                if let Some(place) = self.saf.find(*id)
+                    && let Some(owed) = self.saf.get_mut(place)
+                {
+                    owed.sent = Some((*stan, *time));
+                }
+            }
+            Change::OwedDone { id } => self.apply_owed_done(*id),
+            Change::Started => self.started_wall_ms = Some(wall_ms),
+        }
+        None
+    }
+
+    #[inline]
+    fn apply_forwarded(&mut self, wall_ms: u64, forwarded: &Forwarded<'_>) {
+        self.velocity.hold(wall_ms, forwarded.card, &forwarded.reservation);
+        if let Some(recovering) = &mut self.recovering {
+            recovering.forwarded(InFlight::of(forwarded));
+        }
+    }
+
+    #[inline]
+    fn apply_answered(&mut self, wall_ms: u64, answered: &Answered<'_>) {
+        let (card, before) = (answered.original.card, answered.original.reservation);
+        let reservation = match answered.settlement {
+            Settlement::None => before,
+            Settlement::Release => {
+                self.velocity.release(wall_ms, card, &before);
+                Reservation::default()
+            }
+            Settlement::Post { amount_minor, pin } => {
+                self.velocity.post(wall_ms, card, &before, amount_minor, pin)
+            }
+            Settlement::Count { amount_minor, pin } => {
+                self.velocity.hold(wall_ms, card, &before);
+                self.velocity.post(wall_ms, card, &before, amount_minor, pin)
+            }
+        };
+        let original = OriginalRecord { reservation, ..answered.original.clone() };
+        let Answered { key, fingerprint, answer, .. } = *answered;
+        self.duplicates.remember(&key, fingerprint, &original, answer);
+        if let Some(recovering) = &mut self.recovering {
+            recovering.answered(&key);
+        }
+    }
+
+    fn apply_undone(&mut self, wall_ms: u64, undone: &Undone) {
+        let Undone { key, card, reservation, response_code, amount_minor, less_minor } = *undone;
+        let is_whole = amount_minor == 0;
+        let left = if is_whole {
+            self.velocity.release(wall_ms, card, &reservation);
+            Reservation::default()
+        } else {
+            self.velocity.release_part(wall_ms, card, &reservation, less_minor)
+        };
+        // It may have been forgotten meanwhile; what it counted is taken back all the same.
+        if let Some(mut stored) = self.duplicates.original_mut(&key) {
+            let before = stored.record();
+            let state = if is_whole { OriginalState::Reversed } else { before.state };
+            let amount_minor = if is_whole { before.amount_minor } else { amount_minor };
+            let reservation = left;
+            let after =
+                OriginalRecord { state, response_code, amount_minor, reservation, ..before };
+            stored.set_record(&after);
+        }
+    }
+
+    fn apply_owed(&mut self, message: &OwedMessage<'_>) -> Option<Pushed> {
+        let OwedMessage { id, acquirer, issuer, card, mti, fields } = message;
+        if self.recovering.is_some() && self.saf.find(*id).is_some() {
+            // A snapshot had it already.
+            return None;
+        }
+        let bytes = fields.write(&mut self.scratch.bytes[..])?;
+        let list = self.kept.store(&[], self.scratch.bytes.get(..bytes)?);
+        let list = list.expect("Invariant: there is a slot for every message that can be owed");
+        self.saf.push(id.place, Owed::new(id.number, (*issuer, *acquirer), *card, *mti, list))
+    }
+
+    /// The next of the card is sent by whoever is serving; a restart sends what is oldest.
+    fn apply_owed_done(&mut self, id: OwedId) {
+        let Some(place) = self.saf.find(id) else { return };
+        if let Some((owed, next)) = self.saf.remove(place) {
+            self.kept.free(owed.fields);
+            self.next_owed = next;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Reading records. A journal's blocks are checksummed, so what does not read is a mistake of
+//! ours or of another version: told, never guessed.
+
+use super::{
+    Answered, Change, Forwarded, HEAD_BYTES, Kind, OwedId, OwedMessage, RECORD_BYTES_MAX,
+    RESERVATION_BYTES, Record, Settlement, Undone,
+};
+use crate::limits::REMEMBERED_BYTES_MAX;
+use crate::shard::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
+use crate::shard::field_list::StoredFields;
+use crate::shard::identity::{AcquirerId, CardKey, IssuerId};
+use crate::shard::velocity::Reservation;
+use tapswitch_protocol::{Mti, Stan, TransmissionTime};
+
+/// A record that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// It ends early, or states a length that cannot be.
+    #[error("a record of {0} bytes cannot be")]
+    Length(usize),
+    /// Its kind is not known.
+    #[error("a record of unknown kind {0}: written by another version?")]
+    Kind(u8),
+    /// A part of it has a value that cannot be.
+    #[error("a record with an impossible {0}: written by another version?")]
+    Value(&'static str),
+}
+
+/// A record taken apart, and what of it is not borrowed from the bytes.
+pub(in crate::shard) struct Decoded<'a> {
+    wall_ms: u64,
+    body: Body<'a>,
+}
+
+/// As [`Change`], but an answered original is held here.
+enum Body<'a> {
+    Answered { head: (DuplicateKey, u64), original: OriginalRecord, tail: (Settlement, &'a [u8]) },
+    Other(Change<'a>),
+}
+
+impl Decoded<'_> {
+    /// The record.
+    pub(in crate::shard) fn record(&self) -> Record<'_> {
+        let change = match &self.body {
+            Body::Other(change) => *change,
+            Body::Answered { head: (key, fingerprint), original, tail: (settlement, answer) } => {
+                Change::Answered(Answered {
+                    key: *key,
+                    fingerprint: *fingerprint,
+                    original,
+                    settlement: *settlement,
+                    answer,
+                })
+            }
+        };
+        Record { wall_ms: self.wall_ms, change }
+    }
+}
+
+/// Takes the first record off `bytes`.
+///
+/// # Errors
+/// See [`RecordError`].
+pub(in crate::shard) fn decode<'a>(bytes: &mut &'a [u8]) -> Result<Decoded<'a>, RecordError> {
+    let short = RecordError::Length(bytes.len());
+    let length = bytes.first_chunk().map(|length| usize::from(u16::from_le_bytes(*length)));
+    let length = length.filter(|&length| (HEAD_BYTES..=RECORD_BYTES_MAX).contains(&length));
+    let (record, rest) = length.and_then(|at| bytes.split_at_checked(at)).ok_or(short)?;
+    *bytes = rest;
+    let mut reader = Reader(record.get(2..).unwrap_or_default(), record.len());
+    let [kind] = reader.take()?;
+    let wall_ms = u64::from_le_bytes(reader.take()?);
+    Ok(Decoded { wall_ms, body: reader.body(kind)? })
+}
+
+/// A record's bytes, taken from the front; and how many it had.
+struct Reader<'a>(&'a [u8], usize);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(RecordError::Length(self.1))?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn number(&mut self) -> Result<u64, RecordError> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn mti(&mut self) -> Result<Mti, RecordError> {
+        let number = u16::from_le_bytes(self.take()?);
+        Mti::from_number(number).ok_or(RecordError::Value("type of message"))
+    }
+
+    fn reservation(&mut self) -> Result<Reservation, RecordError> {
+        self.take::<RESERVATION_BYTES>().map(|bytes| Reservation::from_bytes(&bytes))
+    }
+
+    fn numbers(&mut self) -> Result<(Stan, TransmissionTime), RecordError> {
+        let stan = u32::from_le_bytes(self.take()?);
+        Ok((Stan(stan), TransmissionTime(u32::from_le_bytes(self.take()?))))
+    }
+
+    fn id(&mut self) -> Result<OwedId, RecordError> {
+        let number = self.number()?;
+        Ok(OwedId { number, place: u32::from_le_bytes(self.take()?) })
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        core::mem::take(&mut self.0)
+    }
+
+    fn body(&mut self, kind: u8) -> Result<Body<'a>, RecordError> {
+        let is = |wanted: Kind| kind == wanted as u8;
+        let change = if is(Kind::Forwarded) {
+            Change::Forwarded(self.forwarded()?)
+        } else if is(Kind::Answered) {
+            return self.answered();
+        } else if is(Kind::Undone) {
+            Change::Undone(self.undone()?)
+        } else if is(Kind::Owed) {
+            Change::Owed(self.owed()?)
+        } else if is(Kind::OwedSent) {
+            let id = self.id()?;
+            let (stan, time) = self.numbers()?;
+            Change::OwedSent { id, stan, time }
+        } else if is(Kind::OwedDone) {
+            Change::OwedDone { id: self.id()? }
+        } else if is(Kind::Started) {
+            Change::Started
+        } else {
+            return Err(RecordError::Kind(kind));
+        };
+        Ok(Body::Other(change))
+    }
+
+    fn forwarded(&mut self) -> Result<Forwarded<'a>, RecordError> {
+        let key = DuplicateKey(self.take()?);
+        let fingerprint = self.number()?;
+        let card = CardKey(self.take()?);
+        let [acquirer, issuer, moves_money] = self.take()?;
+        let mti = self.mti()?;
+        let (stan, sent) = self.numbers()?;
+        Ok(Forwarded {
+            key,
+            fingerprint,
+            card,
+            acquirer: AcquirerId(acquirer),
+            issuer: IssuerId(issuer),
+            mti,
+            stan,
+            sent,
+            amount_minor: self.number()?,
+            reservation: self.reservation()?,
+            moves_money: moves_money != 0,
+            fields: StoredFields::Listed(self.rest()),
+        })
+    }
+
+    fn answered(&mut self) -> Result<Body<'a>, RecordError> {
+        let head = (DuplicateKey(self.take()?), self.number()?);
+        let [state, issuer] = self.take()?;
+        let response_code = self.take()?;
+        let card = CardKey(self.take()?);
+        let amount_minor = self.number()?;
+        let (stan, time) = self.numbers()?;
+        let original = OriginalRecord {
+            state: OriginalState::from_number(state).ok_or(RecordError::Value("state"))?,
+            response_code,
+            issuer: IssuerId(issuer),
+            card,
+            amount_minor,
+            issuer_stan: stan.0,
+            issuer_transmission_time: time.0,
+            reservation: self.reservation()?,
+        };
+        let [kind, pin] = self.take()?;
+        let (amount_minor, pin) = (self.number()?, pin != 0);
+        let settlement = match kind {
+            0 => Settlement::None,
+            1 => Settlement::Release,
+            2 => Settlement::Post { amount_minor, pin },
+            3 => Settlement::Count { amount_minor, pin },
+            _ => return Err(RecordError::Value("settlement")),
+        };
+        let answer = self.rest();
+        if answer.len() > REMEMBERED_BYTES_MAX {
+            return Err(RecordError::Value("answer"));
+        }
+        Ok(Body::Answered { head, original, tail: (settlement, answer) })
+    }
+
+    fn undone(&mut self) -> Result<Undone, RecordError> {
+        Ok(Undone {
+            key: DuplicateKey(self.take()?),
+            card: CardKey(self.take()?),
+            reservation: self.reservation()?,
+            response_code: self.take()?,
+            amount_minor: self.number()?,
+            less_minor: self.number()?,
+        })
+    }
+
+    fn owed(&mut self) -> Result<OwedMessage<'a>, RecordError> {
+        let id = self.id()?;
+        let [acquirer, issuer] = self.take()?;
+        let card = CardKey(self.take()?);
+        let mti = self.mti()?;
+        let fields = StoredFields::Listed(self.rest());
+        let (acquirer, issuer) = (AcquirerId(acquirer), IssuerId(issuer));
+        Ok(OwedMessage { id, acquirer, issuer, card, mti, fields })
+    }
+}

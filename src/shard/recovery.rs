@@ -1,0 +1,260 @@
+//! A restart: records are applied again, then what was under way when the process ended is
+//! finished. Requests that were forwarded and not answered are reversed at their issuers, once, and
+//! their repeats are answered as time-outs are; messages owed are sent again.
+//!
+//! Not here: files, and the order of snapshot and journal (`io::journal`).
+
+use super::action::Outbox;
+use super::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
+use super::field_list;
+use super::identity::{AcquirerId, CardKey, IssuerId};
+use super::journal_record::decode::decode;
+use super::journal_record::{Answered, Change, Forwarded, RecordError, Settlement};
+use super::owed::REVERSAL;
+use super::velocity::Reservation;
+use super::{Counter, Now, Shard, original_data};
+use std::collections::BTreeMap;
+use tapswitch_protocol::{Dialect, FieldTable, Mti, Stan, TransmissionTime};
+
+/// How long after a restart a request may still be one that was lost with the process: acquirers
+/// repeat for less.
+const LOST_MS: u64 = 24 * 3_600_000;
+
+/// What a restart does with records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// They are in the snapshot that was loaded: only learn which requests were under way.
+    Learn,
+    /// Apply them.
+    Apply,
+}
+
+/// What is known while a shard recovers.
+#[derive(Default)]
+pub(super) struct Recovering {
+    in_flight: BTreeMap<DuplicateKey, InFlight>,
+    /// The latest record's time: a clock behind it starts there.
+    wall_ms: u64,
+    records: u64,
+}
+
+/// A request that was forwarded, as its record said.
+pub(super) struct InFlight {
+    key: DuplicateKey,
+    fingerprint: u64,
+    card: CardKey,
+    acquirer: AcquirerId,
+    issuer: IssuerId,
+    mti: Mti,
+    stan: Stan,
+    sent: TransmissionTime,
+    amount_minor: u64,
+    reservation: Reservation,
+    moves_money: bool,
+    fields: Box<[u8]>,
+}
+
+impl InFlight {
+    pub(super) fn of(forwarded: &Forwarded<'_>) -> Self {
+        let mut list = [0; super::FRAME_BYTES_MAX];
+        let bytes = forwarded.fields.write(&mut list).unwrap_or_default();
+        Self {
+            key: forwarded.key,
+            fingerprint: forwarded.fingerprint,
+            card: forwarded.card,
+            acquirer: forwarded.acquirer,
+            issuer: forwarded.issuer,
+            mti: forwarded.mti,
+            stan: forwarded.stan,
+            sent: forwarded.sent,
+            amount_minor: forwarded.amount_minor,
+            reservation: forwarded.reservation,
+            moves_money: forwarded.moves_money,
+            fields: list.get(..bytes).unwrap_or_default().into(),
+        }
+    }
+}
+
+impl Recovering {
+    pub(super) fn forwarded(&mut self, request: InFlight) {
+        self.in_flight.insert(request.key, request);
+    }
+
+    pub(super) fn answered(&mut self, key: &DuplicateKey) {
+        self.in_flight.remove(key);
+    }
+}
+
+/// What a restart found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Records applied.
+    pub records: u64,
+    /// Requests that were under way: a reversal is owed for each that may hold money.
+    pub in_flight: usize,
+    /// Messages owed to issuers, without those.
+    pub owed: usize,
+    /// UTC milliseconds of the latest record; a clock behind it starts there.
+    pub wall_ms: u64,
+}
+
+impl Shard {
+    /// Before the first record is replayed.
+    pub fn begin_recovery(&mut self) {
+        self.recovering = Some(Box::default());
+    }
+
+    /// Applies the records of a journal, in their order.
+    ///
+    /// # Errors
+    /// One cannot be read; the shard is then of no use.
+    pub fn replay(&mut self, mut bytes: &[u8], replay: Replay) -> Result<(), RecordError> {
+        while !bytes.is_empty() {
+            let decoded = decode(&mut bytes)?;
+            let record = decoded.record();
+            if let Some(recovering) = &mut self.recovering {
+                recovering.wall_ms = recovering.wall_ms.max(record.wall_ms);
+                recovering.records += 1;
+                if replay == Replay::Learn {
+                    match record.change {
+                        Change::Forwarded(forwarded) => {
+                            recovering.forwarded(InFlight::of(&forwarded));
+                        }
+                        Change::Answered(answered) => recovering.answered(&answered.key),
+                        _ => {}
+                    }
+                    continue;
+                }
+            }
+            self.apply(&record);
+        }
+        Ok(())
+    }
+
+    /// A digest of all that outlives a process. The same records make the same.
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        let owed = self.saf.from(0).fold(0u64, |hash, (_, owed)| {
+            hash.wrapping_add(
+                (owed.number << 1 | u64::from(owed.sent.is_some())).wrapping_mul(HASH_STEP),
+            )
+        });
+        let parts = [self.velocity.state_hash(), self.duplicates.state_hash(), owed];
+        parts
+            .into_iter()
+            .fold(0, |hash, part| (hash ^ part).wrapping_mul(HASH_STEP).rotate_left(23))
+    }
+
+    /// All records are applied. Then [`Shard::on_recovered`] is called until it returns false.
+    pub fn recovered(&self) -> Recovered {
+        let recovering = self.recovering.as_deref();
+        Recovered {
+            records: recovering.map_or(0, |recovering| recovering.records),
+            in_flight: recovering.map_or(0, |recovering| recovering.in_flight.len()),
+            owed: self.saf.len(),
+            wall_ms: recovering.map_or(0, |recovering| recovering.wall_ms),
+        }
+    }
+
+    /// Finishes what was under way, as far as the outbox has room. True: call again.
+    pub fn on_recovered(&mut self, now: Now, outbox: &mut Outbox) -> bool {
+        while outbox.has_room() {
+            let next = self.recovering.as_mut().and_then(|it| it.in_flight.pop_first());
+            let Some((_, request)) = next else {
+                if self.recovering.take().is_some() {
+                    self.commit(now, Change::Started, outbox);
+                    self.legs.begin_at(now.wall_ms);
+                    self.resend_all(now);
+                }
+                return false;
+            };
+            self.end_interrupted(now, &request, outbox);
+        }
+        true
+    }
+
+    /// A request was forwarded and nothing is known of its answer, which nobody got.
+    fn end_interrupted(&mut self, now: Now, request: &InFlight, outbox: &mut Outbox) {
+        self.counters.add(Counter::Interrupted);
+        let profile = self.profiles.get(usize::from(request.acquirer.0));
+        let Some(profile) = profile.map(std::rc::Rc::clone) else { return };
+        let original = OriginalRecord {
+            state: OriginalState::Reversed,
+            response_code: *profile.codes.time_out.bytes(),
+            issuer: request.issuer,
+            card: request.card,
+            amount_minor: request.amount_minor,
+            issuer_stan: request.stan.0,
+            issuer_transmission_time: request.sent.0,
+            reservation: request.reservation,
+        };
+        let settlement =
+            if original.reservation.is_empty() { Settlement::None } else { Settlement::Release };
+        let (key, fingerprint) = (request.key, request.fingerprint);
+        let answered = Answered { key, fingerprint, original: &original, settlement, answer: &[] };
+        self.commit(now, Change::Answered(answered), outbox);
+        if request.moves_money {
+            // Sent with all the rest that is owed, once everything is recorded.
+            let _ = self.owe_interrupted(now, request, profile.dialect, outbox);
+        }
+    }
+
+    /// The reversal is made from what the record kept of the request, put together again.
+    fn owe_interrupted(
+        &mut self,
+        now: Now,
+        request: &InFlight,
+        dialect: &Dialect,
+        outbox: &mut Outbox,
+    ) -> Option<u32> {
+        let (mut message, mut table) = ([0; super::FRAME_BYTES_MAX], FieldTable::default());
+        let parts = (&request.fields[..], &[][..]);
+        let bytes = field_list::write_message(dialect, request.mti, parts, None, &mut message)?;
+        let view = dialect.parse(message.get(..bytes)?, &mut table).ok()?;
+        let de90 = original_data::write(request.mti, request.stan, request.sent, &view);
+        let whose = (request.issuer, request.acquirer, request.card);
+        self.store_owed(now, whose, (Mti::REVERSAL_ADVICE, &view, REVERSAL), Some(&de90), outbox)
+    }
+
+    /// Arms the timers of all that is owed, spread over a while: issuers are not flooded.
+    fn resend_all(&mut self, now: Now) {
+        let oldest: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
+        let mut after_ns = 0;
+        for place in oldest {
+            if self.saf.is_oldest(place) {
+                self.resume_owed(place);
+                let timer = self.first_owed_timer() + place;
+                self.deadlines.set(timer, now.mono_ns + after_ns);
+                after_ns += RESEND_EVERY_NS;
+            }
+        }
+    }
+
+    /// Whether a request may have been forwarded by a process that ended: it repeats itself, or was
+    /// made before the restart, and its time is not over. What is lost is then owed a reversal
+    /// before the request may be declined here.
+    pub(super) fn may_be_lost(&self, now: Now, mti: Mti, made: Option<TransmissionTime>) -> bool {
+        let Some(started) = self.started_wall_ms else { return false };
+        if now.wall_ms.saturating_sub(started) > LOST_MS {
+            return false;
+        }
+        mti != mti.without_repeat()
+            || made.is_some_and(|made| precedes(made, self.legs.transmission_time_at(started)))
+    }
+}
+
+/// Between two resent messages after a restart: 5,000 a second.
+const RESEND_EVERY_NS: u64 = 200_000;
+
+/// Whether a DE 7, which has no year, is before another one: in December all of January is later.
+fn precedes(made: TransmissionTime, other: TransmissionTime) -> bool {
+    const MONTH: u32 = 100_000_000;
+    match (made.0 / MONTH, other.0 / MONTH) {
+        (12, 1) => true,
+        (1, 12) => false,
+        _ => made <= other,
+    }
+}
+
+/// An odd number without a pattern.
+const HASH_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
