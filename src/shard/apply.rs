@@ -105,7 +105,7 @@ impl Shard {
     }
 
     fn apply_owed(&mut self, message: &OwedMessage<'_>) -> Option<Pushed> {
-        let OwedMessage { id, acquirer, issuer, card, mti, fields } = message;
+        let OwedMessage { id, acquirer, issuer, card, mti, sent, fields } = message;
         if self.recovering.is_some() && self.saf.find(*id).is_some() {
             // A snapshot had it already.
             return None;
@@ -113,7 +113,9 @@ impl Shard {
         let bytes = fields.write(&mut self.scratch.bytes[..])?;
         let list = self.kept.store(&[], self.scratch.bytes.get(..bytes)?);
         let list = list.expect("Invariant: there is a slot for every message that can be owed");
-        self.saf.push(id.place, Owed::new(id.number, (*issuer, *acquirer), *card, *mti, list))
+        let mut owed = Owed::new(id.number, (*issuer, *acquirer), *card, *mti, list);
+        owed.sent = *sent;
+        self.saf.push(id.place, owed)
     }
 
     /// The next of the card is sent by whoever is serving; a restart sends what is oldest.

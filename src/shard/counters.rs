@@ -63,8 +63,12 @@ counters! {
     RefusedPendingFull "refused{pending_full}" "no room for another request in flight";
     RefusedSafFull "refused{saf_full}" "too many reversals and advices owed";
     RefusedNoCredit "refused{no_credit}" "no slot free on the ring to the card's shard";
+    RefusedOriginal "refused{original}" "about an original that is not known or does not stand";
+    AdviceOverLimit "advice{over_limit}" "advices counted above a limit";
+    AdviceUncounted "advice{uncounted}" "advices in a currency that no limit is in";
     OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";
     Reversed "reversal{original}" "originals reversed by their acquirer";
+    Reduced "reversal{partial}" "originals made less by their acquirer";
     ReversedInFlight "reversal{in_flight}" "originals reversed while in flight";
     ReversalRepeated "reversal{again}" "reversals of what is reversed or was declined";
     TimedOut "issuer{time_out}" "requests that their issuer did not answer in time";

@@ -168,21 +168,32 @@ impl Shard {
         staged: &StagedRequest,
         transaction: &Transaction,
     ) -> Result<Reservation, Reason> {
-        if !transaction.counts(incoming.view.mti()) {
-            return Ok(Reservation::default());
-        }
-        let counted = VelocityTransaction {
-            amount_minor: limited_amount(&incoming.view, transaction)?,
-            mcc: transaction.mcc,
-            entry_mode: transaction.entry_mode,
-            transaction_type: transaction.processing.transaction_type(),
-        };
+        let counted = self.velocity_transaction(incoming, staged, transaction)?;
+        let Some(counted) = counted else { return Ok(Reservation::default()) };
         let judged = self.velocity.judge(now.wall_ms, staged.card, &counted);
         judged.map_err(|refusal| match refusal {
             Refusal::Limit { by: LimitKind::Amount, .. } => Reason::AmountLimit,
             Refusal::Limit { by: LimitKind::Count, .. } => Reason::CountLimit,
             Refusal::TableFull => Reason::VelocityFull,
         })
+    }
+
+    /// What the limits need to know of a transaction; `None` when they do not count it.
+    pub(super) fn velocity_transaction(
+        &self,
+        incoming: &Incoming<'_>,
+        _staged: &StagedRequest,
+        transaction: &Transaction,
+    ) -> Result<Option<VelocityTransaction>, Reason> {
+        if !transaction.counts(incoming.view.mti()) {
+            return Ok(None);
+        }
+        Ok(Some(VelocityTransaction {
+            amount_minor: limited_amount(&incoming.view, transaction)?,
+            mcc: transaction.mcc,
+            entry_mode: transaction.entry_mode,
+            transaction_type: transaction.processing.transaction_type(),
+        }))
     }
 
     /// Takes a number, keeps what is needed, writes the message for the issuer.

@@ -46,7 +46,7 @@ pub enum Change<'a> {
     Undone(Undone),
     /// A reversal or advice is owed to an issuer.
     Owed(OwedMessage<'a>),
-    /// It got its numbers on the issuer leg: it is sent with these and no others.
+    /// It got its numbers on the issuer leg only now: it is sent with these and no others.
     OwedSent {
         /// Which.
         id: OwedId,
@@ -170,9 +170,14 @@ pub struct OwedMessage<'a> {
     pub card: CardKey,
     /// Its type.
     pub mti: Mti,
+    /// DE 11 and 7 towards the issuer, unless no number was free.
+    pub sent: Option<(Stan, TransmissionTime)>,
     /// Its elements, without those of the card and DE 7 and 11.
     pub fields: StoredFields<'a>,
 }
+
+/// No trace number: 0 is never given out.
+const NO_STAN: Stan = Stan(0);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -298,6 +303,9 @@ impl OwedMessage<'_> {
         writer.put([self.acquirer.0, self.issuer.0]);
         writer.put(self.card.0);
         writer.put(self.mti.number().to_le_bytes());
+        let (stan, time) = self.sent.unwrap_or((NO_STAN, TransmissionTime(0)));
+        writer.put(stan.0.to_le_bytes());
+        writer.put(time.0.to_le_bytes());
         writer.fields(&self.fields);
     }
 }

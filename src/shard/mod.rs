@@ -15,6 +15,7 @@
 //! ```
 
 pub mod action;
+mod advice;
 mod apply;
 pub mod authorization;
 pub mod card_cipher;

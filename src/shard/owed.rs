@@ -121,15 +121,21 @@ impl Shard {
             bytes += field_list::write_field(WireField { field: 90, wire }, &mut list[bytes..])?;
         }
         let fields = StoredFields::Listed(&list[..bytes]);
-        let message = OwedMessage { id, acquirer, issuer, card, mti, fields };
+        // Taken now, so that a reversal of an advice can name it before it has been sent.
+        let stan = self.legs.take_stan(now, issuer, Waiting::Owed(id.place));
+        let sent = stan.map(|stan| (stan, self.legs.transmission_time(now)));
+        let message = OwedMessage { id, acquirer, issuer, card, mti, sent, fields };
         let pushed = self.commit(now, Change::Owed(message), outbox);
         self.counters.add(Counter::OwedPushed);
         pushed.and_then(|(place, is_oldest)| is_oldest.then_some(place))
     }
 
-    /// Sends an entry for the first time: takes its numbers, which it keeps.
+    /// Sends an entry for the first time, with the numbers that it has or gets now, and keeps.
     pub(super) fn send_owed(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
         let Some(owed) = self.saf.get_mut(place) else { return };
+        if owed.sent.is_some() {
+            return self.transmit(now, place, outbox);
+        }
         let (issuer, number) = (owed.issuer, owed.number);
         let Some(stan) = self.legs.take_stan(now, issuer, Waiting::Owed(place)) else {
             let timer = self.first_owed_timer() + place;
@@ -155,14 +161,10 @@ impl Shard {
 
     /// The resend timer of an entry is over.
     pub(super) fn resend(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
-        match self.saf.get_mut(place).map(|owed| owed.sent) {
-            Some(Some(_)) => {
-                self.counters.add(Counter::OwedResent);
-                self.transmit(now, place, outbox);
-            }
-            Some(None) => self.send_owed(now, place, outbox),
-            None => {}
+        if self.saf.get_mut(place).is_some_and(|owed| owed.tries > 0) {
+            self.counters.add(Counter::OwedResent);
         }
+        self.send_owed(now, place, outbox);
     }
 
     /// Sends the stored message, the same each time, and arms the timer of the next try.

@@ -41,6 +41,8 @@ pub(super) enum Reason {
     NoCredit,
     /// Same key, other contents.
     Conflict,
+    /// What it is about is not known, or does not stand.
+    OriginalNotFound,
 }
 
 impl Reason {
@@ -61,6 +63,7 @@ impl Reason {
                 codes.overload
             }
             Self::Conflict => codes.duplicate,
+            Self::OriginalNotFound => codes.original_not_found,
         }
     }
 
@@ -84,6 +87,7 @@ impl Reason {
             Self::SafFull => Counter::RefusedSafFull,
             Self::NoCredit => Counter::RefusedNoCredit,
             Self::Conflict => Counter::Conflict,
+            Self::OriginalNotFound => Counter::RefusedOriginal,
         }
     }
 

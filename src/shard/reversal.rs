@@ -1,5 +1,5 @@
-//! Reversals by acquirers (0400, 0420) and advices (0120, 0220): accepted, stored, owed to the
-//! issuer. An original is undone once, whatever is sent how often.
+//! Reversals by acquirers (0400, 0420): accepted, recorded, owed to the issuer. An original is
+//! undone once, whatever is sent how often; or made less, by a partial reversal (DE 95).
 
 use super::authorization::{Event, Hold, Reply, State, step};
 use super::delivery::Gate;
@@ -11,7 +11,9 @@ use super::owed::REVERSAL;
 use super::own_answer::Reason;
 use super::remembered::declined;
 use super::{AcquirerId, CardKey, Counter, Incoming, IssuerId, Now, Outbox, Shard, original_data};
-use tapswitch_protocol::{Function, Mti, PanError, ResponseCode, TransmissionTime};
+use tapswitch_protocol::{
+    AmountMinor, Function, MessageView, Mti, PanError, ResponseCode, TransmissionTime,
+};
 
 impl Shard {
     /// 0400 and 0420.
@@ -39,6 +41,13 @@ impl Shard {
                 (answered.original.state.into(), None, Some(answered.original))
             }
         };
+        if let (Some(left), Some(key)) = (replacement_amount(&incoming.view), &key)
+            && left != AmountMinor(0)
+        {
+            let known = known.filter(|known| known.state == OriginalState::Approved);
+            let original = known.ok_or(Reason::OriginalNotFound)?;
+            return self.reduce(now, incoming, staged, (key, &original, left), outbox);
+        }
         let step = step(state, Event::Reversal);
         // Room first: nothing is undone that cannot be owed.
         if step.owe_reversal && !self.saf.has_room(self.pending.len() + 1) {
@@ -60,6 +69,42 @@ impl Shard {
             None
         };
         self.acknowledge(now, incoming, staged, step.reply, outbox);
+        if let Some(place) = owed {
+            self.send_owed(now, place, outbox);
+        }
+        Ok(())
+    }
+
+    /// A partial reversal: of the original only so much stands. It can be reversed whole later.
+    fn reduce(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        (key, original, left): (&DuplicateKey, &OriginalRecord, AmountMinor),
+        outbox: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let less = original.amount_minor.checked_sub(left.0).filter(|&less| less > 0);
+        let less = less.ok_or(Reason::InvalidAmount)?;
+        // Room first: nothing is undone that cannot be owed.
+        if !self.saf.has_room(self.pending.len() + 1) {
+            return Err(Reason::SafFull);
+        }
+        // What was reserved in another currency stays whole: against the card.
+        let same = original.reservation.amount_minor() == original.amount_minor;
+        let undone = Undone {
+            key: *key,
+            card: original.card,
+            reservation: original.reservation,
+            response_code: original.response_code,
+            amount_minor: left.0,
+            less_minor: if same { less } else { 0 },
+        };
+        self.commit(now, Change::Undone(undone), outbox);
+        self.counters.add(Counter::Reduced);
+        let whose = (original.issuer, original.card);
+        let owed = self.store_message(now, incoming, whose, Some(original), outbox)?;
+        self.acknowledge(now, incoming, staged, Reply::Accept, outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
         }
@@ -134,7 +179,7 @@ impl Shard {
         self.commit_own(now, (staged.key, staged.fingerprint), &record, outbox);
     }
 
-    fn commit_own(
+    pub(super) fn commit_own(
         &mut self,
         now: Now,
         (key, fingerprint): (DuplicateKey, u64),
@@ -181,29 +226,10 @@ impl Shard {
         };
         self.commit(now, Change::Undone(undone), outbox);
     }
+}
 
-    /// 0120 and 0220: what has happened is accepted once it is stored, and owed to the issuer.
-    pub(super) fn accept_advice(
-        &mut self,
-        now: Now,
-        incoming: &Incoming<'_>,
-        staged: &StagedRequest,
-        outbox: &mut Outbox,
-    ) -> Result<(), Reason> {
-        let pan = intake::check_pan(staged.pan)?;
-        intake::check_transaction(&incoming.view, incoming.profile)?;
-        if let Recalled::Done = self.recall(now, incoming, staged, outbox)? {
-            return Ok(());
-        }
-        let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
-        let original = self.original_of(incoming).map(|(_, record)| record);
-        let whose = (issuer, staged.card);
-        let owed = self.store_message(now, incoming, whose, original.as_ref(), outbox)?;
-        self.remember_own(now, staged, ResponseCode::APPROVED, outbox);
-        self.answer_approved(now, incoming, Gate::Durable, outbox);
-        if let Some(place) = owed {
-            self.send_owed(now, place, outbox);
-        }
-        Ok(())
-    }
+/// DE 95: what of the original stands, in its first twelve digits; absent: nothing.
+fn replacement_amount(view: &MessageView<'_>) -> Option<AmountMinor> {
+    let digits = view.raw(95)?.get(..12)?;
+    core::str::from_utf8(digits).ok()?.parse().ok().map(AmountMinor)
 }

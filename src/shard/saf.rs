@@ -54,6 +54,7 @@ pub(super) struct Saf {
     heads: Vec<u32>,
     tails: Vec<u32>,
     next_number: u64,
+    newest_place: u32,
 }
 
 impl Saf {
@@ -65,6 +66,7 @@ impl Saf {
             heads: vec![NONE; LANES],
             tails: vec![NONE; LANES],
             next_number: 1,
+            newest_place: NONE,
         }
     }
 
@@ -84,6 +86,7 @@ impl Saf {
     pub(super) fn push(&mut self, place: u32, owed: Owed) -> Option<(u32, bool)> {
         let place = self.take_place(place)?;
         self.next_number = self.next_number.max(owed.number + 1);
+        self.newest_place = place;
         let lane = Self::lane(owed.card);
         *self.entries.get_mut(place as usize)? = Some(owed);
         let tail = core::mem::replace(self.tails.get_mut(lane)?, place);
@@ -109,6 +112,12 @@ impl Saf {
             Some(at) => Some(self.free.swap_remove(at)),
             None => self.free.pop(),
         }
+    }
+
+    /// The entry added last, while it is owed.
+    pub(super) fn newest(&self) -> Option<&Owed> {
+        let entry = self.entries.get(self.newest_place as usize)?.as_ref()?;
+        (entry.number + 1 == self.next_number).then_some(entry)
     }
 
     /// Where an entry is.

@@ -159,6 +159,24 @@ impl Velocity {
         Ok(r)
     }
     /// Shim.
+    pub fn judge_advice(
+        &mut self,
+        wall_ms: u64,
+        card: CardKey,
+        t: &VelocityTransaction,
+    ) -> Result<(Reservation, Option<Refusal>), Refusal> {
+        match self.judge(wall_ms, card, t) {
+            Ok(r) => Ok((r, None)),
+            Err(Refusal::TableFull) => Err(Refusal::TableFull),
+            Err(e) => {
+                let rules = self.rules.counting(t);
+                let mut zero = self.rules.fresh();
+                let r = self.rules.reserve(&mut zero, rules, 0)?;
+                Ok((Reservation { amount_minor: t.amount_minor, ..r }, Some(e)))
+            }
+        }
+    }
+    /// Shim.
     pub fn state_hash(&self) -> u64 {
         0
     }

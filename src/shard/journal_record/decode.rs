@@ -2,7 +2,7 @@
 //! ours or of another version: told, never guessed.
 
 use super::{
-    Answered, Change, Forwarded, HEAD_BYTES, Kind, OwedId, OwedMessage, RECORD_BYTES_MAX,
+    Answered, Change, Forwarded, HEAD_BYTES, Kind, NO_STAN, OwedId, OwedMessage, RECORD_BYTES_MAX,
     RESERVATION_BYTES, Record, Settlement, Undone,
 };
 use crate::limits::REMEMBERED_BYTES_MAX;
@@ -206,8 +206,10 @@ impl<'a> Reader<'a> {
         let [acquirer, issuer] = self.take()?;
         let card = CardKey(self.take()?);
         let mti = self.mti()?;
+        let (stan, time) = self.numbers()?;
+        let sent = (stan != NO_STAN).then_some((stan, time));
         let fields = StoredFields::Listed(self.rest());
         let (acquirer, issuer) = (AcquirerId(acquirer), IssuerId(issuer));
-        Ok(OwedMessage { id, acquirer, issuer, card, mti, fields })
+        Ok(OwedMessage { id, acquirer, issuer, card, mti, sent, fields })
     }
 }

@@ -1,0 +1,95 @@
+//! Advices (0120, 0220): what has happened already. Accepted once it is recorded, counted against the
+//! card whatever its limits say, owed to the issuer.
+
+use super::delivery::Gate;
+use super::duplicate::{OriginalRecord, OriginalState};
+use super::forward::Recalled;
+use super::intake::{self, StagedRequest, Transaction};
+use super::journal_record::{Answered, Change, Settlement};
+use super::own_answer::Reason;
+use super::velocity::Reservation;
+use super::{Counter, Incoming, Now, Outbox, Shard};
+use tapswitch_protocol::ResponseCode;
+
+impl Shard {
+    /// 0120 and 0220.
+    pub(super) fn accept_advice(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let pan = intake::check_pan(staged.pan)?;
+        let transaction = intake::check_transaction(&incoming.view, incoming.profile)?;
+        if let Recalled::Done = self.recall(now, incoming, staged, outbox)? {
+            return Ok(());
+        }
+        let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
+        let reservation = self.count_advice(now, incoming, staged, &transaction)?;
+        let original = self.original_of(incoming).map(|(_, record)| record);
+        let whose = (issuer, staged.card);
+        let stored = self.store_message(now, incoming, whose, original.as_ref(), outbox)?;
+        let sent = self.saf.newest().and_then(|owed| owed.sent);
+        let (stan, time) = sent.map_or((0, 0), |(stan, time)| (stan.0, time.0));
+        let record = OriginalRecord {
+            state: OriginalState::Approved,
+            response_code: *ResponseCode::APPROVED.bytes(),
+            issuer,
+            card: staged.card,
+            amount_minor: transaction.amount.0,
+            issuer_stan: stan,
+            issuer_transmission_time: time,
+            reservation,
+        };
+        self.remember_advice(now, staged, (&record, transaction.pin), outbox);
+        self.answer_approved(now, incoming, Gate::Durable, outbox);
+        if let Some(place) = stored {
+            self.send_owed(now, place, outbox);
+        }
+        Ok(())
+    }
+
+    /// What it counts for. Above a limit it is counted all the same, and that is told.
+    fn count_advice(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        transaction: &Transaction,
+    ) -> Result<Reservation, Reason> {
+        let counted = match self.velocity_transaction(incoming, staged, transaction) {
+            Ok(Some(counted)) => counted,
+            Ok(None) => return Ok(Reservation::default()),
+            Err(_) => {
+                // An amount in a currency that no limit is in: it has happened, and is not added.
+                self.counters.add(Counter::AdviceUncounted);
+                return Ok(Reservation::default());
+            }
+        };
+        let judged = self.velocity.judge_advice(now.wall_ms, staged.card, &counted);
+        let (reservation, passed) = judged.map_err(|_| Reason::VelocityFull)?;
+        if passed.is_some() {
+            self.counters.add(Counter::AdviceOverLimit);
+        }
+        Ok(reservation)
+    }
+
+    fn remember_advice(
+        &mut self,
+        now: Now,
+        staged: &StagedRequest,
+        (original, pin): (&OriginalRecord, bool),
+        outbox: &mut Outbox,
+    ) {
+        let amount_minor = original.reservation.amount_minor();
+        let settlement = if original.reservation.is_empty() && !pin {
+            Settlement::None
+        } else {
+            Settlement::Count { amount_minor, pin }
+        };
+        let (key, fingerprint) = (staged.key, staged.fingerprint);
+        let answered = Answered { key, fingerprint, original, settlement, answer: &[] };
+        self.commit(now, Change::Answered(answered), outbox);
+    }
+}
