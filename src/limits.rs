@@ -33,6 +33,8 @@ pub const RECORDS_PER_INPUT_MAX: usize = 8;
 /// Bytes of records an outbox holds.
 pub const OUTBOX_RECORD_BYTES: usize = 262_144;
 
+/// Open pre-authorizations of one shard.
+pub const PREAUTHORIZATIONS_MAX: usize = 1 << 24;
 /// Requests waiting for their issuer on one shard.
 pub const PENDING_MAX: usize = 262_144;
 /// System trace audit numbers: six digits, 0 is not used.

@@ -52,6 +52,8 @@ pub struct SwitchConfig {
     pub pending_max: usize,
     /// Duplicate memory in bytes, per shard.
     pub duplicates_bytes: usize,
+    /// Open pre-authorizations, per shard.
+    pub preauthorizations_max: usize,
     /// How long a graceful stop may take.
     pub drain_ms: u64,
 }

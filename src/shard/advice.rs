@@ -26,7 +26,18 @@ impl Shard {
             return Ok(());
         }
         let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
-        let reservation = self.count_advice(now, incoming, staged, &transaction)?;
+        let mti = incoming.view.mti();
+        let (reservation, completes) = if transaction.is_completion(mti) {
+            match self.judge_completion(now, incoming, staged, &transaction) {
+                // It has happened, however much it is.
+                Err(Reason::InvalidAmount | Reason::Currency) => {
+                    (self.count_advice(now, incoming, staged, &transaction)?, None)
+                }
+                judged => judged?,
+            }
+        } else {
+            (self.count_advice(now, incoming, staged, &transaction)?, None)
+        };
         let original = self.original_of(incoming).map(|(_, record)| record);
         let whose = (issuer, staged.card);
         let stored = self.store_message(now, incoming, whose, original.as_ref(), outbox)?;
@@ -43,6 +54,10 @@ impl Shard {
             reservation,
         };
         self.remember_advice(now, staged, (&record, transaction.pin), outbox);
+        if let Some(hold) = completes {
+            let by = (staged.key, transaction.amount.0);
+            self.complete_hold(now, (hold, staged.card), by, outbox);
+        }
         self.answer_approved(now, incoming, Gate::Durable, outbox);
         if let Some(place) = stored {
             self.send_owed(now, place, outbox);

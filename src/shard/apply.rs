@@ -10,7 +10,8 @@ use super::recovery::InFlight;
 use super::saf::Owed;
 use super::velocity::Reservation;
 use super::{Now, Outbox, Shard};
-use crate::shard::duplicate::{OriginalRecord, OriginalState};
+use crate::shard::CardKey;
+use crate::shard::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
 
 /// A message that became owed: its place, and whether it is to be sent now.
 pub(super) type Pushed = (u32, bool);
@@ -45,6 +46,10 @@ impl Shard {
                 }
             }
             Change::OwedDone { id } => self.apply_owed_done(*id),
+            Change::HoldOpened(hold) => self.preauthorizations.open(wall_ms, *hold),
+            Change::HoldCompleted { key, card, by, less_minor } => {
+                self.apply_hold_completed(wall_ms, (*key, *card), *by, *less_minor);
+            }
             Change::Started => self.started_wall_ms = Some(wall_ms),
         }
         None
@@ -92,6 +97,9 @@ impl Shard {
         } else {
             self.velocity.release_part(wall_ms, card, &reservation, less_minor)
         };
+        if is_whole {
+            self.undo_hold(card, &key);
+        }
         // It may have been forgotten meanwhile; what it counted is taken back all the same.
         if let Some(mut stored) = self.duplicates.original_mut(&key) {
             let before = stored.record();
@@ -101,6 +109,44 @@ impl Shard {
             let after =
                 OriginalRecord { state, response_code, amount_minor, reservation, ..before };
             stored.set_record(&after);
+        }
+    }
+
+    /// The completion stands for the hold from now on: what is left counted is undone with it, and no
+    /// more with the request that opened the hold.
+    fn apply_hold_completed(
+        &mut self,
+        wall_ms: u64,
+        (key, card): (DuplicateKey, CardKey),
+        by: DuplicateKey,
+        less_minor: u64,
+    ) {
+        let Some(hold) = self.preauthorizations.of_key(card, &key) else { return };
+        hold.completed_by = Some(by);
+        let before = hold.reservation;
+        let left = self.velocity.release_part(wall_ms, card, &before, less_minor);
+        if let Some(hold) = self.preauthorizations.of_key(card, &key) {
+            hold.reservation = left;
+        }
+        self.keep_counted(&key, Reservation::default());
+    }
+
+    /// A completed hold is open again when its completion is undone; a hold that is undone is gone.
+    fn undo_hold(&mut self, card: CardKey, key: &DuplicateKey) {
+        let Some(hold) = self.preauthorizations.of_key(card, key) else { return };
+        if hold.key == *key {
+            return self.preauthorizations.close(card, key);
+        }
+        hold.completed_by = None;
+        let (opened, reservation) = (hold.key, hold.reservation);
+        self.keep_counted(&opened, reservation);
+    }
+
+    /// What is counted for an answered request, from now on.
+    fn keep_counted(&mut self, key: &DuplicateKey, reservation: Reservation) {
+        if let Some(mut stored) = self.duplicates.original_mut(key) {
+            let record = OriginalRecord { reservation, ..stored.record() };
+            stored.set_record(&record);
         }
     }
 

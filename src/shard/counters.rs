@@ -61,9 +61,11 @@ counters! {
     RefusedCountLimit "refused{count_limit}" "velocity by count";
     RefusedVelocityFull "refused{velocity_full}" "no line left for a new card";
     RefusedPendingFull "refused{pending_full}" "no room for another request in flight";
+    RefusedHoldsFull "refused{holds_full}" "no room for another open pre-authorization";
     RefusedSafFull "refused{saf_full}" "too many reversals and advices owed";
     RefusedNoCredit "refused{no_credit}" "no slot free on the ring to the card's shard";
     RefusedOriginal "refused{original}" "about an original that is not known or does not stand";
+    CompletionUnmatched "completion{unmatched}" "completions of no hold that is open here";
     AdviceOverLimit "advice{over_limit}" "advices counted above a limit";
     AdviceUncounted "advice{uncounted}" "advices in a currency that no limit is in";
     OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";

@@ -28,6 +28,8 @@ struct Launch<'a> {
     pan: &'a Pan,
     issuer: IssuerId,
     reservation: Reservation,
+    /// The hold that it completes.
+    completes: Option<DuplicateKey>,
     /// What DE 90 names, if it is remembered.
     original: Option<(DuplicateKey, OriginalRecord)>,
 }
@@ -155,9 +157,17 @@ impl Shard {
         if !self.saf.has_room(self.pending.len()) {
             return Err(Reason::SafFull);
         }
-        let reservation = self.judge(now, incoming, staged, &transaction)?;
+        let (reservation, completes) = if transaction.is_completion(incoming.view.mti()) {
+            self.judge_completion(now, incoming, staged, &transaction)?
+        } else {
+            (self.judge(now, incoming, staged, &transaction)?, None)
+        };
+        let opens = transaction.opens_hold(incoming.view.mti());
+        if opens && !self.preauthorizations.has_room(self.pending.len()) {
+            return Err(Reason::HoldsFull);
+        }
         let original = if incoming.view.has(90) { self.original_of(incoming) } else { None };
-        let launch = Launch { transaction, pan, issuer, reservation, original };
+        let launch = Launch { transaction, pan, issuer, reservation, original, completes };
         self.launch(now, incoming, staged, launch, outbox)
     }
 
@@ -185,7 +195,7 @@ impl Shard {
         _staged: &StagedRequest,
         transaction: &Transaction,
     ) -> Result<Option<VelocityTransaction>, Reason> {
-        if !transaction.counts(incoming.view.mti()) {
+        if !transaction.counts() {
             return Ok(None);
         }
         Ok(Some(VelocityTransaction {
@@ -205,7 +215,7 @@ impl Shard {
         launch: Launch<'_>,
         outbox: &mut Outbox,
     ) -> Result<(), Reason> {
-        let Launch { transaction, pan, issuer, reservation, original } = launch;
+        let Launch { transaction, pan, issuer, reservation, original, completes } = launch;
         let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
         let by = Waiting::Request(place);
         let stan = self.legs.take_stan(now, issuer, by).ok_or(Reason::NoStan)?;
@@ -252,6 +262,8 @@ impl Shard {
             processing: transaction.processing,
             reservation,
             pin: transaction.pin,
+            opens_hold: transaction.opens_hold(incoming.view.mti()),
+            completes,
             void_of: original.filter(|_| transaction.is_void()).map(|(key, _)| key),
             kept,
             header_bytes: incoming.header.len() as u8,

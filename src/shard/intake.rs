@@ -128,13 +128,22 @@ impl Transaction {
         self.processing.transaction_type() == ProcessingCode::REFUND_OR_VOID
     }
 
-    /// Whether it counts against the card's limits. Not: inquiries, voids, and completions (DE 25
-    /// 06 on a purchase), whose pre-authorization has been counted.
-    pub(super) const fn counts(&self, mti: Mti) -> bool {
-        let completion = matches!(mti.class(), MtiClass::Financial)
+    /// Whether it turns an earlier pre-authorization into money: DE 25 06 on a purchase.
+    pub(super) const fn is_completion(&self, mti: Mti) -> bool {
+        matches!(mti.class(), MtiClass::Financial)
             && self.condition == 6
-            && self.processing.transaction_type() == ProcessingCode::PURCHASE;
-        !self.processing.moves_no_money() && !self.is_void() && !completion
+            && self.processing.transaction_type() == ProcessingCode::PURCHASE
+    }
+
+    /// Whether it opens a hold that is completed later.
+    pub(super) const fn opens_hold(&self, mti: Mti) -> bool {
+        matches!(mti.class(), MtiClass::Authorization)
+            && self.processing.transaction_type() == ProcessingCode::PRE_AUTHORIZATION
+    }
+
+    /// Whether it may count against the card's limits. Not: inquiries and voids.
+    pub(super) const fn counts(&self) -> bool {
+        !self.processing.moves_no_money() && !self.is_void()
     }
 }
 

@@ -9,6 +9,7 @@ use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
+use crate::limits::FRAME_BYTES_MAX;
 use tapswitch_protocol::{
     AmountMinor, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
 };
@@ -140,6 +141,7 @@ impl Shard {
         self.remember_answer(now, &request, (step.next, code, settlement), &additions, outbox);
         if step.next == State::Approved {
             self.undo_voided(now, &request, outbox);
+            self.settle_approved_hold(now, &request, (profile, table, answer), outbox);
         }
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredByIssuer);
@@ -147,6 +149,26 @@ impl Shard {
         // A decline changes nothing that could be lost.
         let gate = if step.next == State::Approved { Gate::Durable } else { Gate::Open };
         self.deliver(now, request.origin, frame, gate, outbox);
+    }
+
+    fn settle_approved_hold(
+        &mut self,
+        now: Now,
+        request: &PendingRequest,
+        (profile, table, answer): (&AcquirerConfig, &FieldTable, &MessageView<'_>),
+        outbox: &mut Outbox,
+    ) {
+        if request.completes.is_none() && !request.opens_hold {
+            return;
+        }
+        let mut copy = [0; FRAME_BYTES_MAX];
+        let kept = self.kept.get(request.kept).get(usize::from(request.header_bytes)..);
+        let kept = kept.unwrap_or_default();
+        let Some(message) = copy.get_mut(..kept.len()) else { return };
+        message.copy_from_slice(kept);
+        if let Some(kept) = table.view(profile.dialect, message) {
+            self.settle_hold(now, request, (&kept, answer), outbox);
+        }
     }
 
     fn remember_answer(

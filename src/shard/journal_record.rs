@@ -17,6 +17,7 @@ pub use decode::RecordError;
 use super::duplicate::{DuplicateKey, OriginalRecord};
 use super::field_list::StoredFields;
 use super::identity::{AcquirerId, CardKey, IssuerId};
+use super::preauthorization::Hold;
 use super::velocity::{RESERVATION_BYTES, Reservation};
 use tapswitch_protocol::{Mti, Stan, TransmissionTime};
 
@@ -59,6 +60,19 @@ pub enum Change<'a> {
     OwedDone {
         /// Which.
         id: OwedId,
+    },
+    /// A pre-authorization is approved: it may be completed.
+    HoldOpened(Hold),
+    /// It is completed.
+    HoldCompleted {
+        /// Which.
+        key: DuplicateKey,
+        /// Its card.
+        card: CardKey,
+        /// By which request.
+        by: DuplicateKey,
+        /// How much of its reservation is taken back, in the currency of the limits.
+        less_minor: u64,
     },
     /// The switch started here: what was not in the journal before may have been lost.
     Started,
@@ -189,6 +203,8 @@ enum Kind {
     OwedSent = 5,
     OwedDone = 6,
     Started = 7,
+    HoldOpened = 8,
+    HoldCompleted = 9,
 }
 
 impl Record<'_> {
@@ -234,6 +250,17 @@ impl Change<'_> {
             Self::OwedDone { id } => {
                 id.encode(writer);
                 Kind::OwedDone
+            }
+            Self::HoldOpened(hold) => {
+                hold.encode(writer);
+                Kind::HoldOpened
+            }
+            Self::HoldCompleted { key, card, by, less_minor } => {
+                writer.put(key.0);
+                writer.put(card.0);
+                writer.put(by.0);
+                writer.put(less_minor.to_le_bytes());
+                Kind::HoldCompleted
             }
             Self::Started => Kind::Started,
         }
@@ -287,6 +314,20 @@ impl Undone {
         writer.put(self.response_code);
         writer.put(self.amount_minor.to_le_bytes());
         writer.put(self.less_minor.to_le_bytes());
+    }
+}
+
+impl Hold {
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.put(self.key.0);
+        writer.put(self.name.card.0);
+        writer.put(self.name.approval);
+        writer.put(self.name.merchant);
+        writer.put(self.amount_minor.to_le_bytes());
+        writer.put(self.reservation.to_bytes());
+        writer.put(self.opened_ms.to_le_bytes());
+        writer.put([u8::from(self.completed_by.is_some())]);
+        writer.put(self.completed_by.map_or([0; 16], |by| by.0));
     }
 }
 

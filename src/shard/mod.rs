@@ -19,6 +19,7 @@ mod advice;
 mod apply;
 pub mod authorization;
 pub mod card_cipher;
+mod completion;
 mod connections;
 pub mod counters;
 pub mod deadlines;
@@ -39,6 +40,7 @@ mod owed;
 mod own_answer;
 mod pending;
 mod placement;
+pub mod preauthorization;
 pub mod recovery;
 mod remembered;
 mod reversal;
@@ -69,6 +71,7 @@ use kept::Kept;
 use own_answer::Reason;
 use pending::Pending;
 use placement::Credits;
+use preauthorization::Preauthorizations;
 use recovery::Recovering;
 use routing::Routing;
 use saf::Saf;
@@ -101,6 +104,7 @@ pub struct Shard {
     velocity: Velocity,
     pending: Pending,
     deadlines: Deadlines,
+    preauthorizations: Preauthorizations,
     saf: Saf,
     kept: Kept,
     scratch: Scratch,
@@ -174,6 +178,7 @@ impl Shard {
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
             pending: Pending::new(pending_max),
             deadlines: Deadlines::new(pending_max + saf_max),
+            preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),
             saf: Saf::new(saf_max),
             kept: Kept::new(pending_max + saf_max),
             scratch: Scratch {

@@ -35,6 +35,8 @@ pub(super) enum Reason {
     VelocityFull,
     /// No room for another request in flight.
     PendingFull,
+    /// Too many pre-authorizations are open.
+    HoldsFull,
     /// Too much is owed to issuers.
     SafFull,
     /// No slot to the card's shard.
@@ -59,9 +61,11 @@ impl Reason {
             Self::IssuerWindow | Self::NoStan | Self::Draining => codes.issuer_unavailable,
             Self::AmountLimit => codes.amount_limit,
             Self::CountLimit => codes.count_limit,
-            Self::VelocityFull | Self::PendingFull | Self::SafFull | Self::NoCredit => {
-                codes.overload
-            }
+            Self::VelocityFull
+            | Self::PendingFull
+            | Self::HoldsFull
+            | Self::SafFull
+            | Self::NoCredit => codes.overload,
             Self::Conflict => codes.duplicate,
             Self::OriginalNotFound => codes.original_not_found,
         }
@@ -84,6 +88,7 @@ impl Reason {
             Self::CountLimit => Counter::RefusedCountLimit,
             Self::VelocityFull => Counter::RefusedVelocityFull,
             Self::PendingFull => Counter::RefusedPendingFull,
+            Self::HoldsFull => Counter::RefusedHoldsFull,
             Self::SafFull => Counter::RefusedSafFull,
             Self::NoCredit => Counter::RefusedNoCredit,
             Self::Conflict => Counter::Conflict,

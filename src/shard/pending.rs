@@ -33,6 +33,10 @@ pub(super) struct PendingRequest {
     pub(super) reservation: Reservation,
     /// The cardholder proved himself with a PIN.
     pub(super) pin: bool,
+    /// Its approval opens a hold.
+    pub(super) opens_hold: bool,
+    /// The hold that this completes.
+    pub(super) completes: Option<DuplicateKey>,
     /// The original that this void takes back.
     pub(super) void_of: Option<DuplicateKey>,
     /// Header and kept fields of the request.

@@ -139,7 +139,14 @@ impl Shard {
                 (owed.number << 1 | u64::from(owed.sent.is_some())).wrapping_mul(HASH_STEP),
             )
         });
-        let parts = [self.velocity.state_hash(), self.duplicates.state_hash(), owed];
+        let holds = self.preauthorizations.from(0).fold(0u64, |hash, (_, hold)| {
+            let [low, high] = CardKey(hold.key.0).words();
+            let done = u64::from(hold.completed_by.is_some());
+            hash.wrapping_add(
+                (low ^ high ^ hold.reservation.amount_minor() ^ done).wrapping_mul(HASH_STEP),
+            )
+        });
+        let parts = [self.velocity.state_hash(), self.duplicates.state_hash(), owed, holds];
         parts
             .into_iter()
             .fold(0, |hash, part| (hash ^ part).wrapping_mul(HASH_STEP).rotate_left(23))

@@ -15,7 +15,7 @@ use super::host::Host;
 use super::iins::{self, IinTable};
 use super::problem::{Problems, quoted};
 use super::{Capacity, Config, EngineChoice, Idle, IssuerConfig, SwitchConfig};
-use crate::limits::{DUPLICATES_BYTES_MAX, PENDING_MAX, SHARDS_MAX, STANS};
+use crate::limits::{DUPLICATES_BYTES_MAX, PENDING_MAX, PREAUTHORIZATIONS_MAX, SHARDS_MAX, STANS};
 use crate::shard::duplicate::DuplicateMemory;
 use section::Section;
 use std::path::Path;
@@ -102,6 +102,11 @@ fn switch(raw: &RawSwitch, problems: &mut Problems<'_>, host: &Host) -> SwitchCo
             "duplicates_bytes",
             &raw.duplicates_bytes,
             1 << 20..=DUPLICATES_BYTES_MAX as i64,
+        ),
+        preauthorizations_max: section.number(
+            "preauthorizations_max",
+            &raw.preauthorizations_max,
+            1..=PREAUTHORIZATIONS_MAX as i64,
         ),
         drain_ms: section.number("drain_ms", &raw.drain_ms, 0..=DRAIN_MS_MAX),
     }

@@ -9,6 +9,7 @@ use crate::limits::REMEMBERED_BYTES_MAX;
 use crate::shard::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
 use crate::shard::field_list::StoredFields;
 use crate::shard::identity::{AcquirerId, CardKey, IssuerId};
+use crate::shard::preauthorization::{Hold, HoldName};
 use crate::shard::velocity::Reservation;
 use tapswitch_protocol::{Mti, Stan, TransmissionTime};
 
@@ -126,6 +127,12 @@ impl<'a> Reader<'a> {
             Change::OwedSent { id, stan, time }
         } else if is(Kind::OwedDone) {
             Change::OwedDone { id: self.id()? }
+        } else if is(Kind::HoldOpened) {
+            Change::HoldOpened(self.hold()?)
+        } else if is(Kind::HoldCompleted) {
+            let (key, card) = (DuplicateKey(self.take()?), CardKey(self.take()?));
+            let (by, less_minor) = (DuplicateKey(self.take()?), self.number()?);
+            Change::HoldCompleted { key, card, by, less_minor }
         } else if is(Kind::Started) {
             Change::Started
         } else {
@@ -199,6 +206,18 @@ impl<'a> Reader<'a> {
             amount_minor: self.number()?,
             less_minor: self.number()?,
         })
+    }
+
+    fn hold(&mut self) -> Result<Hold, RecordError> {
+        let key = DuplicateKey(self.take()?);
+        let card = CardKey(self.take()?);
+        let name = HoldName { card, approval: self.take()?, merchant: self.take()? };
+        let (amount_minor, reservation) = (self.number()?, self.reservation()?);
+        let opened_ms = self.number()?;
+        let [is_completed] = self.take()?;
+        let by = DuplicateKey(self.take()?);
+        let completed_by = (is_completed != 0).then_some(by);
+        Ok(Hold { key, name, amount_minor, reservation, opened_ms, completed_by })
     }
 
     fn owed(&mut self) -> Result<OwedMessage<'a>, RecordError> {
