@@ -123,6 +123,8 @@ pub(super) struct Remains {
     pub(super) in_flight: usize,
     /// Answers no longer remembered because newer ones took their place.
     duplicate_evictions: u64,
+    /// Originals no longer remembered because newer ones took their place.
+    original_evictions: u64,
     /// Cards that took a line of the velocity table.
     cards: usize,
     /// Every bank's books.
@@ -132,12 +134,14 @@ pub(super) struct Remains {
 impl Remains {
     pub(super) fn of(stopped: Stopped<ShardReport>) -> Self {
         let mut counters = Counters::default();
-        let (mut in_flight, mut duplicate_evictions, mut cards) = (0, 0, 0);
+        let (mut in_flight, mut cards) = (0, 0);
+        let (mut duplicate_evictions, mut original_evictions) = (0, 0);
         let mut times: Option<Histogram<u64>> = None;
         for report in &stopped.reports {
             counters.merge(&report.counters);
             in_flight += report.in_flight;
             duplicate_evictions += report.duplicate_evictions;
+            original_evictions += report.original_evictions;
             cards += report.cards;
             let histogram = report.switch_time.histogram();
             match &mut times {
@@ -149,7 +153,15 @@ impl Remains {
         let switch_time_ns =
             times.unwrap_or_else(|| crate::shard::SwitchTime::default().histogram().clone());
         let banks = merge_books(&stopped.banks);
-        Self { counters, switch_time_ns, in_flight, duplicate_evictions, cards, banks }
+        Self {
+            counters,
+            switch_time_ns,
+            in_flight,
+            duplicate_evictions,
+            original_evictions,
+            cards,
+            banks,
+        }
     }
 
     /// Banks whose books do not balance, each in a sentence.
@@ -171,7 +183,8 @@ impl Remains {
             writeln!(out, "{name:<28} {:>15}  {meaning}", quantity::grouped(value))
         };
         row("velocity{lines}", self.cards as u64, "cards that took a line of the velocity table")?;
-        row("duplicate{evicted}", self.duplicate_evictions, "answers forgotten for newer ones")
+        row("duplicate{evicted}", self.duplicate_evictions, "answers forgotten for newer ones")?;
+        row("original{evicted}", self.original_evictions, "originals forgotten for newer ones")
     }
 
     /// The count of one counter.

@@ -96,6 +96,7 @@ section! {
         idle: String,
         pending_max: i64,
         duplicates_bytes: i64,
+        originals_bytes: i64,
         peak_per_second: i64,
         issuer_in_flight_max: i64,
         drain_ms: i64,

@@ -50,8 +50,10 @@ pub struct SwitchConfig {
     pub engine: EngineChoice,
     /// Requests waiting for their issuer, per shard.
     pub pending_max: usize,
-    /// Duplicate memory in bytes, per shard.
+    /// Duplicate memory in bytes, per shard: answers.
     pub duplicates_bytes: usize,
+    /// Duplicate memory in bytes, per shard: originals.
+    pub originals_bytes: usize,
     /// How long a graceful stop may take.
     pub drain_ms: u64,
 }
@@ -266,6 +268,10 @@ pub struct Capacity {
     pub duplicates_max: u64,
     /// How long answers are remembered at the peak, about.
     pub duplicates_cover_ms: u64,
+    /// Originals that one shard remembers.
+    pub originals_max: u64,
+    /// How long originals are remembered at the peak, were every request one.
+    pub originals_cover_ms: u64,
 }
 
 impl VelocityRule {

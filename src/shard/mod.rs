@@ -56,7 +56,7 @@ use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
-use duplicate::{DuplicateHasher, DuplicateMemory};
+use duplicate::{DuplicateHasher, DuplicateMemory, DuplicateRoom};
 use intake::{Kind, StagedRequest, StagedRequests};
 use issuer_link::IssuerLegs;
 use kept::Kept;
@@ -152,7 +152,11 @@ impl Shard {
             staged: StagedRequests::new(),
             connections: Connections::new(),
             credits: Credits::new(),
-            duplicates: DuplicateMemory::new(config.switch.duplicates_bytes, pending_max),
+            duplicates: DuplicateMemory::new(DuplicateRoom {
+                answers_bytes: config.switch.duplicates_bytes,
+                originals_bytes: config.switch.originals_bytes,
+                pending_max,
+            }),
             routing: Routing::new(&config.iins),
             legs: IssuerLegs::new(&config.issuers, id, shards),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
@@ -379,6 +383,12 @@ impl Shard {
     #[must_use]
     pub fn duplicate_evictions(&self) -> u64 {
         self.duplicates.evictions()
+    }
+
+    /// Originals no longer remembered because newer ones took their place.
+    #[must_use]
+    pub fn original_evictions(&self) -> u64 {
+        self.duplicates.original_evictions()
     }
 
     /// The time that the switch added to transactions.

@@ -33,9 +33,11 @@ impl Shard {
         {
             None => (State::Unknown, None, None),
             Some(Remembered::InFlight { pending, .. }) => (State::InFlight, Some(pending), None),
-            Some(Remembered::Answered(answered)) => {
-                (answered.original.state.into(), None, Some(answered.original))
-            }
+            Some(Remembered::Answered(answered)) => match (answered.state, answered.original) {
+                // Its answer is remembered, but not any more what there is to undo.
+                (OriginalState::Approved, None) => (State::Unknown, None, None),
+                (state, original) => (state.into(), None, original),
+            },
         };
         let step = step(state, Event::Reversal);
         // Room first: nothing is undone that cannot be owed.

@@ -90,6 +90,7 @@ pub(super) fn config(shards: usize) -> Config {
             engine: EngineChoice::Auto,
             pending_max: 64,
             duplicates_bytes: 1 << 20,
+            originals_bytes: 1 << 20,
             drain_ms: 1_000,
         },
         acquirers: vec![
