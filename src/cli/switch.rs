@@ -5,12 +5,12 @@ use super::{CommandError, quantity};
 use crate::bank::{BankSet, Ledger};
 use crate::config::{Config, ConfigError};
 use crate::io::core_dumps::forbid_core_dumps;
-use crate::io::random::fresh_secrets;
+use crate::io::keys::{self, KeyOrigin, KeySources};
 use crate::io::{IoTimeouts, ShardReport, Stopped, Switch};
 use crate::shard::{Counter, Counters, Shard};
 use hdrhistogram::Histogram;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,25 +23,50 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 }
 
 /// Starts the switch and its banks.
-pub(super) fn start(config: &Arc<Config>) -> Result<Switch<Shard>, CommandError> {
+pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
     forbid_core_dumps()
         .map_err(|error| CommandError::Failed(format!("cannot forbid core dumps: {error}")))?;
-    let secrets = fresh_secrets().map_err(|error| {
-        CommandError::Failed(format!("no random keys from the kernel: {error}"))
-    })?;
+    let sources = KeySources {
+        file: config.keys.card_key_file.clone(),
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+    };
+    let keys::Keys { secrets, origin } =
+        keys::load(&sources).map_err(|error| CommandError::Failed(error.to_string()))?;
+    let key_check = secrets.key_check();
     let shared = Arc::clone(config);
-    Switch::start(Arc::clone(config), IoTimeouts::default(), move |id| {
+    let switch = Switch::start(Arc::clone(config), IoTimeouts::default(), move |id| {
         Shard::new(id, &shared, &secrets)
     })
-    .map_err(|error| CommandError::Failed(error.to_string()))
+    .map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(Started { switch, key_origin: origin, key_check })
+}
+
+/// A switch that runs, and which keys it has.
+pub(super) struct Started {
+    pub(super) switch: Switch<Shard>,
+    key_origin: KeyOrigin,
+    key_check: [u8; 4],
+}
+
+impl Started {
+    fn keys(&self) -> String {
+        let [a, b, c, d] = self.key_check;
+        match &self.key_origin {
+            KeyOrigin::File(path) | KeyOrigin::Credential(path) => {
+                format!("of {}, check {a:02x}{b:02x}{c:02x}{d:02x}", path.display())
+            }
+            KeyOrigin::Random => "random: they end with this process".to_owned(),
+        }
+    }
 }
 
 /// What was started, where, and what it does not do.
 pub(super) fn write_first_screen(
     out: &mut dyn Write,
-    switch: &Switch<Shard>,
+    started: &Started,
     config: &Config,
 ) -> std::io::Result<()> {
+    let switch = &started.switch;
     writeln!(out, "tapswitch {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "engine      {}", switch.engine())?;
     let shards = config.switch.shards;
@@ -63,6 +88,7 @@ pub(super) fn write_first_screen(
         quantity::grouped(lines as u64),
         quantity::bytes((lines * crate::limits::VELOCITY_LINE_BYTES) as u64),
     )?;
+    writeln!(out, "keys        {}", started.keys())?;
     writeln!(out, "durability  off: limits, repeats and reversals owed end with this process")?;
     out.flush()
 }

@@ -123,6 +123,21 @@ fn check_tells_warnings_apart() {
     assert!(said.problems.contains("switch.toml:2: bank.cores: has no effect"));
 }
 
+#[test]
+fn a_card_key_is_made_once() {
+    let folder = Folder::new("key");
+    let file = folder.0.join("card.key").display().to_string();
+    let said = say(&["key", "new", &file], "");
+    assert_eq!((said.code, said.problems.as_str()), (0, ""));
+    assert!(said.output.starts_with(&format!("{file}: a new card key, check ")), "{}", said.output);
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert!(!said.output.contains(key.trim()), "the key itself is not shown");
+    let said = say(&["key", "new", &file], "");
+    assert_eq!((said.code, said.output.as_str()), (1, ""));
+    assert!(said.problems.contains("is there already"), "{}", said.problems);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), key);
+}
+
 /// Accepts nothing, as a full disk or a closed pipe does.
 struct Refusing(io::ErrorKind);
 

@@ -18,6 +18,7 @@ pub use default::{DEFAULT_TOML, Loaded};
 pub use host::Host;
 pub use problem::{ConfigError, Problem};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use tapswitch_protocol::{Dialect, FieldSet, Framing, ResponseCode};
 
 /// A checked configuration.
@@ -35,6 +36,15 @@ pub struct Config {
     pub velocity: VelocityConfig,
     /// The simulated banks.
     pub bank: BankConfig,
+    /// Where keys are.
+    pub keys: KeysConfig,
+}
+
+/// Where keys are; never the keys themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeysConfig {
+    /// The file of the card key; none: a credential of the service, or random for the process.
+    pub card_key_file: Option<PathBuf>,
 }
 
 /// Threads, engine, idling, and what a shard may hold.

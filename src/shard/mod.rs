@@ -39,6 +39,7 @@ mod remembered;
 mod reversal;
 pub mod routing;
 mod saf;
+mod secrets;
 mod switch_time;
 pub mod velocity;
 
@@ -49,6 +50,7 @@ pub use action::{Action, MeshKind, Outbox};
 pub use counters::{Counter, Counters, Published};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
 pub use intake::Staged;
+pub use secrets::Secrets;
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
@@ -68,15 +70,6 @@ use saf::Saf;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldTable, FrameError, MessageView, PanError};
 use velocity::Velocity;
-
-/// Keys of this process; shards of one process share them.
-#[derive(Clone)]
-pub struct Secrets {
-    /// AES-256 key under which PANs become card keys.
-    pub card_key: [u8; 32],
-    /// Key of the duplicate memory's digests.
-    pub digest_key: [u8; 16],
-}
 
 /// One shard: its cards, its connections, its part of every issuer's trace numbers.
 pub struct Shard {
