@@ -2,7 +2,7 @@
 //! through the duplicate memory.
 //!
 //! `a request` is everything that one new request does there: it is looked up, begun, finished with
-//! an answer of 20 bytes, and what was the oldest is given up; 1,024 others are in flight. `small`
+//! an answer of 20 bytes and an original, and what was the oldest of each is given up; 1,024 others are in flight. `small`
 //! is a memory that fits the cache, `default` the 64 MiB of the default configuration, already full.
 //! `a repeat` is the look-up of one of the answered ones, at random.
 
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::Duration;
 use tapswitch::shard::duplicate::{
-    DuplicateHasher, DuplicateKey, DuplicateMemory, OriginalRecord, OriginalState,
+    DuplicateHasher, DuplicateKey, DuplicateMemory, DuplicateRoom, OriginalRecord, OriginalState,
 };
 use tapswitch::shard::velocity::Reservation;
 use tapswitch::shard::{AcquirerId, CardKey, IssuerId};
@@ -51,12 +51,16 @@ struct Traffic {
 impl Traffic {
     fn new(bytes: usize, pending_max: usize) -> Self {
         let mut this = Self {
-            memory: DuplicateMemory::new(bytes, pending_max),
+            memory: DuplicateMemory::new(DuplicateRoom {
+                answers_bytes: bytes,
+                originals_bytes: 2 * bytes,
+                pending_max,
+            }),
             record: record(),
             next: 0,
             flights: VecDeque::with_capacity(IN_FLIGHT + 1),
         };
-        while this.memory.evictions() < 10_000 {
+        while this.memory.evictions().min(this.memory.original_evictions()) < 10_000 {
             this.request();
         }
         this

@@ -82,6 +82,8 @@ pub const BANK_RING_SLOTS: usize = 4_096;
 pub const SAF_MAX: usize = 65_536;
 /// Duplicate memory of one shard at most: places in it are 31 bits, in units of eight bytes.
 pub const DUPLICATES_BYTES_MAX: usize = 1 << 33;
+/// Originals of one shard at least, in bytes: a few.
+pub const ORIGINALS_BYTES_MIN: usize = 1 << 10;
 /// Bytes that a remembered answer adds to its request at most.
 pub const REMEMBERED_BYTES_MAX: usize = 160;
 

@@ -186,6 +186,7 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
     let accounts = config.bank.accounts_max as u64 * config.issuers.len() as u64;
     let velocity_bytes = lines * VELOCITY_LINE_BYTES as u64;
     let duplicate_bytes = config.switch.duplicates_bytes as u64 * shards;
+    let original_bytes = config.switch.originals_bytes as u64 * shards;
     let pending_bytes = pending * PENDING_BYTES * shards;
     let account_bytes = accounts * ACCOUNT_BYTES * shards;
     let rows = [
@@ -195,12 +196,16 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
             format!("answers for repeats, {shards} x {}", bytes(duplicate_bytes / shards)),
         ),
         (
+            original_bytes,
+            format!("originals for reversals, {shards} x {}", bytes(original_bytes / shards)),
+        ),
+        (
             pending_bytes,
             format!("requests at issuers (about), {shards} x {} at most", grouped(pending)),
         ),
         (account_bytes, format!("bank accounts, {shards} x {} at most", grouped(accounts))),
     ];
-    let all = velocity_bytes + duplicate_bytes + pending_bytes + account_bytes;
+    let all: u64 = rows.iter().map(|(size, _)| size).sum();
     writeln!(out, "memory    {} when everything is in use:", bytes(all))?;
     for (size, owner) in rows {
         writeln!(out, "          {:>10}  {owner}", bytes(size))?;
@@ -217,5 +222,12 @@ fn show_repeats(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
         capacity.duplicates_cover_ms as f64 / 1e3,
         grouped(capacity.peak_per_second),
         grouped(capacity.retry_window_s),
+    )?;
+    writeln!(
+        out,
+        "reversals {} originals a shard: {:.1} s at {} a second",
+        grouped(capacity.originals_max),
+        capacity.originals_cover_ms as f64 / 1e3,
+        grouped(capacity.peak_per_second),
     )
 }

@@ -96,12 +96,13 @@ pub fn run(args: &DemoArgs, streams: &mut Streams<'_>) -> Result<(), CommandErro
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let switch = start(&config)?;
+    let started = start(&config)?;
     // The JSON object may be all that standard output is to hold.
     let quiet = args.json.as_deref() == Some(Path::new("-"));
     if !quiet {
-        write_first_screen(streams.output, &switch, &config)?;
+        write_first_screen(streams.output, &started, &config)?;
     }
+    let switch = started.switch;
     let target = target(&config, switch.local_addrs(), &args.dialect)?;
     let plan = plan(args, &config, target);
     let mut report = drive(&plan, &switch, &stop)?;

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod decode;
 pub mod demo;
+pub mod key;
 mod live_screen;
 mod quantity;
 pub mod run;
@@ -38,6 +39,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Show the fields of one message, card data masked
     Decode(decode::DecodeArgs),
+    /// Make a card key
+    Key(key::KeyArgs),
 }
 
 /// Where a command reads and writes.
@@ -109,6 +112,7 @@ fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandE
         Command::Run(args) => run::run(args, streams),
         Command::Demo(args) => demo::run(args, streams),
         Command::Decode(args) => decode::run(args, streams),
+        Command::Key(args) => key::run(args, streams),
     }
 }
 

@@ -29,8 +29,9 @@ pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError
     let config = Arc::new(load(args.config.as_deref())?);
     // Asked for before anything is started: a signal is never lost.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let switch = start(&config)?;
-    write_first_screen(streams.output, &switch, &config)?;
+    let started = start(&config)?;
+    write_first_screen(streams.output, &started, &config)?;
+    let switch = started.switch;
     let why = wait(&mut signals, args.seconds.map(Duration::from_secs));
     writeln!(streams.output, "stopping    {why}; requests on their way are answered first")?;
     for sentence in refused_connections(&switch) {

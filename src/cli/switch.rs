@@ -5,12 +5,12 @@ use super::{CommandError, quantity};
 use crate::bank::{BankSet, Ledger};
 use crate::config::{Config, ConfigError};
 use crate::io::core_dumps::forbid_core_dumps;
-use crate::io::random::fresh_secrets;
+use crate::io::keys::{self, KeyOrigin, KeySources};
 use crate::io::{IoTimeouts, ShardReport, Stopped, Switch};
 use crate::shard::{Counter, Counters, Shard};
 use hdrhistogram::Histogram;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,25 +23,50 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 }
 
 /// Starts the switch and its banks.
-pub(super) fn start(config: &Arc<Config>) -> Result<Switch<Shard>, CommandError> {
+pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
     forbid_core_dumps()
         .map_err(|error| CommandError::Failed(format!("cannot forbid core dumps: {error}")))?;
-    let secrets = fresh_secrets().map_err(|error| {
-        CommandError::Failed(format!("no random keys from the kernel: {error}"))
-    })?;
+    let sources = KeySources {
+        file: config.keys.card_key_file.clone(),
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+    };
+    let keys::Keys { secrets, origin } =
+        keys::load(&sources).map_err(|error| CommandError::Failed(error.to_string()))?;
+    let key_check = secrets.key_check();
     let shared = Arc::clone(config);
-    Switch::start(Arc::clone(config), IoTimeouts::default(), move |id| {
+    let switch = Switch::start(Arc::clone(config), IoTimeouts::default(), move |id| {
         Shard::new(id, &shared, &secrets)
     })
-    .map_err(|error| CommandError::Failed(error.to_string()))
+    .map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(Started { switch, key_origin: origin, key_check })
+}
+
+/// A switch that runs, and which keys it has.
+pub(super) struct Started {
+    pub(super) switch: Switch<Shard>,
+    key_origin: KeyOrigin,
+    key_check: [u8; 4],
+}
+
+impl Started {
+    fn keys(&self) -> String {
+        let [a, b, c, d] = self.key_check;
+        match &self.key_origin {
+            KeyOrigin::File(path) | KeyOrigin::Credential(path) => {
+                format!("of {}, check {a:02x}{b:02x}{c:02x}{d:02x}", path.display())
+            }
+            KeyOrigin::Random => "random: they end with this process".to_owned(),
+        }
+    }
 }
 
 /// What was started, where, and what it does not do.
 pub(super) fn write_first_screen(
     out: &mut dyn Write,
-    switch: &Switch<Shard>,
+    started: &Started,
     config: &Config,
 ) -> std::io::Result<()> {
+    let switch = &started.switch;
     writeln!(out, "tapswitch {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "engine      {}", switch.engine())?;
     let shards = config.switch.shards;
@@ -63,6 +88,7 @@ pub(super) fn write_first_screen(
         quantity::grouped(lines as u64),
         quantity::bytes((lines * crate::limits::VELOCITY_LINE_BYTES) as u64),
     )?;
+    writeln!(out, "keys        {}", started.keys())?;
     writeln!(out, "durability  off: limits, repeats and reversals owed end with this process")?;
     out.flush()
 }
@@ -123,6 +149,8 @@ pub(super) struct Remains {
     pub(super) in_flight: usize,
     /// Answers no longer remembered because newer ones took their place.
     duplicate_evictions: u64,
+    /// Originals no longer remembered because newer ones took their place.
+    original_evictions: u64,
     /// Cards that took a line of the velocity table.
     cards: usize,
     /// Every bank's books.
@@ -132,12 +160,14 @@ pub(super) struct Remains {
 impl Remains {
     pub(super) fn of(stopped: Stopped<ShardReport>) -> Self {
         let mut counters = Counters::default();
-        let (mut in_flight, mut duplicate_evictions, mut cards) = (0, 0, 0);
+        let (mut in_flight, mut cards) = (0, 0);
+        let (mut duplicate_evictions, mut original_evictions) = (0, 0);
         let mut times: Option<Histogram<u64>> = None;
         for report in &stopped.reports {
             counters.merge(&report.counters);
             in_flight += report.in_flight;
             duplicate_evictions += report.duplicate_evictions;
+            original_evictions += report.original_evictions;
             cards += report.cards;
             let histogram = report.switch_time.histogram();
             match &mut times {
@@ -149,7 +179,15 @@ impl Remains {
         let switch_time_ns =
             times.unwrap_or_else(|| crate::shard::SwitchTime::default().histogram().clone());
         let banks = merge_books(&stopped.banks);
-        Self { counters, switch_time_ns, in_flight, duplicate_evictions, cards, banks }
+        Self {
+            counters,
+            switch_time_ns,
+            in_flight,
+            duplicate_evictions,
+            original_evictions,
+            cards,
+            banks,
+        }
     }
 
     /// Banks whose books do not balance, each in a sentence.
@@ -171,7 +209,8 @@ impl Remains {
             writeln!(out, "{name:<28} {:>15}  {meaning}", quantity::grouped(value))
         };
         row("velocity{lines}", self.cards as u64, "cards that took a line of the velocity table")?;
-        row("duplicate{evicted}", self.duplicate_evictions, "answers forgotten for newer ones")
+        row("duplicate{evicted}", self.duplicate_evictions, "answers forgotten for newer ones")?;
+        row("original{evicted}", self.original_evictions, "originals forgotten for newer ones")
     }
 
     /// The count of one counter.

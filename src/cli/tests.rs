@@ -77,7 +77,9 @@ fn check_sums_up_a_configuration() {
         "transit: 20 transactions in 1 hour (rolling in 1 part), of MCC 4111 4112 4131 4784",
         "   64 KiB  velocity, 1,024 cards",
         "  128 MiB  answers for repeats, 2 x 64 MiB",
-        "97.4 s at 10,000 a second; acquirers repeat for 30 s",
+        "153.5 s at 10,000 a second; acquirers repeat for 30 s",
+        "  256 MiB  originals for reversals, 2 x 128 MiB",
+        "reversals 1,617,081 originals a shard: 323.4 s at 10,000 a second",
     ] {
         assert!(said.output.contains(part), "{part}\n{}", said.output);
     }
@@ -119,6 +121,21 @@ fn check_tells_warnings_apart() {
     assert!(said.output.contains("no problems, 1 warning\n"), "{}", said.output);
     assert!(said.problems.starts_with("warning: "), "{}", said.problems);
     assert!(said.problems.contains("switch.toml:2: bank.cores: has no effect"));
+}
+
+#[test]
+fn a_card_key_is_made_once() {
+    let folder = Folder::new("key");
+    let file = folder.0.join("card.key").display().to_string();
+    let said = say(&["key", "new", &file], "");
+    assert_eq!((said.code, said.problems.as_str()), (0, ""));
+    assert!(said.output.starts_with(&format!("{file}: a new card key, check ")), "{}", said.output);
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert!(!said.output.contains(key.trim()), "the key itself is not shown");
+    let said = say(&["key", "new", &file], "");
+    assert_eq!((said.code, said.output.as_str()), (1, ""));
+    assert!(said.problems.contains("is there already"), "{}", said.problems);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), key);
 }
 
 /// Accepts nothing, as a full disk or a closed pipe does.

@@ -97,6 +97,7 @@ section! {
         pending_max: i64,
         duplicates_bytes: i64,
         preauthorizations_max: i64,
+        originals_bytes: i64,
         peak_per_second: i64,
         issuer_in_flight_max: i64,
         drain_ms: i64,
@@ -198,6 +199,13 @@ section! {
     }
 }
 
+section! {
+    /// `[keys]`.
+    RawKeys {
+        card_key_file: String,
+    }
+}
+
 /// A section that has a name of the operator's choice.
 #[derive(Clone, Debug)]
 pub(super) struct Named<T> {
@@ -219,10 +227,12 @@ pub(super) struct RawFile {
     pub(super) bank: RawBank,
     pub(super) behaviour: RawBehaviour,
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
+    pub(super) keys: RawKeys,
 }
 
 /// Sections of a file.
-pub(super) const SECTIONS: &[&str] = &["switch", "acquirer", "codes", "velocity", "bank", "issuer"];
+pub(super) const SECTIONS: &[&str] =
+    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "keys"];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["rule"];
 
@@ -248,6 +258,10 @@ impl RawFile {
             refuse_unknown(problems, "bank", table, &[RawBank::KEYS, RawBehaviour::KEYS]);
             file.bank = RawBank::read(problems, "bank", table);
             file.behaviour = RawBehaviour::read(problems, "bank", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "keys") {
+            refuse_unknown(problems, "keys", table, &[RawKeys::KEYS]);
+            file.keys = RawKeys::read(problems, "keys", table);
         }
         if let Some((table, _)) = table_at(problems, "", root, "velocity") {
             refuse_unknown(problems, "velocity", table, &[RawVelocity::KEYS, VELOCITY_TABLES]);
@@ -283,6 +297,7 @@ impl RawFile {
             bank: self.bank.over(&default.bank),
             behaviour: self.behaviour.over(&default.behaviour),
             issuers: self.issuers,
+            keys: self.keys.over(&default.keys),
         }
     }
 
@@ -299,6 +314,7 @@ impl RawFile {
             issuers: inherit(self.issuers, |(issuer, behaviour)| {
                 (issuer.inherited(), behaviour.inherited())
             }),
+            keys: self.keys.inherited(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub use default::{DEFAULT_TOML, Loaded};
 pub use host::Host;
 pub use problem::{ConfigError, Problem};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use tapswitch_protocol::{Dialect, FieldSet, Framing, ResponseCode};
 
 /// A checked configuration.
@@ -35,6 +36,15 @@ pub struct Config {
     pub velocity: VelocityConfig,
     /// The simulated banks.
     pub bank: BankConfig,
+    /// Where keys are.
+    pub keys: KeysConfig,
+}
+
+/// Where keys are; never the keys themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeysConfig {
+    /// The file of the card key; none: a credential of the service, or random for the process.
+    pub card_key_file: Option<PathBuf>,
 }
 
 /// Threads, engine, idling, and what a shard may hold.
@@ -50,10 +60,12 @@ pub struct SwitchConfig {
     pub engine: EngineChoice,
     /// Requests waiting for their issuer, per shard.
     pub pending_max: usize,
-    /// Duplicate memory in bytes, per shard.
+    /// Duplicate memory in bytes, per shard: answers.
     pub duplicates_bytes: usize,
     /// Open pre-authorizations, per shard.
     pub preauthorizations_max: usize,
+    /// Duplicate memory in bytes, per shard: originals.
+    pub originals_bytes: usize,
     /// How long a graceful stop may take.
     pub drain_ms: u64,
 }
@@ -268,6 +280,10 @@ pub struct Capacity {
     pub duplicates_max: u64,
     /// How long answers are remembered at the peak, about.
     pub duplicates_cover_ms: u64,
+    /// Originals that one shard remembers.
+    pub originals_max: u64,
+    /// How long originals are remembered at the peak, were every request one.
+    pub originals_cover_ms: u64,
 }
 
 impl VelocityRule {

@@ -200,7 +200,8 @@ impl Setup<'_> {
         let [switch, bank, velocity] = match self.shipped_tables {
             true => [""; 3],
             false => [
-                "pending_max = 16_384\nduplicates_bytes = 8_388_608\npeak_per_second = 500",
+                "pending_max = 16_384\nduplicates_bytes = 8_388_608\noriginals_bytes = 4_194_304\n\
+                 peak_per_second = 500",
                 "accounts_max = 16_384",
                 "[velocity]\nlines = 65_536",
             ],

@@ -17,6 +17,8 @@ pub struct ShardReport {
     pub cards: usize,
     /// Answers no longer remembered because newer ones took their place.
     pub duplicate_evictions: u64,
+    /// Originals no longer remembered because newer ones took their place.
+    pub original_evictions: u64,
     /// Requests not answered and messages owed: what a stop within its time leaves at 0.
     pub in_flight: usize,
 }
@@ -134,6 +136,7 @@ impl Decider for Shard {
             switch_time: self.switch_time().clone(),
             cards: self.cards(),
             duplicate_evictions: self.duplicate_evictions(),
+            original_evictions: self.original_evictions(),
             in_flight: self.in_flight(),
         }
     }

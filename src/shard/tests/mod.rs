@@ -2,6 +2,7 @@
 
 mod field_list;
 pub(in crate::shard) mod fixture;
+mod forgotten;
 mod hostile;
 mod mesh;
 mod money;

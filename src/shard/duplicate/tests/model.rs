@@ -39,6 +39,9 @@ enum Known {
 #[derive(Default)]
 struct Model {
     known: BTreeMap<u64, Known>,
+    originals: BTreeMap<u64, (u32, OriginalRecord)>,
+    /// Key and serial of every original put there, the oldest first.
+    ring: VecDeque<(u64, u32)>,
     /// Key, serial and bytes of everything answered and not yet given up, the oldest first.
     log: VecDeque<(u64, u32, usize)>,
     serial: u32,
@@ -60,7 +63,10 @@ impl Model {
 
     fn answer(&mut self, number: u64, fingerprint: u64, answer: Vec<u8>) -> OriginalRecord {
         self.serial += 1;
-        let (serial, record) = (self.serial, record(self.serial));
+        let serial = self.serial;
+        // A third moves no money.
+        let record = if serial.is_multiple_of(3) { declined(serial) } else { record(serial) };
+        self.put_original(number, &record);
         self.log.push_back((number, serial, entry_bytes(answer.len())));
         let known = Known::Answered { fingerprint, record: record.clone(), answer, serial };
         self.replaced = match self.known.insert(number, known) {
@@ -68,6 +74,23 @@ impl Model {
             Some(Known::InFlight { .. }) | None => None,
         };
         record
+    }
+
+    fn put_original(&mut self, number: u64, record: &OriginalRecord) {
+        if record.state == OriginalState::Declined {
+            self.originals.remove(&number);
+        } else if let Some((_, known)) = self.originals.get_mut(&number) {
+            *known = record.clone();
+        } else {
+            if self.ring.len() as u64 == DuplicateMemory::originals_in(ROOM.originals_bytes)
+                && let Some((number, serial)) = self.ring.pop_front()
+                && self.originals.get(&number).is_some_and(|(of, _)| *of == serial)
+            {
+                self.originals.remove(&number);
+            }
+            self.ring.push_back((number, self.serial));
+            self.originals.insert(number, (self.serial, record.clone()));
+        }
     }
 
     /// Gives up the oldest until what is left is what the memory has; it must be what it has.
@@ -92,19 +115,30 @@ impl Model {
     fn assert_same(&self, memory: &DuplicateMemory) {
         for number in 0..KEYS {
             let seen = memory.lookup(&key(number));
-            let expected = self.known.get(&number).map(|known| match known {
+            let original = self.originals.get(&number).map(|(_, record)| record.clone());
+            let without_answer = original.clone().map(|original| {
+                let (state, response_code) = (original.state, original.response_code);
+                let (fingerprint, answer, original) = (None, &[][..], Some(original));
+                let parts = Answered { fingerprint, state, response_code, original, answer };
+                Remembered::Answered(parts)
+            });
+            let with_answer = self.known.get(&number).map(|known| match known {
                 Known::InFlight { pending, fingerprint } => {
                     Remembered::InFlight { pending: *pending, fingerprint: *fingerprint }
                 }
                 Known::Answered { fingerprint, record, answer, .. } => {
-                    let (original, fingerprint) = (record.clone(), *fingerprint);
-                    Remembered::Answered(Answered { fingerprint, original, answer })
+                    let (state, response_code) = (record.state, record.response_code);
+                    let (fingerprint, original) = (Some(*fingerprint), original.clone());
+                    let parts = Answered { fingerprint, state, response_code, original, answer };
+                    Remembered::Answered(parts)
                 }
             });
+            let expected = with_answer.or(without_answer);
             assert!(seen == expected, "{number}");
         }
         assert_eq!(memory.evictions(), self.evictions);
         assert_eq!(memory.entries() + memory.in_flight(), self.known.len());
+        assert_eq!(memory.originals(), self.originals.len());
     }
 }
 
@@ -116,7 +150,8 @@ fn play(steps: Vec<Step>) {
         match step {
             Step::Begin { number, fingerprint } => {
                 let Some(pending) = model.free_pending() else { continue };
-                let is_new = !model.known.contains_key(&number);
+                let is_new =
+                    !model.known.contains_key(&number) && !model.originals.contains_key(&number);
                 assert_eq!(memory.begin(&key(number), fingerprint, pending), is_new);
                 if is_new {
                     model.known.insert(number, Known::InFlight { pending, fingerprint });
@@ -140,12 +175,15 @@ fn play(steps: Vec<Step>) {
             }
             Step::Reverse { number } => {
                 let stored = memory.original_mut(&key(number));
-                if let Some(Known::Answered { record, .. }) = model.known.get_mut(&number) {
-                    record.state = OriginalState::Reversed;
-                    record.response_code = *b"91";
-                    stored.unwrap().set_record(record);
-                } else {
+                let Some((_, original)) = model.originals.get_mut(&number) else {
                     assert!(stored.is_none());
+                    continue;
+                };
+                original.state = OriginalState::Reversed;
+                original.response_code = *b"91";
+                stored.unwrap().set_record(original);
+                if let Some(Known::Answered { record, .. }) = model.known.get_mut(&number) {
+                    *record = original.clone();
                 }
             }
         }

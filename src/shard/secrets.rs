@@ -1,0 +1,70 @@
+//! The keys that shards of one process share. All of them follow from the card key, so that what
+//! one process wrote down another with the same card key understands.
+//!
+//! Not here: where the card key comes from.
+
+use aes::Aes256;
+use aes::cipher::{BlockEncrypt, KeyInit};
+use zeroize::Zeroize;
+
+/// Keys of this process; shards of one process share them. Overwritten when dropped.
+#[derive(Clone)]
+pub struct Secrets {
+    /// AES-256 key under which PANs become card keys.
+    pub card_key: [u8; 32],
+    /// Key of the duplicate memory's digests.
+    pub digest_key: [u8; 16],
+}
+
+/// Blocks whose encipherment is derived from a card key. No packed PAN begins with F, so none is a
+/// card's key.
+const DIGEST_BLOCK: [u8; 16] = *b"\xFFtapswitchdigest";
+const CHECK_BLOCK: [u8; 16] = *b"\xFFtapswitch check";
+
+impl Secrets {
+    /// Everything that follows from a card key.
+    #[must_use]
+    pub fn of_card_key(card_key: [u8; 32]) -> Self {
+        let digest_key = encipher(&card_key, DIGEST_BLOCK);
+        Self { card_key, digest_key }
+    }
+
+    /// Tells whether two processes have the same card key, and nothing else of it: four bytes of a
+    /// block of AES.
+    #[must_use]
+    pub fn key_check(&self) -> [u8; 4] {
+        let [a, b, c, d, ..] = encipher(&self.card_key, CHECK_BLOCK);
+        [a, b, c, d]
+    }
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.card_key.zeroize();
+        self.digest_key.zeroize();
+    }
+}
+
+fn encipher(key: &[u8; 32], block: [u8; 16]) -> [u8; 16] {
+    let mut block = block.into();
+    Aes256::new(key.into()).encrypt_block(&mut block);
+    block.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_follow_from_the_card_key() {
+        let (one, again) = (Secrets::of_card_key([1; 32]), Secrets::of_card_key([1; 32]));
+        assert_eq!(one.digest_key, again.digest_key);
+        assert_eq!(one.key_check(), again.key_check());
+        let mut other = [1; 32];
+        other[31] ^= 1;
+        let other = Secrets::of_card_key(other);
+        assert_ne!(one.digest_key, other.digest_key);
+        assert_ne!(one.key_check(), other.key_check());
+        assert_ne!(one.digest_key[..4], one.key_check());
+    }
+}
