@@ -98,8 +98,8 @@ impl DuplicateMemory {
         self.originals.put(key, record);
     }
 
-    /// A number drawn from all that is remembered or in flight, whatever the order and the places:
-    /// equal for memories that hold the same. Takes as long as reading the whole memory.
+    /// A number drawn from all answers and originals, whatever the order and the places: equal for
+    /// memories that hold the same. Takes as long as reading the whole memory.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
         let mut sum = 0_u64;
@@ -107,13 +107,6 @@ impl DuplicateMemory {
         while self.scan_next(&mut cursor, usize::MAX, &mut |entry| {
             sum = sum.wrapping_add(entry.digest());
         }) {}
-        for [low, high, fingerprint] in self.flights.iter().filter(|flight| flight[..2] != [0, 0]) {
-            let mut hasher = SipHasher13::new();
-            hasher.write_u64(*low);
-            hasher.write_u64(*high);
-            hasher.write_u64(*fingerprint);
-            sum = sum.wrapping_add(hasher.finish());
-        }
         sum
     }
 }
