@@ -175,6 +175,22 @@ section! {
 }
 
 section! {
+    /// `[journal]`.
+    RawJournal {
+        data_dir: String,
+        durability: String,
+        relaxed_ms: i64,
+        segment_bytes: i64,
+        snapshot_every_s: i64,
+        snapshot_every_bytes: i64,
+        stall_max_ms: i64,
+        undurable_bytes_max: i64,
+        alarm_free_percent: i64,
+        refuse_free_percent: i64,
+    }
+}
+
+section! {
     /// The behaviour part of `[bank]` and of `[issuer.NAME]`.
     RawBehaviour {
         delay_median_us: i64,
@@ -218,10 +234,12 @@ pub(super) struct RawFile {
     pub(super) bank: RawBank,
     pub(super) behaviour: RawBehaviour,
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
+    pub(super) journal: RawJournal,
 }
 
 /// Sections of a file.
-pub(super) const SECTIONS: &[&str] = &["switch", "acquirer", "codes", "velocity", "bank", "issuer"];
+pub(super) const SECTIONS: &[&str] =
+    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal"];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["rule"];
 
@@ -247,6 +265,10 @@ impl RawFile {
             refuse_unknown(problems, "bank", table, &[RawBank::KEYS, RawBehaviour::KEYS]);
             file.bank = RawBank::read(problems, "bank", table);
             file.behaviour = RawBehaviour::read(problems, "bank", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "journal") {
+            refuse_unknown(problems, "journal", table, &[RawJournal::KEYS]);
+            file.journal = RawJournal::read(problems, "journal", table);
         }
         if let Some((table, _)) = table_at(problems, "", root, "velocity") {
             refuse_unknown(problems, "velocity", table, &[RawVelocity::KEYS, VELOCITY_TABLES]);
@@ -282,6 +304,7 @@ impl RawFile {
             bank: self.bank.over(&default.bank),
             behaviour: self.behaviour.over(&default.behaviour),
             issuers: self.issuers,
+            journal: self.journal.over(&default.journal),
         }
     }
 
@@ -298,6 +321,7 @@ impl RawFile {
             issuers: inherit(self.issuers, |(issuer, behaviour)| {
                 (issuer.inherited(), behaviour.inherited())
             }),
+            journal: self.journal.inherited(),
         }
     }
 }

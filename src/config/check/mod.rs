@@ -6,6 +6,7 @@
 mod acquirers;
 mod bank;
 mod codes;
+mod journal;
 mod section;
 mod velocity;
 
@@ -43,8 +44,9 @@ pub(super) fn check(
     let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());
     let bank = bank::check(raw, names, problems, host);
     let issuers = issuers(raw, names, &switch, problems);
+    let journal = journal::check(&raw.journal, problems, folder);
     let iins = iins?.rows;
-    Some((Config { switch, acquirers, issuers, iins, velocity, bank }, capacity))
+    Some((Config { switch, acquirers, issuers, iins, velocity, bank, journal }, capacity))
 }
 
 fn iin_table(raw: &RawSwitch, problems: &mut Problems<'_>, folder: &Path) -> Option<IinTable> {
