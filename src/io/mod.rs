@@ -26,6 +26,7 @@ pub mod decider;
 mod driver;
 pub mod engine;
 mod error;
+pub mod journal;
 mod listener;
 mod mesh;
 pub mod random;

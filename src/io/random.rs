@@ -15,7 +15,11 @@ pub fn fresh_secrets() -> io::Result<Secrets> {
     Ok(secrets)
 }
 
-fn fill(bytes: &mut [u8]) -> io::Result<()> {
+/// Fills all of it.
+///
+/// # Errors
+/// The kernel gives no random bytes.
+pub(super) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         filled += getrandom(rest, GetRandomFlags::empty())?;
