@@ -87,6 +87,13 @@ pub const ORIGINALS_BYTES_MIN: usize = 1 << 10;
 /// Bytes that a remembered answer adds to its request at most.
 pub const REMEMBERED_BYTES_MAX: usize = 160;
 
+/// Smallest journal segment, and what all are multiples of.
+pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Largest journal segment: what recovery looks through behind a torn tail.
+pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of records that may wait for the disk at least: two groups of what one batch can cause.
+pub const JOURNAL_UNDURABLE_BYTES_MIN: usize = 1 << 20;
+
 const _: () = assert!(VELOCITY_WORDS == 6);
 const _: () = assert!(VELOCITY_RULES_MAX + VELOCITY_RULES_MAX.div_ceil(2) <= VELOCITY_WORDS);
 const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);
@@ -98,4 +105,5 @@ const _: () = assert!(OUTBOX_RECORD_BYTES >= 2 * RECORDS_PER_INPUT_MAX * 2_560);
 const _: () = assert!(STAGED_MAX * ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX);
 const _: () = assert!(READ_BYTES_IDLE >= FRAME_BYTES_MAX && READ_BYTES_BUSY >= READ_BYTES_IDLE);
 const _: () = assert!(OUTPUT_BYTES_MAX >= 2 * OUTBOX_BYTES_MAX / ACTIONS_PER_INPUT_MAX);
+const _: () = assert!(JOURNAL_UNDURABLE_BYTES_MIN as u64 <= JOURNAL_SEGMENT_BYTES_MIN);
 const _: () = assert!(MESH_SLOTS >= 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED));

@@ -177,6 +177,22 @@ section! {
 }
 
 section! {
+    /// `[journal]`.
+    RawJournal {
+        data_dir: String,
+        durability: String,
+        relaxed_ms: i64,
+        segment_bytes: i64,
+        snapshot_every_s: i64,
+        snapshot_every_bytes: i64,
+        stall_max_ms: i64,
+        undurable_bytes_max: i64,
+        alarm_free_percent: i64,
+        refuse_free_percent: i64,
+    }
+}
+
+section! {
     /// The behaviour part of `[bank]` and of `[issuer.NAME]`.
     RawBehaviour {
         delay_median_us: i64,
@@ -228,11 +244,12 @@ pub(super) struct RawFile {
     pub(super) behaviour: RawBehaviour,
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
     pub(super) keys: RawKeys,
+    pub(super) journal: RawJournal,
 }
 
 /// Sections of a file.
 pub(super) const SECTIONS: &[&str] =
-    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "keys"];
+    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal", "keys"];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["rule"];
 
@@ -262,6 +279,10 @@ impl RawFile {
         if let Some((table, _)) = table_at(problems, "", root, "keys") {
             refuse_unknown(problems, "keys", table, &[RawKeys::KEYS]);
             file.keys = RawKeys::read(problems, "keys", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "journal") {
+            refuse_unknown(problems, "journal", table, &[RawJournal::KEYS]);
+            file.journal = RawJournal::read(problems, "journal", table);
         }
         if let Some((table, _)) = table_at(problems, "", root, "velocity") {
             refuse_unknown(problems, "velocity", table, &[RawVelocity::KEYS, VELOCITY_TABLES]);
@@ -298,6 +319,7 @@ impl RawFile {
             behaviour: self.behaviour.over(&default.behaviour),
             issuers: self.issuers,
             keys: self.keys.over(&default.keys),
+            journal: self.journal.over(&default.journal),
         }
     }
 
@@ -315,6 +337,7 @@ impl RawFile {
                 (issuer.inherited(), behaviour.inherited())
             }),
             keys: self.keys.inherited(),
+            journal: self.journal.inherited(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod default;
 mod file;
 mod host;
 mod iins;
+mod journal;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod tests;
 use crate::shard::{AcquirerId, IssuerId};
 pub use default::{DEFAULT_TOML, Loaded};
 pub use host::Host;
+pub use journal::{Durability, JournalConfig};
 pub use problem::{ConfigError, Problem};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ pub struct Config {
     pub velocity: VelocityConfig,
     /// The simulated banks.
     pub bank: BankConfig,
+    /// What outlives the process.
+    pub journal: JournalConfig,
     /// Where keys are.
     pub keys: KeysConfig,
 }

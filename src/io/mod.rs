@@ -26,6 +26,7 @@ pub mod decider;
 mod driver;
 pub mod engine;
 mod error;
+pub mod journal;
 pub mod keys;
 mod listener;
 mod mesh;

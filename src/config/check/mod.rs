@@ -6,6 +6,7 @@
 mod acquirers;
 mod bank;
 mod codes;
+mod journal;
 mod keys;
 mod section;
 mod velocity;
@@ -48,8 +49,9 @@ pub(super) fn check(
     let bank = bank::check(raw, names, problems, host);
     let issuers = issuers(raw, names, &switch, problems);
     let keys = keys::check(&raw.keys, folder);
+    let journal = journal::check(&raw.journal, problems, folder);
     let iins = iins?.rows;
-    Some((Config { switch, acquirers, issuers, iins, velocity, bank, keys }, capacity))
+    Some((Config { switch, acquirers, issuers, iins, velocity, bank, journal, keys }, capacity))
 }
 
 fn iin_table(raw: &RawSwitch, problems: &mut Problems<'_>, folder: &Path) -> Option<IinTable> {

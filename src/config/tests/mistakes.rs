@@ -62,6 +62,32 @@ fn mistakes_of_form_name_line_and_key() {
     expect_rows(OF_FORM);
 }
 
+const OF_THE_JOURNAL: &[Row] = &[
+    ("[journal]\ndurability = \"fsync\"", 2, "journal.durability", "strict, relaxed, off", ""),
+    ("[journal]\ndata_dir = 5", 2, "journal.data_dir", "must be text", ""),
+    ("[journal]\nsegment_bytes = 67_108_865", 2, "journal.segment_bytes", "whole", "68157440"),
+    (
+        "[journal]\nsegment_bytes = 1_048_576",
+        2,
+        "journal.undurable_bytes_max",
+        "16777216 is above segment_bytes 1048576",
+        "in one segment",
+    ),
+    ("[journal]\nstall_max_ms = 5", 2, "journal.stall_max_ms", "outside 100", "seconds written"),
+    (
+        "[journal]\nrefuse_free_percent = 20",
+        2,
+        "journal.refuse_free_percent",
+        "20 is above alarm_free_percent 10",
+        "before the refusal",
+    ),
+];
+
+#[test]
+fn mistakes_of_the_journal_name_line_and_key() {
+    expect_rows(OF_THE_JOURNAL);
+}
+
 const OF_THE_SWITCH: &[Row] = &[
     ("[switch]\nshards = 65", 2, "switch.shards", "65 is outside 0 to 64", ""),
     ("[switch]\nshards = -1", 2, "switch.shards", "-1 is outside 0 to 64", "minus sign"),

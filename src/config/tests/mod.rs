@@ -3,11 +3,12 @@
 mod mistakes;
 
 use super::file::{
-    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawIssuer, RawKeys, RawRule, RawSwitch,
-    RawVelocity,
+    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawIssuer, RawJournal, RawKeys, RawRule,
+    RawSwitch, RawVelocity,
 };
 use super::*;
 use crate::limits::VELOCITY_WORDS;
+use std::path::Path;
 
 const BENCH_TOML: &str = include_str!("../../../tuning/profiles/bench.toml");
 
@@ -87,6 +88,7 @@ fn the_default_documents_every_key() {
         RawBehaviour::KEYS,
         RawIssuer::KEYS,
         RawKeys::KEYS,
+        RawJournal::KEYS,
     ];
     for key in keys.concat() {
         let set = |line: &str| {
@@ -118,6 +120,24 @@ fn what_a_file_leaves_out_comes_from_the_default() {
     assert_eq!(codes.acquirers[0].codes.time_out, ResponseCode::ISSUER_UNAVAILABLE);
     assert_eq!(codes.acquirers[0].codes.no_route, ResponseCode::NO_SUCH_ISSUER);
     assert!(config("[velocity]\nrule = []").velocity.rules.is_empty());
+}
+
+#[test]
+fn a_data_directory_makes_durability_strict() {
+    assert_eq!(config("").journal.durability, Durability::Off);
+    let journal = Loaded::parse("etc/t.toml", "[journal]\ndata_dir = \"data\"", &two_cores());
+    let journal = journal.unwrap().config.journal;
+    assert_eq!(journal.durability, Durability::Strict);
+    assert_eq!(journal.data_dir.as_deref(), Some(Path::new("etc/data")));
+    assert_eq!((journal.segment_bytes, journal.buffer_bytes()), (64 << 20, 8 << 20));
+    let text = "[journal]\ndata_dir = \"/d\"\ndurability = \"relaxed\"\nrelaxed_ms = 5";
+    assert_eq!(config(text).journal.durability, Durability::Relaxed { ms: 5 });
+    for text in ["data_dir = \"/d\"\ndurability = \"off\"", "durability = \"relaxed\""] {
+        let loaded = load(&format!("[journal]\n{text}")).unwrap();
+        let journal = loaded.config.journal;
+        assert_eq!((journal.durability, journal.data_dir), (Durability::Off, None));
+        assert_eq!(loaded.warnings.len(), 1, "{text}");
+    }
 }
 
 #[test]
@@ -239,7 +259,7 @@ fn an_iin_file_is_found_beside_the_configuration() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let error = Loaded::from_file(std::path::Path::new("no/such.toml"), &two_cores()).unwrap_err();
+    let error = Loaded::from_file(Path::new("no/such.toml"), &two_cores()).unwrap_err();
     assert!(error.to_string().starts_with("no/such.toml: cannot be read: "), "{error}");
     let folder = std::env::temp_dir();
     assert!(Loaded::from_file(&folder, &two_cores()).is_err());

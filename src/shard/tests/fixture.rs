@@ -1,8 +1,9 @@
 //! A shard with a small configuration, and messages for it.
 
 use crate::config::{
-    AcquirerConfig, BankConfig, CardKind, Config, EngineChoice, Idle, IinRow, IssuerConfig,
-    KeysConfig, OwnCodes, SwitchConfig, VelocityCondition, VelocityConfig, VelocityRule,
+    AcquirerConfig, BankConfig, CardKind, Config, Durability, EngineChoice, Idle, IinRow,
+    IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig, VelocityCondition,
+    VelocityConfig, VelocityRule,
 };
 use crate::shard::{
     AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
@@ -111,6 +112,21 @@ pub(super) fn config(shards: usize) -> Config {
             behaviour: Vec::new(),
         },
         keys: KeysConfig::default(),
+        journal: journal(),
+    }
+}
+
+fn journal() -> JournalConfig {
+    JournalConfig {
+        data_dir: None,
+        durability: Durability::Off,
+        segment_bytes: 1 << 20,
+        snapshot_every_s: 60,
+        snapshot_every_bytes: 1 << 30,
+        stall_max_ms: 5_000,
+        undurable_bytes_max: 1 << 20,
+        alarm_free_percent: 10,
+        refuse_free_percent: 2,
     }
 }
 

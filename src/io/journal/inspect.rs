@@ -1,0 +1,164 @@
+//! A data directory as an operator looks at it: read only, also while a process writes to it.
+//!
+//! Not here: how it is printed (`cli`); what records say.
+
+use super::directory::{is_in_use, read_identity};
+use super::disk::{Disk, KernelDisk};
+use super::error::{JournalError, Trying};
+use super::group_reader::{Group, GroupReader};
+use super::layout::{Identity, SNAPSHOT_ENDING, SnapshotMark, number_of, shard_folder};
+use super::snapshot::SnapshotReader;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inspection {
+    /// Groups, and the beginnings of snapshots.
+    Quick,
+    /// Every chunk of the snapshots too.
+    Whole,
+}
+
+/// What is in a data directory.
+#[derive(Debug)]
+pub struct DirectoryReport {
+    /// What it says of itself.
+    pub identity: Identity,
+    /// Whether a process writes to it: then the last group may be torn because it is being written.
+    pub in_use: bool,
+    /// By shard.
+    pub shards: Vec<ShardSummary>,
+}
+
+impl DirectoryReport {
+    /// The first damage.
+    #[must_use]
+    pub fn damage(&self) -> Option<&JournalError> {
+        let damaged = |shard: &'_ ShardSummary| shard.damage.is_some();
+        let snapshots = self.shards.iter().flat_map(|shard| &shard.snapshots);
+        let journal = self.shards.iter().find(|shard| damaged(shard));
+        let journal = journal.and_then(|shard| shard.damage.as_ref());
+        journal.or_else(|| snapshots.filter_map(|it| it.bytes.as_ref().err()).next())
+    }
+}
+
+/// What a shard has.
+#[derive(Debug)]
+pub struct ShardSummary {
+    /// Which shard.
+    pub shard: u32,
+    /// Segments that were begun.
+    pub segments: usize,
+    /// Segments that lie ready.
+    pub ready: usize,
+    /// LSN of the first record that is there; 0 when there is none.
+    pub first_lsn: u64,
+    /// LSN of the last; 0 when there is none.
+    pub last_lsn: u64,
+    /// Groups.
+    pub groups: u64,
+    /// Bytes of records.
+    pub record_bytes: u64,
+    /// Bytes of a commit that a crash interrupted: the next start cuts them.
+    pub torn_bytes: u64,
+    /// Why not all of it can be read.
+    pub damage: Option<JournalError>,
+    /// Oldest first.
+    pub snapshots: Vec<SnapshotSummary>,
+}
+
+/// A snapshot.
+#[derive(Debug)]
+pub struct SnapshotSummary {
+    /// The LSN that it is named by.
+    pub lsn: u64,
+    /// What its header says, if that is valid.
+    pub mark: Option<SnapshotMark>,
+    /// Bytes that were read, or what is wrong.
+    pub bytes: Result<u64, JournalError>,
+}
+
+/// Looks at a directory, and shows `each` group of records with its shard.
+///
+/// # Errors
+/// It is no data directory, or cannot be read. Damage is part of the report.
+pub fn inspect(
+    folder: &Path,
+    inspection: Inspection,
+    each: &mut dyn FnMut(u32, &Group<'_>),
+) -> Result<DirectoryReport, JournalError> {
+    let disk: Arc<dyn Disk> = Arc::new(KernelDisk);
+    let Some(identity) = read_identity(&*disk, folder)? else {
+        let what = "it has no identity: this is no data directory".to_owned();
+        return Err(JournalError::Foreign { file: folder.to_owned(), what });
+    };
+    let in_use = is_in_use(folder)?;
+    let shards = (0..identity.shards)
+        .map(|shard| look_at(&disk, folder, (&identity, shard), inspection, each));
+    Ok(DirectoryReport { identity, in_use, shards: shards.collect::<Result<_, _>>()? })
+}
+
+fn look_at(
+    disk: &Arc<dyn Disk>,
+    root: &Path,
+    (identity, shard): (&Identity, u32),
+    inspection: Inspection,
+    each: &mut dyn FnMut(u32, &Group<'_>),
+) -> Result<ShardSummary, JournalError> {
+    let (folder, stamp) = (root.join(shard_folder(shard)), identity.stamp(shard));
+    let names = disk.list(&folder).trying("list", &folder)?;
+    let mut lsns: Vec<u64> =
+        names.iter().filter_map(|name| number_of(name, SNAPSHOT_ENDING)).collect();
+    lsns.sort_unstable();
+    let snapshot = |lsn| {
+        let opened = SnapshotReader::open(&**disk, &folder, &stamp, lsn);
+        let mark = opened.as_ref().ok().map(SnapshotReader::mark);
+        SnapshotSummary { lsn, mark, bytes: opened.and_then(|reader| read(reader, inspection)) }
+    };
+    let mut summary = ShardSummary {
+        shard,
+        segments: 0,
+        ready: 0,
+        first_lsn: 0,
+        last_lsn: 0,
+        groups: 0,
+        record_bytes: 0,
+        torn_bytes: 0,
+        damage: None,
+        snapshots: lsns.into_iter().map(snapshot).collect(),
+    };
+    let groups = GroupReader::new(Arc::clone(disk), &folder, stamp, None);
+    summary.damage = groups.and_then(|groups| summary.add_groups(groups, each)).err();
+    Ok(summary)
+}
+
+impl ShardSummary {
+    fn add_groups(
+        &mut self,
+        mut groups: GroupReader,
+        each: &mut dyn FnMut(u32, &Group<'_>),
+    ) -> Result<(), JournalError> {
+        self.segments = groups.segments().iter().filter(|it| it.header.is_some()).count();
+        self.ready = groups.segments().len() - self.segments;
+        while let Some(group) = groups.next()? {
+            if self.groups == 0 {
+                self.first_lsn = group.first_lsn;
+            }
+            self.groups += 1;
+            self.record_bytes += group.records.len() as u64;
+            self.last_lsn = group.first_lsn + u64::from(group.count) - 1;
+            each(self.shard, &group);
+        }
+        self.torn_bytes = groups.torn_bytes();
+        Ok(())
+    }
+}
+
+fn read(mut snapshot: SnapshotReader, inspection: Inspection) -> Result<u64, JournalError> {
+    match inspection {
+        Inspection::Quick => {}
+        Inspection::Whole => while snapshot.next_chunk()?.is_some() {},
+    }
+    Ok(snapshot.bytes_read())
+}
