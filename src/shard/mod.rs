@@ -28,6 +28,7 @@ mod intake;
 mod issuer_answer;
 mod issuer_link;
 mod kept;
+mod link_state;
 mod mesh_input;
 mod network_management;
 mod original_data;

@@ -23,6 +23,8 @@ const REVERSAL: FieldSet = FieldSet::of(&[
 /// Placeholders until the message is first sent.
 const NO_TIME: WireField<'static> = WireField { field: 7, wire: b"0000000000" };
 const NO_STAN: WireField<'static> = WireField { field: 11, wire: b"000000" };
+/// Wait before another look while the issuer's link is down.
+const LINK_DOWN_MS: u64 = 30_000;
 /// Wait before another try when no trace number is free.
 const NO_STAN_MS: u64 = 1_000;
 
@@ -32,7 +34,7 @@ impl Shard {
         timer.checked_sub(self.first_owed_timer())
     }
 
-    fn first_owed_timer(&self) -> u32 {
+    pub(super) fn first_owed_timer(&self) -> u32 {
         u32::try_from(self.pending.capacity()).unwrap_or(u32::MAX)
     }
 
@@ -152,10 +154,7 @@ impl Shard {
     /// The resend timer of an entry is over.
     pub(super) fn resend(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
         match self.saf.get_mut(place).map(|owed| owed.sent) {
-            Some(Some(_)) => {
-                self.counters.add(Counter::OwedResent);
-                self.transmit(now, place, outbox);
-            }
+            Some(Some(_)) => self.transmit(now, place, outbox),
             Some(None) => self.send_owed(now, place, outbox),
             None => {}
         }
@@ -165,6 +164,13 @@ impl Shard {
     fn transmit(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
         let timer = self.first_owed_timer() + place;
         let Some(owed) = self.saf.get_mut(place) else { return };
+        if self.legs.is_down(owed.issuer) {
+            // Not a try: when the link is made again, it is told at once what is owed.
+            return self.deadlines.set(timer, now.mono_ns + LINK_DOWN_MS * 1_000_000);
+        }
+        if owed.tries > 0 {
+            self.counters.add(Counter::OwedResent);
+        }
         owed.tries += 1;
         let [low, _] = owed.card.words();
         let wait_ms = saf::resend_after_ms(owed.tries, low);

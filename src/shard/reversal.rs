@@ -87,6 +87,8 @@ impl Shard {
             return self.store_message(incoming, whose, Some(original));
         }
         let routed = staged.pan.ok().and_then(|pan| self.routing.route(&pan));
+        // An issuer that cannot be told never had the original either.
+        let routed = routed.filter(|(it, _)| self.legs.speaks(*it, incoming.profile.dialect));
         let Some((issuer, _)) = routed else { return Ok(None) };
         if let Some(key) = key {
             let code = incoming.profile.codes.issuer_unavailable;
@@ -156,6 +158,9 @@ impl Shard {
             return Ok(());
         }
         let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
+        if !self.legs.speaks(issuer, incoming.profile.dialect) {
+            return Err(Reason::IssuerDown);
+        }
         let owed = self.store_advice(incoming, (issuer, staged.card))?;
         self.remember_own(staged, ResponseCode::APPROVED);
         self.answer_approved(now, incoming, outbox);

@@ -6,6 +6,7 @@
 mod acquirers;
 mod bank;
 mod codes;
+mod issuers;
 mod section;
 mod velocity;
 
@@ -14,8 +15,8 @@ use super::file::{Found, RawFile, RawSwitch};
 use super::host::Host;
 use super::iins::{self, IinTable};
 use super::problem::{Problems, quoted};
-use super::{Capacity, Config, EngineChoice, Idle, IssuerConfig, SwitchConfig};
-use crate::limits::{DUPLICATES_BYTES_MAX, PENDING_MAX, SHARDS_MAX, STANS};
+use super::{Capacity, Config, EngineChoice, Idle, SwitchConfig};
+use crate::limits::{DUPLICATES_BYTES_MAX, PENDING_MAX, SHARDS_MAX};
 use crate::shard::duplicate::DuplicateMemory;
 use section::Section;
 use std::path::Path;
@@ -42,7 +43,7 @@ pub(super) fn check(
     let capacity = capacity(raw, &switch, problems);
     let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());
     let bank = bank::check(raw, names, problems, host);
-    let issuers = issuers(raw, names, &switch, problems);
+    let issuers = issuers::check(raw, names, (&switch, &acquirers), problems);
     let iins = iins?.rows;
     Some((Config { switch, acquirers, issuers, iins, velocity, bank }, capacity))
 }
@@ -166,30 +167,4 @@ fn capacity(raw: &RawFile, switch: &SwitchConfig, problems: &mut Problems<'_>) -
         section.error(at, "duplicates_bytes", message, cause);
     }
     capacity
-}
-
-fn issuers(
-    raw: &RawFile,
-    names: &[String],
-    switch: &SwitchConfig,
-    problems: &mut Problems<'_>,
-) -> Vec<IssuerConfig> {
-    // Each shard owns a part of an issuer's trace numbers.
-    let in_flight_max = i64::from(STANS - 1) / switch.shards as i64;
-    let mut section = Section::new(problems, "switch", None);
-    let default: u32 =
-        section.number("issuer_in_flight_max", &raw.switch.issuer_in_flight_max, 1..=in_flight_max);
-    let own = |name: &str, problems: &mut Problems<'_>| {
-        let named = raw.issuers.iter().find(|named| named.name == name)?;
-        let mut section = Section::new(problems, format!("issuer.{name}"), named.at);
-        let (issuer, _) = &named.section;
-        section.number_if_any("in_flight_max", &issuer.in_flight_max, 1..=in_flight_max)
-    };
-    names
-        .iter()
-        .map(|name| IssuerConfig {
-            name: name.clone(),
-            in_flight_max: own(name, problems).unwrap_or(default),
-        })
-        .collect()
 }
