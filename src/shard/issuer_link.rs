@@ -84,7 +84,8 @@ impl IssuerLegs {
             in_flight: 0,
             in_flight_max: issuer.in_flight_max,
             dialect: issuer.link.as_ref().map(|link| link.dialect),
-            is_down: false,
+            // Until it is made for the first time.
+            is_down: issuer.link.is_some(),
             search_at: 0,
         };
         Self {

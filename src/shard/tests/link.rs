@@ -67,6 +67,7 @@ fn a_link_of_another_dialect_is_as_good_as_none() {
     };
     config.issuers[0].link = Some(link);
     let mut world = World::new(&config);
+    world.shard.on_issuer_up(world.now, IssuerId(0));
     let outcome = |world: &mut World, request: &Request<'_>| {
         let done = world.request(1, &request.message(Dialect::cups()));
         done.into_iter().map(|done| done.text).collect::<Vec<_>>()
