@@ -6,6 +6,8 @@
 //! may unwrap too.
 
 #[cfg(test)]
+mod banks;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod demo;
