@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod banks;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod demo;
