@@ -192,7 +192,7 @@ fn banks() -> BankSet {
         late_ms: 0,
     };
     let issuers: Vec<_> = (0..20)
-        .map(|number| IssuerConfig { name: format!("B{number}"), in_flight_max: 1_000 })
+        .map(|number| IssuerConfig { name: format!("B{number}"), in_flight_max: 1_000, link: None })
         .collect();
     let iins: Vec<_> = (0..20)
         .map(|number| IinRow {

@@ -18,6 +18,9 @@ pub const READ_BYTES_BUSY: usize = 65_536;
 /// Bytes of answers that may wait for a slow reader before its connection stops being read.
 pub const OUTPUT_BYTES_MAX: usize = 262_144;
 
+/// Bytes of messages that may wait for a slow issuer; more are refused.
+pub const LINK_OUTPUT_BYTES_MAX: usize = 1 << 20;
+
 /// Messages staged before the first of them is decided.
 pub const STAGED_MAX: usize = 32;
 /// Actions that one input can cause: an answer, a forward, a reversal, and one more for a resend.

@@ -11,6 +11,7 @@ use super::recent::{RECENT_MAX, RecentTable};
 use super::response;
 use super::ring::{BankMessage, BankRing};
 use super::stage::{Reading, STAGED_MAX, Stage, look_ahead};
+use super::statement::{BankTotals, Statement, StatementEntry};
 use crate::config::{BankConfig, Config, IinRow, IssuerConfig};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::shard::{IssuerId, Now};
@@ -36,6 +37,8 @@ pub struct BankSet {
     dialects: Vec<&'static Dialect>,
     /// By issuer.
     banks: Vec<IssuingBank>,
+    /// By issuer: whether its bank is served here.
+    served: Vec<bool>,
     shared: Shared,
     delayed: Delayed,
     stages: Box<[Stage]>,
@@ -44,12 +47,28 @@ pub struct BankSet {
     response: Box<[u8; FRAME_BYTES_MAX]>,
 }
 
+/// Accounts of a bank that is served elsewhere: none are ever touched.
+const ACCOUNTS_ELSEWHERE: usize = 1;
+
 impl BankSet {
-    /// The banks of a configuration's issuers, nothing touched yet. One for each shard.
+    /// The banks of a configuration's issuers that live in the switch, nothing touched yet. One for
+    /// each shard.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let dialects = config.acquirers.iter().map(|acquirer| acquirer.dialect).collect();
-        Self::of(&config.bank, &config.issuers, &config.iins, dialects)
+        Self::serving(config, dialects, |_, issuer| issuer.link.is_none())
+    }
+
+    /// Those banks of a configuration's issuers that are served here; `dialects` by acquirer.
+    #[must_use]
+    pub fn serving(
+        config: &Config,
+        dialects: Vec<&'static Dialect>,
+        is_served: impl Fn(IssuerId, &IssuerConfig) -> bool,
+    ) -> Self {
+        let issuers = (0..).map(IssuerId).zip(&config.issuers);
+        let served = issuers.map(|(id, issuer)| is_served(id, issuer)).collect();
+        Self::with(&config.bank, (&config.issuers, served), &config.iins, dialects)
     }
 
     /// The same from the parts that matter to banks; `dialects` by acquirer.
@@ -60,14 +79,27 @@ impl BankSet {
         iins: &[IinRow],
         dialects: Vec<&'static Dialect>,
     ) -> Self {
+        Self::with(config, (issuers, vec![true; issuers.len()]), iins, dialects)
+    }
+
+    fn with(
+        config: &BankConfig,
+        (issuers, served): (&[IssuerConfig], Vec<bool>),
+        iins: &[IinRow],
+        dialects: Vec<&'static Dialect>,
+    ) -> Self {
         assert_eq!(
             config.behaviour.len(),
             issuers.len(),
             "Invariant: a checked configuration says how each issuer's bank behaves"
         );
-        let banks = (0..).map(IssuerId).zip(issuers).zip(&config.behaviour);
+        let elsewhere = BankConfig { accounts_max: ACCOUNTS_ELSEWHERE, ..config.clone() };
+        let banks = (0..).map(IssuerId).zip(issuers).zip(&config.behaviour).zip(&served);
         let banks = banks
-            .map(|((id, issuer), behaviour)| IssuingBank::new(&issuer.name, id, config, behaviour))
+            .map(|(((id, issuer), behaviour), &here)| {
+                let config = if here { config } else { &elsewhere };
+                IssuingBank::new(&issuer.name, id, config, behaviour)
+            })
             .collect();
         let shared = Shared {
             seed: Seed::new(config.seed),
@@ -77,6 +109,7 @@ impl BankSet {
         Self {
             dialects,
             banks,
+            served,
             shared,
             delayed: Delayed::new(),
             stages: (0..STAGED_MAX).map(|_| Stage::new()).collect(),
@@ -160,19 +193,70 @@ impl BankSet {
     /// Decides the message that was read into the stage at `place`.
     #[inline]
     fn conclude(&mut self, place: usize, now: Now, message: &mut BankMessage) -> Disposition {
-        let Self { dialects, banks, shared, stages, response, .. } = self;
-        let dialect = dialects.get(usize::from(message.acquirer.0)).copied();
+        let dialect = self.dialects.get(usize::from(message.acquirer.0)).copied();
+        let (bytes, disposition) = match dialect {
+            Some(dialect) => self.decide(place, now, (message.issuer, dialect), message.bytes()),
+            None => (0, Disposition::Silent),
+        };
+        message.replace(self.response.get(..bytes).unwrap_or_default());
+        disposition
+    }
+
+    /// The same for bytes from elsewhere: a bank that is reached over TCP. The answer is empty when
+    /// there is none.
+    pub fn answer_bytes(
+        &mut self,
+        now: Now,
+        (issuer, dialect): (IssuerId, &'static Dialect),
+        request: &[u8],
+    ) -> (Disposition, &[u8]) {
+        if let Some(stage) = self.stages.first_mut() {
+            stage.read(dialect, request, &self.shared);
+        }
+        let (bytes, disposition) = self.decide(0, now, (issuer, dialect), request);
+        (disposition, self.response.get(..bytes).unwrap_or_default())
+    }
+
+    /// Writes the answer to the request that was read into the stage at `place` into `response`.
+    #[inline]
+    fn decide(
+        &mut self,
+        place: usize,
+        now: Now,
+        (issuer, dialect): (IssuerId, &'static Dialect),
+        request: &[u8],
+    ) -> (usize, Disposition) {
+        let Self { banks, shared, stages, response, .. } = self;
         let stage = stages.get(place);
-        let view = stage.zip(dialect).and_then(|(it, dialect)| it.view(dialect, message.bytes()));
+        let view = stage.and_then(|stage| stage.view(dialect, request));
         let decided = stage.zip(view).and_then(|(stage, view)| {
-            let bank = banks.get_mut(usize::from(message.issuer.0));
+            let bank = banks.get_mut(usize::from(issuer.0));
             let (verdict, disposition) = decide(bank, shared, &stage.reading, &view, now)?;
             let bytes = response::write(&view, &verdict, now.wall_ms, &mut **response)?;
             (disposition != Disposition::Silent).then_some((bytes, disposition))
         });
-        let (bytes, disposition) = decided.unwrap_or((0, Disposition::Silent));
-        message.replace(response.get(..bytes).unwrap_or_default());
-        disposition
+        decided.unwrap_or((0, Disposition::Silent))
+    }
+
+    /// From now on [`BankSet::statement`] has what is done.
+    pub fn keep_statement(&mut self) {
+        self.shared.recent.keep_references();
+    }
+
+    /// What was done, transaction by transaction, and the books.
+    #[must_use]
+    pub fn statement(&self) -> Statement {
+        let books = self.ledgers();
+        let transactions = self.shared.recent.iter().filter_map(|(recent, rrn)| {
+            let pan = recent.key.pan.pan()?;
+            let issuer = self.shared.products.of(&pan)?.issuer;
+            let bank = self.banks.get(usize::from(issuer.0))?;
+            StatementEntry::new(&bank.name, &pan, recent, rrn)
+        });
+        Statement {
+            transactions: transactions.collect(),
+            banks: books.iter().map(|(name, ledger)| BankTotals::new(name, ledger)).collect(),
+        }
     }
 
     /// What a bank has counted so far; cheap.
@@ -181,11 +265,11 @@ impl BankSet {
         self.banks.get(usize::from(issuer.0)).map(|bank| &bank.flows)
     }
 
-    /// The books of every bank, added up from all accounts: for the end of a run.
+    /// The books of every bank served here, added up from all accounts: for the end of a run.
     #[must_use]
     pub fn ledgers(&self) -> Vec<(String, Ledger)> {
-        let books = |bank: &IssuingBank| (bank.name.clone(), bank.ledger(&self.shared));
-        self.banks.iter().map(books).collect()
+        let served = self.banks.iter().zip(&self.served).filter(|&(_, &here)| here);
+        served.map(|(bank, _)| (bank.name.clone(), bank.ledger(&self.shared))).collect()
     }
 }
 

@@ -264,6 +264,7 @@ impl IssuingBank {
         };
         if let Some(mut account) = self.accounts.get(request.key.pan, hash) {
             let reference = recent.insert(row, hash, account.newest());
+            recent.set_reference_number(reference, &request.rrn);
             account.set_newest(reference);
         }
         Verdict::approved(shows_approval(request).then_some(approval))

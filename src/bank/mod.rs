@@ -20,9 +20,11 @@ mod request;
 mod response;
 pub mod ring;
 mod stage;
+pub mod statement;
 #[cfg(test)]
 mod tests;
 
 pub use bank_set::{BankSet, Disposition};
 pub use ledger::{Flows, Ledger, LedgerError, LedgerSum, Tally};
 pub use ring::{BankMessage, BankRing, BufferPool, Lane, SendRefused};
+pub use statement::{BankTotals, Statement, StatementEntry};

@@ -134,6 +134,8 @@ pub(super) struct RecentTable {
     shift: u32,
     /// Sequence number of the newest row; the first is 1.
     newest: u64,
+    /// DE 37 by place, where a statement will be asked for; otherwise none.
+    references: Option<Vec<[u8; 12]>>,
 }
 
 impl RecentTable {
@@ -148,7 +150,35 @@ impl RecentTable {
             heads: vec![0; heads].into_boxed_slice(),
             shift: 64 - heads.trailing_zeros(),
             newest: 0,
+            references: None,
         }
+    }
+
+    /// From now on the reference number of each transaction is kept too.
+    pub(super) fn keep_references(&mut self) {
+        self.references.get_or_insert_default();
+    }
+
+    /// The reference number of a row just inserted.
+    #[inline]
+    pub(super) fn set_reference_number(&mut self, reference: u32, rrn: &[u8; 12]) {
+        let place = self.resolve(reference).map(|sequence| self.place(sequence));
+        let (Some(place), Some(references)) = (place, &mut self.references) else { return };
+        if references.len() <= place {
+            references.resize(place + 1, [0; 12]);
+        }
+        references[place] = *rrn;
+    }
+
+    /// All rows, oldest first, with their reference numbers where these are kept.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Recent, &[u8; 12])> {
+        let oldest = (self.newest % self.rows_max as u64) as usize;
+        let oldest = if self.rows.len() < self.rows_max { 0 } else { oldest };
+        let (newer, older) = (0..oldest, oldest..self.rows.len());
+        older.chain(newer).filter_map(|place| {
+            let references = self.references.as_ref()?;
+            Some((&self.rows.get(place)?.recent, references.get(place)?))
+        })
     }
 
     #[inline]
@@ -278,6 +308,21 @@ mod tests {
     #[test]
     fn the_last_rows_are_found_and_no_others() {
         check_window(&mut RecentTable::new(8), 0..40);
+    }
+
+    #[test]
+    fn the_rows_come_out_oldest_first_with_their_reference_numbers() {
+        let mut table = RecentTable::new(8);
+        table.keep_references();
+        for number in 0..21 {
+            let reference = table.insert(row(number), 9, 0);
+            table.set_reference_number(reference, &[number as u8; 12]);
+            let out: Vec<_> = table.iter().map(|(row, rrn)| (row.amount, rrn[11])).collect();
+            let from = (number + 1).saturating_sub(8);
+            let expected: Vec<_> =
+                (from..=number).map(|older| (u64::from(older), older as u8)).collect();
+            assert_eq!(out, expected);
+        }
     }
 
     #[test]

@@ -88,6 +88,11 @@ const FRAME: Duration = Duration::from_millis(500);
 /// It does not start, or something was unanswered, wrong, or does not add up.
 pub fn run(args: &DemoArgs, streams: &mut Streams<'_>) -> Result<(), CommandError> {
     let mut config = load(args.config.as_deref())?;
+    if let Some(linked) = config.issuers.iter().find(|issuer| issuer.link.is_some()) {
+        let name = &linked.name;
+        let why = "demo compares the banks' books and runs all of them itself";
+        return Err(CommandError::Failed(format!("issuer {name} has `connect`: {why}")));
+    }
     for acquirer in &mut config.acquirers {
         acquirer.listen.set_port(0);
     }

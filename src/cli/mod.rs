@@ -4,6 +4,7 @@
 //! into a message and an exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
 //! Not here: anything that a command does.
 
+pub mod bank;
 pub mod check;
 pub mod decode;
 pub mod demo;
@@ -35,6 +36,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Run the switch until SIGTERM or SIGINT
     Run(run::RunArgs),
+    /// Serve the simulated banks that a configuration reaches over TCP
+    Bank(bank::BankArgs),
     /// Run switch, banks and load together: a live screen, then a report
     Demo(demo::DemoArgs),
     /// Show the fields of one message, card data masked
@@ -110,6 +113,7 @@ fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandE
     match command {
         Command::Check(args) => check::run(args, streams),
         Command::Run(args) => run::run(args, streams),
+        Command::Bank(args) => bank::run(args, streams),
         Command::Demo(args) => demo::run(args, streams),
         Command::Decode(args) => decode::run(args, streams),
         Command::Key(args) => key::run(args, streams),

@@ -78,8 +78,7 @@ pub(super) fn write_first_screen(
     for (acquirer, address) in config.acquirers.iter().zip(switch.local_addrs()) {
         writeln!(out, "acquirers   {address} {} ({})", acquirer.name, acquirer.dialect.name())?;
     }
-    let (issuers, iins) = (config.issuers.len(), config.iins.len());
-    writeln!(out, "issuers     {issuers} simulated banks in process, {iins} IIN prefixes")?;
+    write_issuers(out, config)?;
     let lines = config.velocity.lines;
     writeln!(
         out,
@@ -91,6 +90,17 @@ pub(super) fn write_first_screen(
     writeln!(out, "keys        {}", started.keys())?;
     writeln!(out, "durability  off: limits, repeats and reversals owed end with this process")?;
     out.flush()
+}
+
+fn write_issuers(out: &mut dyn Write, config: &Config) -> std::io::Result<()> {
+    let linked = config.issuers.iter().filter_map(|it| Some((&it.name, it.link.as_ref()?)));
+    let here = config.issuers.len() - linked.clone().count();
+    let iins = config.iins.len();
+    writeln!(out, "issuers     {here} simulated banks in process, {iins} IIN prefixes")?;
+    for (name, link) in linked {
+        writeln!(out, "issuer      {} {name} ({})", link.address, link.dialect.name())?;
+    }
+    Ok(())
 }
 
 /// All shards as they last published themselves.

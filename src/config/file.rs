@@ -212,6 +212,9 @@ section! {
     /// `[issuer.NAME]`, what is not behaviour.
     RawIssuer {
         in_flight_max: i64,
+        connect: String,
+        dialect: String,
+        framing: String,
     }
 }
 

@@ -163,6 +163,19 @@ pub struct IssuerConfig {
     pub name: String,
     /// Requests under way at it, per shard; more are answered "issuer unavailable".
     pub in_flight_max: u32,
+    /// Where it is reached over TCP; `None`: its simulated bank lives in this process.
+    pub link: Option<IssuerLinkConfig>,
+}
+
+/// How an issuer is reached over TCP, by one connection of each shard.
+#[derive(Clone, Debug)]
+pub struct IssuerLinkConfig {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How messages are written. Requests of acquirers with another dialect cannot be forwarded.
+    pub dialect: &'static Dialect,
+    /// How they are told apart.
+    pub framing: Framing,
 }
 
 /// One IIN prefix.

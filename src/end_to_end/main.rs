@@ -6,6 +6,10 @@
 //! may unwrap too.
 
 #[cfg(test)]
+mod banks;
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod demo;

@@ -6,7 +6,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::rc::Rc;
@@ -100,6 +100,18 @@ impl Running {
         }
     }
 
+    /// The lines of a first screen, to the one that begins so.
+    fn screen(&mut self, last: &str) -> Vec<String> {
+        let mut screen = Vec::new();
+        while !screen.last().is_some_and(|line: &String| line.starts_with(last)) {
+            match self.line() {
+                Some(line) => screen.push(line),
+                None => panic!("it ended before it had started: {}", self.problems()),
+            }
+        }
+        screen
+    }
+
     /// Waits for more output; `false` at its end.
     fn read_on(&mut self) -> bool {
         await_readable(&self.output, "output");
@@ -186,6 +198,8 @@ pub(crate) struct Setup<'t> {
     pub(crate) behaviour: Option<&'t str>,
     /// Further lines of `[bank]`.
     pub(crate) bank: &'t str,
+    /// Sections of issuers.
+    pub(crate) issuers: &'t str,
 }
 
 /// Banks that answer at once, and always.
@@ -213,7 +227,8 @@ impl Setup<'_> {
             text += &format!("[acquirer.{dialect}]\n{listen}\ndialect = \"{dialect}\"\n{own}\n");
         }
         let behaviour = self.behaviour.unwrap_or(PROMPT);
-        text + &format!("[bank]\n{bank}\n{behaviour}\n{}\n{velocity}\n", self.bank)
+        text += &format!("[bank]\n{bank}\n{behaviour}\n{}\n{velocity}\n", self.bank);
+        text + self.issuers
     }
 
     /// Starts `tapswitch run`, and waits until it listens.
@@ -231,19 +246,10 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
-    fn start(folder: Folder, file: &Path) -> Self {
+    pub(crate) fn start(folder: Folder, file: &Path) -> Self {
         let arguments = [OsStr::new("run"), OsStr::new("--config"), file.as_os_str()];
         let mut running = Running::start(folder, &arguments);
-        let mut screen = Vec::new();
-        // The first screen's last line.
-        while !screen.last().is_some_and(|line: &String| line.starts_with("durability ")) {
-            match running.line() {
-                Some(line) => screen.push(line),
-                None => {
-                    panic!("it ended before it had started: {}", running.problems());
-                }
-            }
-        }
+        let screen = running.screen("durability ");
         Self { running, screen }
     }
 
@@ -285,6 +291,67 @@ impl Switch {
         ended.assert_clean();
         ended
     }
+}
+
+/// The file in the banks' folder that they write what they did to.
+pub(crate) const LEDGER: &str = "ledger.json";
+
+/// Running banks of their own.
+pub(crate) struct Banks(Running);
+
+impl Banks {
+    /// Starts `tapswitch bank` with this configuration, and waits until it listens.
+    pub(crate) fn start(text: &str) -> Self {
+        let folder = Folder::new();
+        let file = folder.file("switch.toml", text);
+        let ledger = folder.path(LEDGER);
+        let (bank, config) = (OsStr::new("bank"), OsStr::new("--config"));
+        let ledger_argument = [OsStr::new("--ledger"), ledger.as_os_str()];
+        let arguments = [&[bank, config, file.as_os_str()][..], &ledger_argument].concat();
+        let mut running = Running::start(folder, &arguments);
+        running.screen("serving ");
+        Self(running)
+    }
+
+    /// What they have done so far, by SIGUSR1.
+    pub(crate) fn ask_ledger(&mut self) -> serde_json::Value {
+        self.0.signal(Signal::USR1);
+        while !self.0.line().expect("they go on").starts_with("asked ") {}
+        let text = std::fs::read_to_string(self.0.folder.path(LEDGER)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.0.signal(signal);
+    }
+
+    /// Kills them: nothing is written any more.
+    pub(crate) fn kill(self) {
+        self.0.signal(Signal::KILL);
+        assert_eq!(self.0.end().code, None);
+    }
+
+    /// Stops them, and takes what they did. Their books must balance.
+    pub(crate) fn stop(self) -> serde_json::Value {
+        self.0.signal(Signal::TERM);
+        let ended = self.0.end();
+        assert_eq!((ended.code, ended.problems.as_str()), (Some(0), ""), "{}", ended.output);
+        let last = ended.output.lines().last().unwrap_or_default();
+        assert_eq!(last, "stopped     the banks' books balance");
+        serde_json::from_str(&ended.file(LEDGER)).unwrap()
+    }
+}
+
+/// So many ports of 127.0.0.1 that nobody listens at, below those that the kernel gives out to
+/// connections: nothing else takes one between two listeners of a test.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id() % 97 * 100;
+    std::iter::repeat_with(|| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000)
+        .filter_map(|port| u16::try_from(port).ok())
+        .filter(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .take(count)
+        .collect()
 }
 
 impl Ended {

@@ -2,7 +2,7 @@
 //!
 //! A buffer is a `BytesMut` of one of two capacities. It moves as a whole into an operation of the
 //! kernel and back; it is never split, frozen or shared. Read buffers are initialized to their
-//! full length and stay so; write buffers are empty when taken. The pool bounds what it keeps,
+//! full length and stay so; write buffers are empty when taken, and wiped when given back. The pool bounds what it keeps,
 //! not what is out: that is bounded by the connections (one read buffer each, and at most
 //! `OUTPUT_BYTES_MAX` of answers before a connection stops being read).
 //!
@@ -92,8 +92,19 @@ impl BufferPool {
         self.write.take(size).unwrap_or_else(|| BytesMut::with_capacity(size.bytes()))
     }
 
-    /// Takes a write buffer back.
+    /// An empty buffer to write from, of more than `bytes` and at least `bytes_min`: a large one, or
+    /// beyond that one that is not kept.
+    pub(crate) fn take_larger(&self, bytes: usize, bytes_min: usize) -> BytesMut {
+        if bytes < Size::Busy.bytes() && bytes_min <= Size::Busy.bytes() {
+            return self.take_for_writing(Size::Busy);
+        }
+        self.out_bytes.set(self.out_bytes.get() + Size::Busy.bytes());
+        BytesMut::with_capacity(bytes_min.max(2 * bytes))
+    }
+
+    /// Takes a write buffer back, and wipes it: requests to issuers hold PIN blocks and tracks.
     pub(crate) fn give_after_writing(&self, mut buffer: BytesMut) {
+        buffer.fill(0);
         buffer.clear();
         self.count_back(&buffer);
         self.write.give(buffer);

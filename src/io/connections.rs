@@ -17,17 +17,17 @@
 //! ends its stream, and discards what still comes until the peer ends too: closing with unread
 //! bytes would reset the connection and could destroy answers under way.
 //!
-//! Not here: the tasks (`acquirer_connection`), frames (`driver`).
+//! Not here: the tasks (`duplex`), frames (`driver`).
 
 mod entry;
 mod patience;
 
 pub use entry::IoTimeouts;
 
-use super::acquirer_connection::{Connection, ReadEnd, WriteStage};
 use super::buffer_pool::BufferPool;
 use super::counters::IoCounters;
 use super::decider::ConnectionFault;
+use super::duplex::{Connection, ReadEnd, WriteStage};
 use super::engine::Stream;
 use super::read_buffer::ReadBuffer;
 use super::returned::{Came, Returned};
@@ -106,6 +106,10 @@ impl Connections {
 
     pub(crate) fn visits(&self) -> &Rc<Visits> {
         &self.visits
+    }
+
+    pub(crate) fn pool(&self) -> &Rc<BufferPool> {
+        &self.pool
     }
 
     /// Bytes of buffers that connections hold.

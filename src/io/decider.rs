@@ -87,6 +87,13 @@ pub trait Decider {
         outbox: &mut Outbox,
     );
 
+    /// The issuer's link is down: what was in flight on it is unanswered, and forwards will be
+    /// refused. `true` when the outbox had no room for all that follows: call again.
+    fn on_issuer_down(&mut self, now: Now, issuer: IssuerId, outbox: &mut Outbox) -> bool;
+
+    /// The issuer's link, which was down, is made.
+    fn on_issuer_up(&mut self, now: Now, issuer: IssuerId);
+
     /// Expires what is due; `true` when the outbox had no room for all of it.
     fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool;
 

@@ -16,6 +16,7 @@
 
 mod actions;
 mod batch;
+mod links;
 mod stop;
 
 use super::alarm::Alarm;
@@ -25,6 +26,7 @@ use super::connections::Connections;
 use super::counters::{IoCounters, add};
 use super::decider::Decider;
 use super::engine::{self, Engine, Stream};
+use super::issuer_links::IssuerLinks;
 use super::listener::Placed;
 use super::mesh::MeshPorts;
 use super::returned::Returned;
@@ -59,6 +61,7 @@ pub(crate) struct ShardPorts<P> {
     pub(crate) mesh: MeshPorts,
     pub(crate) wakes: Vec<Arc<Wake>>,
     pub(crate) bank: BankPort,
+    pub(crate) links: IssuerLinks,
     pub(crate) placed: Arc<ArrayQueue<Placed>>,
     pub(crate) stopping: Arc<Stopping>,
     pub(crate) published: Arc<P>,
@@ -132,6 +135,7 @@ impl<D: Decider> Driver<D> {
                 self.sleep().await;
             }
         }
+        self.ports.links.end().await;
         self.decider.publish(&self.ports.published);
         ShardEnd { report: self.decider.into_report(), banks: self.ports.bank.into_banks() }
     }
@@ -142,6 +146,7 @@ impl<D: Decider> Driver<D> {
         self.take_connections();
         let mut inputs = self.take_mesh(now);
         inputs += self.take_issuer_responses(now);
+        inputs += self.take_links(now);
         self.expire(now);
         let visits = self.take_reads(now);
         inputs += self.decide_batch(now);
@@ -251,6 +256,7 @@ impl<D: Decider> Driver<D> {
         [
             self.decider.next_deadline(),
             self.ports.bank.next_due_ns(),
+            self.ports.links.next_due_ns(),
             self.ports.connections.next_due_ns(),
             publish_ns,
         ]
@@ -269,14 +275,15 @@ impl<D: Decider> Driver<D> {
         self.wake.wake().announce_sleep();
         if self.may_sleep() {
             let Self { alarm, wake, ports, .. } = self;
-            let visits = ports.connections.visits();
+            let (visits, links) = (ports.connections.visits(), ports.links.visits());
             poll_fn(|context| {
                 let signalled = wake.poll_signalled(context).is_ready();
                 let fired = alarm.poll_fired(context).is_ready();
-                if signalled || fired || !visits.is_empty() {
+                if signalled || fired || !visits.is_empty() || !links.is_empty() {
                     return Poll::Ready(());
                 }
                 visits.wait(context.waker());
+                links.wait(context.waker());
                 Poll::Pending
             })
             .await;

@@ -16,6 +16,16 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A bank's listener cannot be opened.
+    #[error("cannot listen on {address} for the bank `{issuer}`: {}", cause(.source))]
+    ListenBank {
+        /// Where.
+        address: SocketAddr,
+        /// For whom.
+        issuer: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// io_uring is demanded and refused.
     #[error(
         "the kernel refuses io_uring ({0}); containers often do: choose engine \"auto\" or \"tokio\""

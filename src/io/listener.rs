@@ -4,7 +4,7 @@
 //! Few long-lived connections hash badly over shards, so they are placed, not hashed. When no file
 //! descriptor or memory is left, accepting pauses; connections that exist live on.
 //!
-//! Not here: reading and writing (`acquirer_connection`).
+//! Not here: reading and writing (`duplex`).
 
 use super::counters::{AcceptCounters, IoCounters};
 use super::wake::Wake;

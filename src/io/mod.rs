@@ -12,10 +12,10 @@
 //!
 //! Not here: what is decided (`shard`), signals and screens (`cli`).
 
-mod acquirer_connection;
 mod affinity;
 mod alarm;
 mod bank_port;
+mod bank_server;
 mod bank_thread;
 mod buffer_pool;
 pub mod clock;
@@ -24,8 +24,11 @@ pub mod core_dumps;
 pub mod counters;
 pub mod decider;
 mod driver;
+mod duplex;
 pub mod engine;
 mod error;
+mod issuer_connection;
+mod issuer_links;
 pub mod journal;
 pub mod keys;
 mod listener;
@@ -44,6 +47,7 @@ mod watched_fd;
 mod tests;
 
 pub use affinity::{allowed_cores, pin_to_core};
+pub use bank_server::{BankServer, ServedBank};
 pub use clock::Clock;
 pub use connections::IoTimeouts;
 pub use counters::{AcceptCounters, IoCounters};

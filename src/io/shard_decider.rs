@@ -105,6 +105,14 @@ impl Decider for Shard {
         self.on_forward_refused(now, issuer, acquirer, body, outbox);
     }
 
+    fn on_issuer_down(&mut self, now: Now, issuer: IssuerId, outbox: &mut Outbox) -> bool {
+        self.on_issuer_down(now, issuer, outbox)
+    }
+
+    fn on_issuer_up(&mut self, now: Now, issuer: IssuerId) {
+        self.on_issuer_up(now, issuer);
+    }
+
     fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {
         self.on_deadline(now, outbox)
     }

@@ -10,6 +10,7 @@ use super::decider::Decider;
 use super::driver::{Driver, ShardEnd, ShardPorts};
 use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
+use super::issuer_links::IssuerLinks;
 use super::listener::{Acceptor, PLACED_MAX, Placed, ShardDoor, listen};
 use super::mesh::{MeshPorts, mesh};
 use super::stopping::Stopping;
@@ -386,10 +387,13 @@ impl<D: Decider + 'static> ShardSeed<D> {
             threads => Banks::Thread(Arc::clone(&self.controls.bank_wakes[index % threads])),
         };
         let counters = Arc::clone(&self.counters);
+        let connections = Connections::new(self.shard, &self.config, self.timeouts, counters);
+        let links = IssuerLinks::new(&self.config, self.shard, self.engine, connections.pool());
         ShardPorts {
             shard: self.shard,
             clock: self.clock,
-            connections: Connections::new(self.shard, &self.config, self.timeouts, counters),
+            connections,
+            links,
             counters: self.counters,
             mesh: self.mesh,
             wakes: self.controls.wakes,
@@ -421,7 +425,7 @@ impl Drop for LeaveOnPanic {
 
 /// Lets this process have as many connections as it is allowed at all: the limit that applies
 /// without asking is often 1,024. A refusal leaves fewer; accepting then pauses when they are out.
-fn raise_descriptor_limit() {
+pub(super) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -26,6 +26,9 @@ impl Shard {
             return Ok(());
         }
         let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
+        if !self.legs.speaks(issuer, incoming.profile.dialect) {
+            return Err(Reason::IssuerDown);
+        }
         let mti = incoming.view.mti();
         let (reservation, completes) = if transaction.is_completion(mti) {
             match self.judge_completion(now, incoming, staged, &transaction) {

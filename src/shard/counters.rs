@@ -55,6 +55,7 @@ counters! {
     RefusedNotSignedOn "refused{not_signed_on}" "transactions before sign-on or after sign-off";
     RefusedNoRoute "refused{no_route}" "IIN of no issuer";
     RefusedIssuerWindow "refused{issuer_window}" "the issuer's window is full";
+    RefusedIssuerDown "refused{issuer_down}" "the issuer's link is down or of another dialect";
     RefusedNoStan "refused{no_stan}" "no trace number free";
     RefusedDraining "refused{draining}" "the switch is stopping";
     RefusedAmountLimit "refused{amount_limit}" "velocity by amount";
@@ -74,6 +75,9 @@ counters! {
     ReversedInFlight "reversal{in_flight}" "originals reversed while in flight";
     ReversalRepeated "reversal{again}" "reversals of what is reversed or was declined";
     TimedOut "issuer{time_out}" "requests that their issuer did not answer in time";
+    LinkLost "issuer{link_lost}" "requests in flight when their issuer's link was lost";
+    LinkDown "issuer{link_down}" "times that an issuer's link was lost";
+    LinkUp "issuer{link_up}" "times that an issuer's link was made";
     MisEchoed "issuer{mis_echoed}" "issuer answers that do not fit their request";
     Late "issuer{late}" "issuer answers after the deadline, not delivered";
     Unmatched "issuer{unmatched}" "issuer answers to nothing that was asked";

@@ -157,6 +157,9 @@ impl Shard {
             return Err(Reason::Draining);
         }
         let (issuer, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
+        if self.legs.is_down(issuer) || !self.legs.speaks(issuer, incoming.profile.dialect) {
+            return Err(Reason::IssuerDown);
+        }
         if !self.legs.has_room(issuer) {
             return Err(Reason::IssuerWindow);
         }

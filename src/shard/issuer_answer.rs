@@ -15,7 +15,8 @@ use tapswitch_protocol::{
 };
 
 impl Shard {
-    /// A message from an issuer, in the dialect of the acquirer whose request it answers.
+    /// A message from an issuer, in the dialect of this acquirer: the one whose request it answers,
+    /// or another that speaks the same.
     #[inline]
     pub fn on_issuer_response(
         &mut self,
@@ -30,7 +31,7 @@ impl Shard {
         let mut table = self.scratch.issuer.take().unwrap_or_default();
         let error = profile.dialect.parse(body, &mut table).err();
         if let Some(view) = table.view(profile.dialect, body) {
-            self.match_answer(now, issuer, (&view, error.is_none()), &profile, outbox);
+            self.match_answer(now, issuer, (&view, error.is_none()), outbox);
         } else {
             self.counters.add(Counter::Unmatched);
         }
@@ -42,7 +43,6 @@ impl Shard {
         now: Now,
         issuer: IssuerId,
         (view, is_well_formed): (&MessageView<'_>, bool),
-        profile: &AcquirerConfig,
         outbox: &mut Outbox,
     ) {
         let Some(stan) = view.stan().filter(|_| !view.mti().expects_response()) else {
@@ -55,7 +55,7 @@ impl Shard {
                     // The number is in use again: this answers an earlier request.
                     return self.counters.add(Counter::Late);
                 }
-                self.on_answer(now, place, (view, is_well_formed), profile, outbox);
+                self.on_answer(now, place, (view, is_well_formed), outbox);
             }
             Some(Waiting::Owed(place)) if is_well_formed => {
                 self.on_acknowledgement(now, (issuer, stan), place, view, outbox);
@@ -72,10 +72,11 @@ impl Shard {
         now: Now,
         place: u32,
         (answer, is_well_formed): (&MessageView<'_>, bool),
-        profile: &AcquirerConfig,
         outbox: &mut Outbox,
     ) {
         let Some(request) = self.pending.remove(place) else { return };
+        // Of several acquirers with one dialect the request's own is answered.
+        let Some(profile) = self.profile(request.origin) else { return };
         self.deadlines.cancel(place);
         self.legs.release_stan(request.issuer, request.stan);
         let mut table = self.scratch.kept.take().unwrap_or_default();
@@ -94,7 +95,7 @@ impl Shard {
         match code {
             Some(code) => {
                 let judged = Judged { request, code, answer, table: &table };
-                self.relay_answer(now, judged, step, profile, outbox);
+                self.relay_answer(now, judged, step, &profile, outbox);
             }
             None => {
                 self.counters.add(Counter::MisEchoed);
@@ -237,7 +238,10 @@ impl Shard {
         let Some(request) = self.pending.remove(place) else { return };
         self.deadlines.cancel(place);
         self.legs.release_stan(issuer, request.stan);
-        self.counters.add(Counter::RefusedIssuerWindow);
+        self.counters.add(match self.legs.is_down(issuer) {
+            true => Counter::RefusedIssuerDown,
+            false => Counter::RefusedIssuerWindow,
+        });
         let code = profile.codes.issuer_unavailable;
         let end = Ending { state: State::Declined, code, owe_reversal: false };
         self.end_unanswered(now, request, end, outbox);
@@ -263,7 +267,7 @@ impl Shard {
 
     /// Ends a request that its issuer did not answer properly: the reversal is owed first, then the
     /// answer leaves, then the reversal.
-    fn end_unanswered(
+    pub(super) fn end_unanswered(
         &mut self,
         now: Now,
         request: PendingRequest,
@@ -309,14 +313,14 @@ impl Shard {
 
 /// How a request ends without its issuer's answer.
 #[derive(Clone, Copy)]
-struct Ending {
+pub(super) struct Ending {
     state: State,
     code: ResponseCode,
     owe_reversal: bool,
 }
 
 impl Ending {
-    const fn of(step: Step, code: ResponseCode) -> Self {
+    pub(super) const fn of(step: Step, code: ResponseCode) -> Self {
         Self { state: step.next, code, owe_reversal: step.owe_reversal }
     }
 }

@@ -7,7 +7,7 @@
 use super::identity::{IssuerId, Now, ShardId};
 use crate::config::IssuerConfig;
 use crate::limits::STANS;
-use tapswitch_protocol::{Stan, TransmissionTime};
+use tapswitch_protocol::{Dialect, Stan, TransmissionTime};
 
 /// How long after a time-out a late answer may still come.
 pub(super) const QUARANTINE_MS: u64 = 60_000;
@@ -60,6 +60,11 @@ struct Leg {
     next: u32,
     in_flight: u32,
     in_flight_max: u32,
+    /// The dialect of its link; `None`: its bank is in this process and speaks all.
+    dialect: Option<&'static Dialect>,
+    is_down: bool,
+    /// Where the search for requests that a lost link leaves goes on.
+    search_at: usize,
 }
 
 /// All issuers' legs of this shard.
@@ -78,6 +83,10 @@ impl IssuerLegs {
             next: 1,
             in_flight: 0,
             in_flight_max: issuer.in_flight_max,
+            dialect: issuer.link.as_ref().map(|link| link.dialect),
+            // Until it is made for the first time.
+            is_down: issuer.link.is_some(),
+            search_at: 0,
         };
         Self {
             legs: issuers.iter().map(leg).collect(),
@@ -95,6 +104,44 @@ impl IssuerLegs {
     pub(super) fn has_room(&self, issuer: IssuerId) -> bool {
         let leg = self.legs.get(usize::from(issuer.0));
         leg.is_some_and(|leg| leg.in_flight < leg.in_flight_max)
+    }
+
+    /// Whether messages of this dialect can be handed to the issuer at all.
+    #[inline]
+    pub(super) fn speaks(&self, issuer: IssuerId, dialect: &Dialect) -> bool {
+        let leg = self.legs.get(usize::from(issuer.0));
+        let of_link = leg.and_then(|leg| leg.dialect);
+        of_link.is_none_or(|of_link| of_link.name() == dialect.name())
+    }
+
+    /// Whether the issuer's link is known to be down.
+    #[inline]
+    pub(super) fn is_down(&self, issuer: IssuerId) -> bool {
+        self.legs.get(usize::from(issuer.0)).is_some_and(|leg| leg.is_down)
+    }
+
+    /// The issuer's link was lost or made. Tells whether that is news.
+    pub(super) fn set_down(&mut self, issuer: IssuerId, is_down: bool) -> bool {
+        let Some(leg) = self.leg(issuer) else { return false };
+        leg.search_at = if leg.is_down == is_down { leg.search_at } else { 0 };
+        core::mem::replace(&mut leg.is_down, is_down) != is_down
+    }
+
+    /// Finds one request that is under way at an issuer whose link is down. To be called, and the
+    /// request ended, until there is none: every number is looked at once for each loss.
+    pub(super) fn next_lost(&mut self, issuer: IssuerId) -> Option<u32> {
+        let leg = self.leg(issuer)?;
+        if leg.in_flight == 0 {
+            return None;
+        }
+        let rest = leg.holders.get(leg.search_at..)?;
+        let requests = rest.iter().enumerate().filter_map(|(at, holder)| match holder.waiting() {
+            Some(Waiting::Request(place)) => Some((at, place)),
+            Some(Waiting::Owed(_)) | None => None,
+        });
+        let (at, place) = { requests }.next()?;
+        leg.search_at += at + 1;
+        Some(place)
     }
 
     /// DE 7 for a message sent now.
@@ -244,7 +291,7 @@ mod tests {
     const ISSUER: IssuerId = IssuerId(0);
 
     fn legs(shards: usize) -> IssuerLegs {
-        let issuer = IssuerConfig { name: "A".into(), in_flight_max: 2 };
+        let issuer = IssuerConfig { name: "A".into(), in_flight_max: 2, link: None };
         IssuerLegs::new(&[issuer], ShardId(1), shards)
     }
 

@@ -33,6 +33,7 @@ mod issuer_answer;
 mod issuer_link;
 pub mod journal_record;
 mod kept;
+mod link_state;
 mod mesh_input;
 mod network_management;
 mod original_data;

@@ -24,6 +24,8 @@ use tapswitch_protocol::{
 /// it is kept; DE 2 comes from the card's key, DE 7 and 11 are the switch's.
 pub(super) const REVERSAL: FieldSet =
     FieldSet::of(&[3, 4, 12, 13, 18, 19, 22, 23, 25, 32, 33, 37, 38, 41, 42, 43, 49, 53, 60, 100]);
+/// Wait before another look while the issuer's link is down.
+const LINK_DOWN_MS: u64 = 30_000;
 /// Wait before another try when no trace number is free.
 const NO_STAN_MS: u64 = 1_000;
 
@@ -161,9 +163,6 @@ impl Shard {
 
     /// The resend timer of an entry is over.
     pub(super) fn resend(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
-        if self.saf.get_mut(place).is_some_and(|owed| owed.tries > 0) {
-            self.counters.add(Counter::OwedResent);
-        }
         self.send_owed(now, place, outbox);
     }
 
@@ -171,6 +170,13 @@ impl Shard {
     fn transmit(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
         let timer = self.first_owed_timer() + place;
         let Some(owed) = self.saf.get_mut(place) else { return };
+        if self.legs.is_down(owed.issuer) {
+            // Not a try: when the link is made again, it is told at once what is owed.
+            return self.deadlines.set(timer, now.mono_ns + LINK_DOWN_MS * 1_000_000);
+        }
+        if owed.tries > 0 {
+            self.counters.add(Counter::OwedResent);
+        }
         owed.tries += 1;
         let [low, _] = owed.card.words();
         let wait_ms = saf::resend_after_ms(owed.tries, low);

@@ -23,6 +23,8 @@ pub(super) enum Reason {
     NoRoute,
     /// The issuer's window is full.
     IssuerWindow,
+    /// The issuer's link is down, or does not speak the acquirer's dialect.
+    IssuerDown,
     /// No trace number is free.
     NoStan,
     /// The switch is stopping.
@@ -58,7 +60,9 @@ impl Reason {
             Self::InvalidAmount => codes.invalid_amount,
             Self::Currency => ResponseCode::NOT_PERMITTED,
             Self::NoRoute => codes.no_route,
-            Self::IssuerWindow | Self::NoStan | Self::Draining => codes.issuer_unavailable,
+            Self::IssuerWindow | Self::IssuerDown | Self::NoStan | Self::Draining => {
+                codes.issuer_unavailable
+            }
             Self::AmountLimit => codes.amount_limit,
             Self::CountLimit => codes.count_limit,
             Self::VelocityFull
@@ -82,6 +86,7 @@ impl Reason {
             Self::Currency => Counter::RefusedCurrency,
             Self::NoRoute => Counter::RefusedNoRoute,
             Self::IssuerWindow => Counter::RefusedIssuerWindow,
+            Self::IssuerDown => Counter::RefusedIssuerDown,
             Self::NoStan => Counter::RefusedNoStan,
             Self::Draining => Counter::RefusedDraining,
             Self::AmountLimit => Counter::RefusedAmountLimit,

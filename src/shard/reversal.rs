@@ -137,6 +137,8 @@ impl Shard {
             return self.store_message(now, incoming, whose, Some(original), outbox);
         }
         let routed = staged.pan.ok().and_then(|pan| self.routing.route(&pan));
+        // An issuer that cannot be told never had the original either.
+        let routed = routed.filter(|(it, _)| self.legs.speaks(*it, incoming.profile.dialect));
         let Some((issuer, _)) = routed else { return Ok(None) };
         if let Some(key) = key {
             let code = incoming.profile.codes.issuer_unavailable;

@@ -146,6 +146,17 @@ impl Saf {
         self.entries.get_mut(place as usize).and_then(Option::as_mut)
     }
 
+    /// What was sent to this issuer, or was to be, and is not acknowledged. The next try of each
+    /// is as soon after it as a first one's.
+    pub(super) fn places_of(&mut self, issuer: IssuerId) -> impl Iterator<Item = u32> {
+        (0..).zip(&mut self.entries).filter_map(move |(place, entry)| {
+            let owed =
+                entry.as_mut().filter(|owed| owed.issuer == issuer && owed.sent.is_some())?;
+            owed.tries = owed.tries.min(1);
+            Some(place)
+        })
+    }
+
     /// Takes out an acknowledged entry (the oldest of its lane: no other is ever under way).
     /// Returns it and the next of its lane, to be sent now.
     pub(super) fn remove(&mut self, place: u32) -> Option<(Owed, Option<u32>)> {

@@ -50,7 +50,8 @@ fn banks(seed: u64, behaviour: &BankBehaviour, accounts_max: usize) -> BankSet {
         credit_line_minor: (opening, opening),
         behaviour: vec![behaviour.clone(), behaviour.clone()],
     };
-    let issuer = |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 100 };
+    let issuer =
+        |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 100, link: None };
     let row = |prefix, issuer, kind, pan_digits| IinRow {
         prefix,
         digits: 6,

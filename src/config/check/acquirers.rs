@@ -16,7 +16,7 @@ const MARGIN_MS: RangeInclusive<i64> = 1..=600_000;
 /// How long an acquirer may repeat a request.
 pub(super) const RETRY_WINDOW_S: RangeInclusive<i64> = 1..=86_400;
 /// Dialects of acquirers; others can be decoded only.
-const SERVED: [&str; 2] = ["cups", "iso87-ascii"];
+pub(super) const SERVED: [&str; 2] = ["cups", "iso87-ascii"];
 /// What may name a transaction: neither the card nor anything sensitive, which is never kept.
 const NEVER_IN_KEY: FieldSet = FieldSet::of(&[2, 35, 36, 45, 52, 55, 64, 128]);
 

@@ -6,6 +6,7 @@
 mod acquirers;
 mod bank;
 mod codes;
+mod issuers;
 mod journal;
 mod keys;
 mod section;
@@ -16,10 +17,9 @@ use super::file::{Found, RawFile, RawSwitch};
 use super::host::Host;
 use super::iins::{self, IinTable};
 use super::problem::{Problems, quoted};
-use super::{Capacity, Config, EngineChoice, Idle, IssuerConfig, SwitchConfig};
+use super::{Capacity, Config, EngineChoice, Idle, SwitchConfig};
 use crate::limits::{
     DUPLICATES_BYTES_MAX, ORIGINALS_BYTES_MIN, PENDING_MAX, PREAUTHORIZATIONS_MAX, SHARDS_MAX,
-    STANS,
 };
 use crate::shard::duplicate::DuplicateMemory;
 use section::Section;
@@ -47,7 +47,7 @@ pub(super) fn check(
     let capacity = capacity(raw, &switch, problems);
     let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());
     let bank = bank::check(raw, names, problems, host);
-    let issuers = issuers(raw, names, &switch, problems);
+    let issuers = issuers::check(raw, names, (&switch, &acquirers), problems);
     let keys = keys::check(&raw.keys, folder);
     let journal = journal::check(&raw.journal, problems, folder);
     let iins = iins?.rows;
@@ -215,30 +215,4 @@ fn check_originals(
     let own = |found: &Option<Found<i64>>| found.as_ref().and_then(|found| found.at);
     let at = own(&raw.originals_bytes).or(own(&raw.peak_per_second));
     section.error(at, "originals_bytes", message, cause);
-}
-
-fn issuers(
-    raw: &RawFile,
-    names: &[String],
-    switch: &SwitchConfig,
-    problems: &mut Problems<'_>,
-) -> Vec<IssuerConfig> {
-    // Each shard owns a part of an issuer's trace numbers.
-    let in_flight_max = i64::from(STANS - 1) / switch.shards as i64;
-    let mut section = Section::new(problems, "switch", None);
-    let default: u32 =
-        section.number("issuer_in_flight_max", &raw.switch.issuer_in_flight_max, 1..=in_flight_max);
-    let own = |name: &str, problems: &mut Problems<'_>| {
-        let named = raw.issuers.iter().find(|named| named.name == name)?;
-        let mut section = Section::new(problems, format!("issuer.{name}"), named.at);
-        let (issuer, _) = &named.section;
-        section.number_if_any("in_flight_max", &issuer.in_flight_max, 1..=in_flight_max)
-    };
-    names
-        .iter()
-        .map(|name| IssuerConfig {
-            name: name.clone(),
-            in_flight_max: own(name, problems).unwrap_or(default),
-        })
-        .collect()
 }

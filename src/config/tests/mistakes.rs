@@ -453,6 +453,35 @@ const OF_BANKS: &[Row] = &[
         "0 is outside 1 to 999999",
         "",
     ),
+    (
+        "[issuer.ABC]\nconnect = \"localhost:9101\"",
+        2,
+        "issuer.ABC.connect",
+        "`localhost:9101` is not an IP address and port",
+        "127.0.0.1:9101",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:0\"",
+        2,
+        "issuer.ABC.connect",
+        "nothing can be reached at 127.0.0.1:0",
+        "the bank listens at",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\ndialect = \"iso93\"",
+        3,
+        "issuer.ABC.dialect",
+        "known are cups, iso87-ascii",
+        "",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\n\
+         [issuer.SPABANK]\nconnect = \"127.0.0.1:9101\"",
+        2,
+        "issuer.ABC.connect",
+        "127.0.0.1:9101 is where issuer.SPABANK is",
+        "two banks on one port",
+    ),
     ("[issuer.ABC]\nlate_ms = 700_000", 2, "issuer.ABC.late_ms", "outside 0 to 600000", ""),
 ];
 

@@ -152,6 +152,31 @@ fn one_issuer_can_differ() {
 }
 
 #[test]
+fn an_issuer_is_reached_over_tcp_where_it_says() {
+    let text = "[acquirer.cups]\n[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\n\
+                [issuer.CMB]\nconnect = \"[::1]:9102\"\ndialect = \"iso87-ascii\"\n\
+                [issuer.ICBC]\nframing = \"be2\"";
+    let loaded = load(text).unwrap();
+    let link = |name: &str| {
+        let issuer = loaded.config.issuers.iter().find(|issuer| issuer.name == name).unwrap();
+        let link = issuer.link.as_ref()?;
+        Some((link.address.to_string(), link.dialect.name(), link.framing))
+    };
+    assert_eq!(link("ABC"), Some(("127.0.0.1:9101".into(), "cups", Framing::Cups)));
+    assert_eq!(link("CMB"), Some(("[::1]:9102".into(), "iso87-ascii", Framing::Be2)));
+    assert_eq!(link("ICBC"), None);
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let [translation, without] = &warnings[..] else { panic!("{warnings:?}") };
+    let (translation, without) = match translation.contains("translated") {
+        true => (translation, without),
+        false => (without, translation),
+    };
+    assert!(translation.contains("issuer.CMB.connect"), "{translation}");
+    assert!(translation.contains("acquirers cups do not"), "{translation}");
+    assert!(without.contains("issuer.ICBC.framing: has no effect without connect"), "{without}");
+}
+
+#[test]
 fn acquirers_keep_the_order_of_the_file() {
     let text = "[acquirer.z]\nlisten = \"127.0.0.1:1\"\ndialect = \"cups\"\n\
                 [acquirer.a]\nlisten = \"127.0.0.1:0\"\ndialect = \"cups\"\n\

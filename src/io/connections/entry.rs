@@ -1,6 +1,6 @@
 //! One connection as the driver sees it, and how long it is waited for.
 
-use crate::io::acquirer_connection::Connection;
+use crate::io::duplex::Connection;
 use crate::io::read_buffer::ReadBuffer;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::shard::{AcquirerId, ConnectionId};

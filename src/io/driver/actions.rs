@@ -66,7 +66,11 @@ impl<D: Decider> Driver<D> {
                 }
                 Action::Forward { issuer, acquirer, bytes } => {
                     let body = outbox.bytes(bytes);
-                    if !ports.bank.forward(*issuer, *acquirer, body) {
+                    let sent = match ports.links.forward(*issuer, *acquirer, body) {
+                        Some(sent) => sent,
+                        None => ports.bank.forward(*issuer, *acquirer, body),
+                    };
+                    if !sent {
                         returned.push(Came::ForwardRefused(*issuer, *acquirer), body);
                     }
                 }

@@ -217,6 +217,14 @@ impl Decider for Echo {
         unreachable!("an echo forwards nothing");
     }
 
+    fn on_issuer_down(&mut self, _: Now, _: IssuerId, _: &mut Outbox) -> bool {
+        unreachable!("an echo has no issuers' links");
+    }
+
+    fn on_issuer_up(&mut self, _: Now, _: IssuerId) {
+        unreachable!("an echo has no issuers' links");
+    }
+
     fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {
         while self.next_deadline().is_some_and(|due_ns| due_ns <= now.mono_ns) {
             if !outbox.has_room() {

@@ -74,7 +74,8 @@ pub(super) fn config(shards: usize) -> Config {
         kind: CardKind::Debit,
         pan_digits: 19,
     };
-    let issuer = |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 1_000 };
+    let issuer =
+        |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 1_000, link: None };
     let day = VelocityRule {
         name: "day".to_owned(),
         when: VelocityCondition::default(),
@@ -268,6 +269,18 @@ impl World {
         let acquirer = AcquirerId(0);
         self.shard.on_issuer_response(self.now, issuer, acquirer, message, &mut self.outbox);
         self.drain()
+    }
+
+    /// The issuer's link is lost.
+    pub(super) fn issuer_down(&mut self, issuer: IssuerId) -> Vec<Done> {
+        let mut done = Vec::new();
+        loop {
+            let more = self.shard.on_issuer_down(self.now, issuer, &mut self.outbox);
+            done.extend(self.drain());
+            if !more {
+                return done;
+            }
+        }
     }
 
     pub(super) fn tick(&mut self) -> Vec<Done> {

@@ -1,15 +1,15 @@
 //! Scripts as tables: one message a line, in time order; after the arrow everything that the shard
 //! does, in order.
 //!
-//! `from` is a connection (A1, A2), an issuer (I0, I1), `tick`, or `close`/`open` of a connection
-//! named under `card`. `stan` is the acquirer's own number, `9/1` for number 9 about original 1; an
+//! `from` is a connection (A1, A2), an issuer (I0, I1), `tick`, `close`/`open` of a connection or
+//! `down`/`up` of an issuer's link named under `card`. `stan` is the acquirer's own number, `9/1` for number 9 about original 1; an
 //! issuer's line answers the newest forward of that number.
 
 use super::fixture::{Request, World, config, connection, issuer_answer, pan, with_view};
 use crate::shard::IssuerId;
 
 /// Runs a script; a line that does something else fails with its number.
-fn run(script: &str) {
+pub(super) fn run(script: &str) {
     run_with(&mut World::new(&config(1)), script);
 }
 
@@ -36,6 +36,11 @@ fn play(world: &mut World, columns: &[&str]) -> Vec<super::fixture::Done> {
     let slot = || connection(card[1..].parse().unwrap());
     match *from {
         "tick" => world.tick(),
+        "down" => world.issuer_down(IssuerId(card[1..].parse().unwrap())),
+        "up" => {
+            world.shard.on_issuer_up(world.now, IssuerId(card[1..].parse().unwrap()));
+            Vec::new()
+        }
         "close" => {
             world.shard.on_connection_closed(slot());
             Vec::new()

@@ -1,5 +1,5 @@
-//! One acquirer's TCP connection: a task that reads, a task that writes, and what they share with
-//! the driver.
+//! One TCP connection, an acquirer's or an issuer's: a task that reads, a task that writes, and what
+//! they share with the driver.
 //!
 //! ```text
 //!              Filled                             append
@@ -13,7 +13,8 @@
 //! connection is ended by [`Connection::abort`], which shuts the socket down so that operations in
 //! flight complete.
 //!
-//! Not here: frames, what becomes of a connection (`connections`), what is answered (`shard`).
+//! Not here: frames, what becomes of a connection (`connections`, `issuer_connection`), what is
+//! answered (`shard`).
 
 use super::buffer_pool::{BufferPool, Size};
 use super::engine::Stream;
@@ -193,14 +194,14 @@ impl Connection {
         let outbound = &mut *outbound;
         let size = outbound.size;
         let buffer = outbound.growing.get_or_insert_with(|| self.pool.take_for_writing(size));
-        let is_small = buffer.capacity() < Size::Busy.bytes();
-        if is_small && buffer.len() + bytes.len() > buffer.capacity() {
+        if buffer.len() + bytes.len() > buffer.capacity() {
+            // What waits is bounded by not reading on. It never grows in place: the place it left
+            // would keep what was in it.
             outbound.size = Size::Busy;
-            let mut larger = self.pool.take_for_writing(Size::Busy);
+            let mut larger = self.pool.take_larger(buffer.capacity(), buffer.len() + bytes.len());
             larger.extend_from_slice(buffer);
             self.pool.give_after_writing(mem::replace(buffer, larger));
         }
-        // Beyond a large buffer it grows: what waits is bounded by not reading on.
         buffer.extend_from_slice(bytes);
         let waiting = outbound.in_flight + buffer.len();
         if let Some(writer) = outbound.writer.take() {

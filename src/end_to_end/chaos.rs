@@ -1,0 +1,219 @@
+//! The switch is killed, again and again, at random moments under load, and started again on what
+//! it left. Banks live in a process of their own and keep their own ledger, acquirers keep theirs;
+//! in the end the two are compared.
+//!
+//! `TAPSWITCH_CHAOS_KILLS` says how often, `TAPSWITCH_CHAOS_SEED` fixes the draws. A run is not
+//! replayed by its seed: the kernel's timing is not drawn.
+
+mod acquirer;
+mod compare;
+
+use crate::client::Client;
+use crate::message::{Message, Speech};
+use crate::process::{Banks, Folder, Setup, Switch, free_ports};
+use acquirer::{Acquirer, Draws, NUMBERS, Stage, purchase};
+use compare::{Discrepancy, Fate, Told, compare, compare_counters, standing};
+use rustix::process::Signal;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// Acquirers, a connection each.
+const ACQUIRERS: u32 = 4;
+/// Answers between the start of a switch and its death, at least and at most.
+const ANSWERS: (u64, u64) = (50, 400);
+/// Approvals that a card's limit lets through.
+const LIMIT: u32 = 20;
+/// Cards whose limits are tried out at the end, from the first: the ones used most are among them.
+const CARDS_TRIED: u32 = 24;
+/// Looks at the number of answers while waiting for it to grow.
+const LOOK: Duration = Duration::from_millis(2);
+const LOOKS_MAX: u32 = 30_000;
+
+/// A bank that takes its time (so requests are in flight at any moment), declines some, and leaves
+/// some unanswered; a switch that does not wait long for it.
+const BEHAVIOUR: &str = "delay_median_us = 25_000\ndelay_p99_us = 60_000\n\
+    silence_ppm = 4_000\nlate_ppm = 4_000\nlate_ms = 2_500";
+const DECLINES: &str = "insufficient_funds_ppm = 20_000\nexpired_ppm = 0\nwrong_pin_ppm = 0\n\
+    do_not_honor_ppm = 20_000\nunknown_card_ppm = 0";
+const PATIENCE_OF_ACQUIRERS: &str = "answer_within_ms = 2_000\nanswer_margin_ms = 500";
+
+/// What a run found.
+struct Outcome {
+    told: Vec<Told>,
+    discrepancies: Vec<Discrepancy>,
+    kills: u64,
+    seed: u64,
+}
+
+impl Outcome {
+    /// What happened, for the test's output.
+    fn sum_up(&self) -> String {
+        let count =
+            |wanted: fn(&Fate) -> bool| self.told.iter().filter(|line| wanted(&line.fate)).count();
+        let first: Vec<String> =
+            self.discrepancies.iter().take(20).map(ToString::to_string).collect();
+        format!(
+            "seed {}, {} kills, {} transactions: {} approved, {} refused, {} reversed, {} \
+             unresolved; {} discrepancies: {}",
+            self.seed,
+            self.kills,
+            self.told.len(),
+            count(|fate| *fate == Fate::Approved),
+            count(|fate| matches!(fate, Fate::Refused(_))),
+            count(|fate| *fate == Fate::Reversed),
+            count(|fate| *fate == Fate::Unresolved),
+            self.discrepancies.len(),
+            first.join(", "),
+        )
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// The configuration of every life of the switch, and of the banks: `more` are further sections.
+fn configuration(switch_lines: &str, more: &str) -> (String, SocketAddr) {
+    let ports = free_ports(2);
+    let issuer = format!("[issuer.CMBC]\nconnect = \"127.0.0.1:{}\"\n", ports[0]);
+    let rule = format!(
+        "[[velocity.rule]]\nname = \"chaos\"\ncount_max = {LIMIT}\nwindow_s = 31_622_400\n"
+    );
+    let setup = Setup {
+        switch: switch_lines,
+        acquirer: PATIENCE_OF_ACQUIRERS,
+        behaviour: Some(BEHAVIOUR),
+        bank: DECLINES,
+        issuers: &format!("{rule}{issuer}{more}"),
+        ..Setup::default()
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], ports[1]));
+    let listen = address.to_string();
+    // The acquirers find every life of the switch at the same place.
+    (setup.text().replacen("127.0.0.1:0", &listen, 1), address)
+}
+
+fn start(text: &str) -> Switch {
+    let folder = Folder::new();
+    let file = folder.file("switch.toml", text);
+    Switch::start(folder, &file)
+}
+
+/// Runs `kills` lives of the switch and a last one, and compares the ledgers.
+fn chaos(switch_lines: &str, more: &str, kills: u64) -> Outcome {
+    let seed = setting("TAPSWITCH_CHAOS_SEED", 1);
+    let (text, address) = configuration(switch_lines, more);
+    let banks = Banks::start(&text);
+    let stage = Stage::default();
+    let cards = u32::try_from(64 * kills.max(1)).unwrap();
+    let mut told = Vec::new();
+    let mut last = None;
+    std::thread::scope(|scope| {
+        let acquirers: Vec<_> = (0..ACQUIRERS)
+            .map(|number| {
+                let seed = seed << 8 | u64::from(number);
+                let acquirer = Acquirer { number, address, cards, seed };
+                let stage = &stage;
+                scope.spawn(move || acquirer.run(stage))
+            })
+            .collect();
+        let mut draws = Draws(!seed);
+        for life in 1..=kills {
+            let switch = start(&text);
+            stage.set_life(life);
+            await_answers(&stage, &mut draws);
+            stage.set_life(0);
+            switch.signal(Signal::KILL);
+            assert_eq!(switch.end().code, None);
+        }
+        last = Some(start(&text));
+        stage.set_life(kills + 1);
+        await_answers(&stage, &mut draws);
+        stage.last_call.store(true, Ordering::Release);
+        for acquirer in acquirers {
+            told.extend(acquirer.join().unwrap());
+        }
+    });
+    let exhausted = exhaust(address, &mut told);
+    // Everything owed is delivered before it ends.
+    last.unwrap().stop();
+    let ledger = banks.stop();
+    let mut discrepancies = compare(&told, &standing(&ledger));
+    discrepancies.extend(compare_counters(&told, &exhausted, LIMIT));
+    let outcome = Outcome { told, discrepancies, kills, seed };
+    println!("{}", outcome.sum_up());
+    outcome
+}
+
+/// Waits until so many further answers have come as is drawn, and then some moments more.
+fn await_answers(stage: &Stage, draws: &mut Draws) {
+    let (least, most) = ANSWERS;
+    let wanted = stage.answers.load(Ordering::Acquire) + least + draws.below(most - least);
+    // Nobody ever sends: it is a clock that the lints let pass with its reason.
+    let (_sender, receiver) = channel::<()>();
+    let mut looks = 0;
+    while stage.answers.load(Ordering::Acquire) < wanted {
+        assert_eq!(receiver.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout));
+        looks += 1;
+        assert!(looks < LOOKS_MAX, "the switch answers");
+    }
+    let more = Duration::from_micros(draws.below(20_000));
+    assert_eq!(receiver.recv_timeout(more), Err(RecvTimeoutError::Timeout));
+}
+
+/// Buys with each of the cards, in rounds, until its limit answers: then its counter has said how
+/// many it had let through.
+fn exhaust(address: SocketAddr, told: &mut Vec<Told>) -> Vec<u32> {
+    let mut client = Client::connect(address, Speech::cups());
+    let mut numbers = ACQUIRERS * NUMBERS..;
+    let mut left: Vec<u32> = (0..CARDS_TRIED).collect();
+    while !left.is_empty() {
+        let asked: Vec<(u32, Message)> = left
+            .iter()
+            .zip(&mut numbers)
+            .map(|(&card, number)| (card, purchase(card, number, 100)))
+            .collect();
+        asked.iter().for_each(|(_, request)| client.send(&request.frame()));
+        for answer in client.answers(asked.len()) {
+            let (rrn, code) = (answer.text(37), answer.text(39));
+            let (card, _) = asked.iter().find(|(_, request)| request.text(37) == rrn).unwrap();
+            if code == "65" {
+                left.retain(|other| other != card);
+            }
+            let fate = match code.as_str() {
+                "00" => Fate::Approved,
+                _ => Fate::Refused(code.clone()),
+            };
+            told.push(Told { rrn, card: *card, amount_minor: 100, fate, answers: vec![code] });
+        }
+    }
+    (0..CARDS_TRIED).collect()
+}
+
+/// A switch that keeps nothing forgets what it forwarded: the comparison must find it. This is what
+/// shows that the comparison of a switch that does keep everything means something.
+#[test]
+fn a_switch_that_keeps_nothing_is_found_out() {
+    let outcome = chaos("shards = 1", "", setting("TAPSWITCH_CHAOS_KILLS", 3));
+    let (mut twice, mut wrong) = (0, 0);
+    for discrepancy in &outcome.discrepancies {
+        match discrepancy {
+            Discrepancy::HeldTwice(..) => twice += 1,
+            Discrepancy::CounterWrong(..) => wrong += 1,
+            _ => {}
+        }
+    }
+    assert!(twice > 0, "what was in flight is forwarded again");
+    assert!(wrong > 0, "limits begin anew");
+}
+
+/// Without a death there is nothing to find, whatever the bank does.
+#[test]
+fn a_switch_that_lives_keeps_every_promise() {
+    for shards in ["shards = 1", "shards = 2\nengine = \"tokio\""] {
+        let outcome = chaos(shards, "", 0);
+        assert_eq!(outcome.discrepancies, [], "{}", outcome.sum_up());
+    }
+}

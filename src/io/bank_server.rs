@@ -1,0 +1,177 @@
+//! The simulated banks as a process of their own: TCP listeners, and one thread that owns every
+//! account, so that all connections of all switches find the same money and the same memory.
+//!
+//! ```text
+//!   switch shard 0 ──▶ connection ─┐
+//!   switch shard 1 ──▶ connection ─┼─▶ desk (one thread): banks, answers that wait for their time
+//!   another switch ──▶ connection ─┘
+//! ```
+//!
+//! Connections come and go; accounts, books and the memory of transactions live as long as the
+//! process. An answer whose connection is gone is lost: the switch repeats or reverses.
+//!
+//! Not here: what a bank decides (`bank`), signals and files (`cli`), the desk's cycle (`desk`).
+
+mod accepting;
+mod desk;
+mod waiting;
+
+use super::engine::{EngineReport, choose, probe_io_uring, run_thread};
+use super::error::{StartError, StopError};
+use super::listener::listen;
+use super::start::raise_descriptor_limit;
+use super::wake::Wake;
+use crate::bank::{BankSet, Statement};
+use crate::config::{Config, IssuerLinkConfig};
+use crate::shard::IssuerId;
+use accepting::BankListener;
+use crossbeam_queue::ArrayQueue;
+use desk::Desk;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use tokio::task::spawn_local;
+
+/// Statements asked for and not made yet.
+const ASKED_MAX: usize = 16;
+
+/// Banks being served. Dropping it stops them without waiting.
+pub struct BankServer {
+    engine: EngineReport,
+    served: Vec<ServedBank>,
+    control: Arc<Control>,
+    thread: Option<JoinHandle<Option<Statement>>>,
+}
+
+/// One bank and where it listens.
+#[derive(Clone, Debug)]
+pub struct ServedBank {
+    /// Its short name.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How it speaks.
+    pub dialect: &'static str,
+}
+
+/// What the desk's thread is told.
+struct Control {
+    wake: Arc<Wake>,
+    stop: AtomicBool,
+    asked: ArrayQueue<Sender<Statement>>,
+}
+
+/// One bank before it is served.
+struct Opening {
+    issuer: IssuerId,
+    link: IssuerLinkConfig,
+    listener: TcpListener,
+}
+
+impl BankServer {
+    /// Serves the banks of these issuers; each must have a link in the configuration.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    pub fn start(config: &Arc<Config>, issuers: &[IssuerId]) -> Result<Self, StartError> {
+        raise_descriptor_limit();
+        let engine = choose(config.switch.engine, probe_io_uring).map_err(StartError::Engine)?;
+        let no_thread = |source| StartError::Thread { thread: "the banks".to_owned(), source };
+        let openings: Vec<Opening> =
+            issuers.iter().filter_map(|&issuer| open(config, issuer)).collect::<Result<_, _>>()?;
+        let served = openings.iter().map(|opening| ServedBank {
+            name: config.issuers[usize::from(opening.issuer.0)].name.clone(),
+            address: opening.link.address,
+            dialect: opening.link.dialect.name(),
+        });
+        let served = served.collect();
+        let control = Arc::new(Control {
+            wake: Wake::new().map_err(no_thread)?,
+            stop: AtomicBool::new(false),
+            asked: ArrayQueue::new(ASKED_MAX),
+        });
+        let (ready, started) = channel();
+        let (shared, desk_config, kind) = (Arc::clone(&control), Arc::clone(config), engine.engine);
+        let thread = Builder::new().name("banks".into()).spawn(move || {
+            let mut banks = BankSet::serving(&desk_config, Vec::new(), |issuer, _| {
+                openings.iter().any(|opening| opening.issuer == issuer)
+            });
+            banks.keep_statement();
+            let told = ready.clone();
+            let ran = run_thread(kind, async {
+                let listeners = openings.into_iter().map(BankListener::new);
+                let listeners: Vec<_> = listeners.collect::<Result<_, _>>()?;
+                let desk = Desk::new(kind, banks, listeners, shared)?;
+                let _ = told.send(Ok(()));
+                match spawn_local(desk.run()).await {
+                    Ok(statement) => Ok(statement),
+                    Err(panicked) => resume_unwind(panicked.into_panic()),
+                }
+            });
+            ran.and_then(|end| end).map_err(|error| ready.send(Err(error))).ok()
+        });
+        let server = Self { engine, served, control, thread: Some(thread.map_err(no_thread)?) };
+        match started.recv() {
+            Ok(Ok(())) => Ok(server),
+            Ok(Err(source)) => Err(no_thread(source)),
+            Err(_) => Err(StartError::Ended),
+        }
+    }
+
+    /// Which engine is used, and why.
+    #[must_use]
+    pub fn engine(&self) -> &EngineReport {
+        &self.engine
+    }
+
+    /// The banks, and where they listen.
+    #[must_use]
+    pub fn served(&self) -> &[ServedBank] {
+        &self.served
+    }
+
+    /// What the banks have done so far; they go on. `None` when they have ended.
+    #[must_use]
+    pub fn statement(&self) -> Option<Statement> {
+        let (sender, receiver) = channel();
+        self.control.asked.push(sender).ok()?;
+        self.control.wake.signal();
+        receiver.recv().ok()
+    }
+
+    /// Ends every connection once it has written what it has, and tells what the banks did.
+    ///
+    /// # Errors
+    /// The thread has panicked.
+    pub fn stop(mut self) -> Result<Statement, StopError> {
+        self.tell_to_stop();
+        let statement = self.thread.take().and_then(|thread| thread.join().ok()).flatten();
+        statement.ok_or(StopError::Panicked { thread: "banks".to_owned() })
+    }
+
+    fn tell_to_stop(&self) {
+        self.control.stop.store(true, Ordering::Release);
+        self.control.wake.signal();
+    }
+}
+
+impl Drop for BankServer {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+    }
+}
+
+/// `None` for an issuer that is not reached over TCP.
+fn open(config: &Config, issuer: IssuerId) -> Option<Result<Opening, StartError>> {
+    let bank = config.issuers.get(usize::from(issuer.0))?;
+    let link = bank.link.clone()?;
+    let opened = listen(link.address).map_err(|source| StartError::ListenBank {
+        address: link.address,
+        issuer: bank.name.clone(),
+        source,
+    });
+    Some(opened.map(|listener| Opening { issuer, link, listener }))
+}

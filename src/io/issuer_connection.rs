@@ -1,0 +1,398 @@
+//! An issuer's link: one duplex TCP connection of one shard, made again whenever it is lost.
+//!
+//! ```text
+//!            due                     made               lost              both tasks ended
+//!   ┌──────┐ ────▶ ┌────────────┐ ─────────▶ ┌────┐ ──────────▶ ┌─────────┐ ─────▶ Down
+//!   │ Down │       │ Connecting │            │ Up │             │ Closing │
+//!   └──────┘ ◀──── └────────────┘            └────┘             └─────────┘
+//!           refused, or too slow
+//! ```
+//!
+//! The shard shares its connection with no other, so an answer's trace number is one of its own.
+//! Reads and writes are those of acquirers' connections (`duplex`): big reads, one write in flight.
+//! A frame that finds too much waiting is refused. Dead peers are found by the kernel (keep-alive,
+//! user time-out), lost framing and a peer that ends its half end the link here.
+//!
+//! Not here: frames that were read (`driver`), what a loss means (`shard`).
+
+use super::buffer_pool::BufferPool;
+use super::duplex::{Connection, WriteStage};
+use super::engine::{Engine, Stream};
+use super::read_buffer::ReadBuffer;
+use super::visits::Visits;
+use super::watched_fd::watch;
+use crate::config::IssuerLinkConfig;
+use crate::limits::{FRAME_BYTES_MAX, LINK_OUTPUT_BYTES_MAX};
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+use tapswitch_protocol::Framing;
+use tapswitch_protocol::header::cups_header;
+use tokio::task::{JoinHandle, spawn_local};
+
+const NS_PER_MS: u64 = 1_000_000;
+/// First wait before connecting again; doubled each time.
+const RETRY_MS_MIN: u64 = 100;
+/// Longest wait before connecting again.
+const RETRY_MS_MAX: u64 = 5_000;
+/// How long a connection may take to be made.
+const CONNECT_MS_MAX: u64 = 3_000;
+/// A link that held this long was a good one: after it the waits begin anew.
+const SETTLED_MS: u64 = 10_000;
+/// How long sent bytes may stay unacknowledged, or an idle peer silent, before the kernel gives up.
+const SILENT_PEER: Duration = Duration::from_secs(10);
+const PROBE_EVERY: Duration = Duration::from_secs(3);
+const PROBES: u32 = 3;
+/// CUPS (domestic) and the switch as each other's addresses in headers of the link.
+const CUPS_ISSUER: &[u8; 11] = b"00010000   ";
+const CUPS_SWITCH: &[u8; 11] = b"00010344   ";
+
+/// What a visit found, in the order in which it happened.
+pub(crate) enum LinkNews {
+    /// The connection is made.
+    Up,
+    /// Bytes were read; give the buffer back with [`IssuerConnection::give_back`].
+    Read(ReadBuffer),
+    /// The connection is lost.
+    Down,
+}
+
+enum Life {
+    Down {
+        retry_ns: u64,
+    },
+    Connecting {
+        made: Rc<Cell<Option<io::Result<TcpStream>>>>,
+        task: JoinHandle<()>,
+        give_up_ns: u64,
+    },
+    Up {
+        connection: Rc<Connection>,
+        since_ns: u64,
+    },
+    Closing {
+        connection: Rc<Connection>,
+    },
+}
+
+/// What the links of one shard share.
+pub(crate) struct LinkSurroundings {
+    pub(crate) engine: Engine,
+    pub(crate) visits: Rc<Visits>,
+    pub(crate) pool: Rc<BufferPool>,
+}
+
+/// One issuer's link. It visits the driver under its `slot`.
+pub(crate) struct IssuerConnection {
+    slot: u16,
+    config: IssuerLinkConfig,
+    header: Vec<u8>,
+    life: Life,
+    /// Tries in a row that failed, or made a link that did not hold.
+    failures: u32,
+    /// State of the draws that spread retries.
+    spread: u64,
+}
+
+impl IssuerConnection {
+    /// A link that is to be made at once. `spread` should differ from link to link.
+    pub(crate) fn new(slot: u16, config: &IssuerLinkConfig, spread: u64) -> Self {
+        Self {
+            slot,
+            config: config.clone(),
+            header: header_of(config.framing),
+            life: Life::Down { retry_ns: 0 },
+            failures: 0,
+            spread,
+        }
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.config.framing
+    }
+
+    /// When [`IssuerConnection::look`] is wanted next, if nothing happens.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        match self.life {
+            Life::Down { retry_ns } => Some(retry_ns),
+            Life::Connecting { give_up_ns, .. } => Some(give_up_ns),
+            Life::Up { .. } | Life::Closing { .. } => None,
+        }
+    }
+
+    /// Sends a message; `false` when it cannot: nothing of it has left then.
+    #[inline]
+    pub(crate) fn forward(&self, body: &[u8], scratch: &mut [u8; FRAME_BYTES_MAX]) -> bool {
+        let Life::Up { connection, .. } = &self.life else { return false };
+        let framing = self.config.framing;
+        let frame = framing.begin(&self.header, scratch).and_then(|body_at| {
+            let bytes = body_at + body.len();
+            scratch.get_mut(body_at..bytes)?.copy_from_slice(body);
+            framing.finish(scratch, bytes);
+            scratch.get_mut(..bytes)
+        });
+        let Some(frame) = frame else { return false };
+        let has_room = connection.waiting() + frame.len() <= LINK_OUTPUT_BYTES_MAX;
+        if has_room {
+            connection.append(frame);
+        }
+        frame.fill(0);
+        has_room
+    }
+
+    /// Looks at what happened, and at what is due.
+    pub(crate) fn look(
+        &mut self,
+        now_ns: u64,
+        around: &LinkSurroundings,
+        mut news: impl FnMut(LinkNews),
+    ) {
+        match &self.life {
+            Life::Down { retry_ns } if *retry_ns <= now_ns => self.connect(now_ns, around),
+            Life::Down { .. } => {}
+            Life::Connecting { made, task, give_up_ns } => match made.take() {
+                Some(outcome) => {
+                    let is_up = self.on_connected(outcome, now_ns, around);
+                    if is_up {
+                        news(LinkNews::Up);
+                    }
+                }
+                None if *give_up_ns <= now_ns => {
+                    task.abort();
+                    self.retry_later(now_ns);
+                }
+                None => {}
+            },
+            Life::Up { connection, since_ns } => {
+                let (connection, since_ns) = (Rc::clone(connection), *since_ns);
+                connection.visited();
+                if let Some(buffer) = connection.take_filled() {
+                    news(LinkNews::Read(buffer));
+                }
+                if connection.read_end().is_some() || connection.write_stage() != WriteStage::Open {
+                    news(LinkNews::Down);
+                    self.close(now_ns, since_ns);
+                }
+            }
+            Life::Closing { connection } => {
+                let connection = Rc::clone(connection);
+                connection.visited();
+                discard(&connection, &around.pool);
+                if connection.has_ended() {
+                    for (buffer, _) in connection.take_unwritten().into_iter().flatten() {
+                        around.pool.give_after_writing(buffer);
+                    }
+                    self.retry_later(now_ns);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, now_ns: u64, around: &LinkSurroundings) {
+        let made = Rc::new(Cell::new(None));
+        let (outcome, visits) = (Rc::clone(&made), Rc::clone(&around.visits));
+        let (address, slot) = (self.config.address, self.slot);
+        let task = spawn_local(async move {
+            outcome.set(Some(connect(address).await));
+            visits.push(slot);
+        });
+        self.life =
+            Life::Connecting { made, task, give_up_ns: now_ns + CONNECT_MS_MAX * NS_PER_MS };
+    }
+
+    /// Tells whether the link is up.
+    fn on_connected(
+        &mut self,
+        outcome: io::Result<TcpStream>,
+        now_ns: u64,
+        around: &LinkSurroundings,
+    ) -> bool {
+        let stream = outcome.and_then(|stream| Stream::from_std(around.engine, stream));
+        let Ok(stream) = stream else {
+            self.retry_later(now_ns);
+            return false;
+        };
+        let connection = Connection::spawn(self.slot, stream, &around.visits, &around.pool);
+        self.life = Life::Up { connection, since_ns: now_ns };
+        true
+    }
+
+    /// Ends a link that is up.
+    fn close(&mut self, now_ns: u64, since_ns: u64) {
+        if now_ns >= since_ns + SETTLED_MS * NS_PER_MS {
+            self.failures = 0;
+        }
+        let life = std::mem::replace(&mut self.life, Life::Down { retry_ns: u64::MAX });
+        if let Life::Up { connection, .. } = life {
+            connection.abort();
+            self.life = Life::Closing { connection };
+        }
+    }
+
+    /// Gives a buffer back that was read, its first `consumed` bytes dealt with; `None`: framing is
+    /// lost, and with it the link. Tells whether this ended it.
+    pub(crate) fn give_back(
+        &mut self,
+        mut buffer: ReadBuffer,
+        consumed: Option<usize>,
+        (now_ns, around): (u64, &LinkSurroundings),
+    ) -> bool {
+        match (&self.life, consumed) {
+            (Life::Up { connection, .. }, Some(consumed)) => {
+                buffer.consume(consumed);
+                connection.give(buffer);
+                false
+            }
+            (Life::Up { since_ns, .. }, None) => {
+                let since_ns = *since_ns;
+                buffer.give(&around.pool);
+                self.close(now_ns, since_ns);
+                true
+            }
+            (Life::Closing { connection }, _) => {
+                buffer.give(&around.pool);
+                connection.stop_reading();
+                false
+            }
+            (Life::Down { .. } | Life::Connecting { .. }, _) => {
+                buffer.give(&around.pool);
+                false
+            }
+        }
+    }
+
+    /// The shard ends: no link is made any more. Tells whether nothing of it is left.
+    pub(crate) fn end(&mut self, around: &LinkSurroundings) -> bool {
+        match &self.life {
+            Life::Down { .. } => return true,
+            Life::Connecting { task, .. } => task.abort(),
+            Life::Up { .. } => {
+                self.close(0, 0);
+                return false;
+            }
+            Life::Closing { connection } => {
+                connection.visited();
+                discard(connection, &around.pool);
+                if !connection.has_ended() {
+                    return false;
+                }
+            }
+        }
+        self.life = Life::Down { retry_ns: u64::MAX };
+        true
+    }
+
+    fn retry_later(&mut self, now_ns: u64) {
+        let wait_ms = retry_after_ms(self.failures, draw(&mut self.spread));
+        self.failures = self.failures.saturating_add(1);
+        self.life = Life::Down { retry_ns: now_ns + wait_ms * NS_PER_MS };
+    }
+}
+
+/// What a closing link still brings is of no use: the shard has been told that it is lost.
+fn discard(connection: &Connection, pool: &BufferPool) {
+    if let Some(buffer) = connection.take_filled() {
+        buffer.give(pool);
+        connection.stop_reading();
+    }
+}
+
+/// How long to wait after so many failures: doubling, capped, spread by ±20 % so that the shards of
+/// a switch do not knock at one moment.
+fn retry_after_ms(failures: u32, spread: u64) -> u64 {
+    let wait = (RETRY_MS_MIN << failures.min(16)).min(RETRY_MS_MAX);
+    wait * 4 / 5 + spread % (wait * 2 / 5 + 1)
+}
+
+/// SplitMix64.
+fn draw(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (*state ^ *state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
+}
+
+/// The header of every message to an issuer.
+fn header_of(framing: Framing) -> Vec<u8> {
+    match framing {
+        Framing::Cups => cups_header(CUPS_ISSUER, CUPS_SWITCH).to_vec(),
+        Framing::Be2 => Vec::new(),
+        // TPDU 60 with addresses 0, then application class 60 and nothing more.
+        Framing::Be2Tpdu => vec![0x60, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 0],
+    }
+}
+
+/// Connects without blocking the thread.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    let watched = watch(OwnedFd::from(socket))?;
+    watched.writable().await?.retain_ready();
+    let socket = Socket::from(watched.into_inner());
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    // Trying a free port of this machine can connect a socket to itself, and so take the port away
+    // from the bank that is to listen there.
+    if socket.local_addr()?.as_socket() == Some(address) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    watch_over(&socket)?;
+    Ok(socket.into())
+}
+
+/// No waiting for more to send, and peers that are gone are noticed.
+fn watch_over(socket: &Socket) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_nodelay(true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, SILENT_PEER)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_EVERY)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES)?;
+    let silent_ms = u32::try_from(SILENT_PEER.as_millis()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(socket, silent_ms)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_to_a_bound_and_are_spread() {
+        let mut spread = 7;
+        for (failures, from, to) in [(0, 80, 120), (1, 160, 240), (3, 640, 960), (90, 4_000, 6_000)]
+        {
+            let waits: Vec<u64> =
+                (0..1_000).map(|_| retry_after_ms(failures, draw(&mut spread))).collect();
+            assert!(waits.iter().all(|wait| (from..=to).contains(wait)), "{failures}");
+            let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            assert!(most - least > (to - from) * 9 / 10, "{failures}: {least} to {most}");
+        }
+    }
+
+    #[test]
+    fn two_links_do_not_knock_together() {
+        let waits = |mut spread: u64| -> Vec<u64> {
+            (0..6).map(|failures| retry_after_ms(failures, draw(&mut spread))).collect()
+        };
+        assert_eq!(waits(1), waits(1));
+        assert_ne!(waits(1), waits(2));
+    }
+
+    #[test]
+    fn headers_have_their_framing_s_length() {
+        for framing in [Framing::Cups, Framing::Be2, Framing::Be2Tpdu] {
+            assert_eq!(header_of(framing).len(), framing.header_bytes());
+        }
+    }
+}

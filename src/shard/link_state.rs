@@ -1,0 +1,51 @@
+//! An issuer's link is lost or made again. A loss ends what was in flight as a time-out does: the
+//! reversal is owed first, then the answer leaves. What is owed waits for the link, and is then
+//! sent again with pauses, so that an issuer that has just come back is not flooded.
+//!
+//! Not here: sockets and reconnecting (`io`), sending what is owed (`owed`).
+
+use super::authorization::{Event, State, step};
+use super::issuer_answer::Ending;
+use super::{Counter, IssuerId, Now, Outbox, Shard};
+
+/// From one owed message to the next when a link is made again: a thousand a second.
+const OWED_PACE_NS: u64 = 1_000_000;
+
+impl Shard {
+    /// The issuer's link is down: whatever was in flight on it may have reached the issuer or not.
+    /// Until [`Shard::on_issuer_up`] new requests for it are refused. Call again while it returns
+    /// true: the outbox is full.
+    pub fn on_issuer_down(&mut self, now: Now, issuer: IssuerId, outbox: &mut Outbox) -> bool {
+        if self.legs.set_down(issuer, true) {
+            self.counters.add(Counter::LinkDown);
+        }
+        while outbox.has_room() {
+            let Some(place) = self.legs.next_lost(issuer) else { return false };
+            self.end_lost(now, place, outbox);
+        }
+        true
+    }
+
+    fn end_lost(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
+        let Some(request) = self.pending.remove(place) else { return };
+        self.counters.add(Counter::LinkLost);
+        self.deadlines.cancel(place);
+        self.legs.quarantine_stan(now, request.issuer, request.stan);
+        let Some(profile) = self.profile(request.origin) else { return };
+        let end = Ending::of(step(State::InFlight, Event::Deadline), profile.codes.time_out);
+        self.end_unanswered(now, request, end, outbox);
+    }
+
+    /// The issuer's link is made: requests may go, and what is owed follows shortly.
+    pub fn on_issuer_up(&mut self, now: Now, issuer: IssuerId) {
+        if self.legs.set_down(issuer, false) {
+            self.counters.add(Counter::LinkUp);
+        }
+        let first_timer = self.first_owed_timer();
+        let mut at_ns = now.mono_ns;
+        for place in self.saf.places_of(issuer) {
+            self.deadlines.set(first_timer + place, at_ns);
+            at_ns += OWED_PACE_NS;
+        }
+    }
+}
