@@ -76,6 +76,8 @@ pub struct Outbox {
     records: Vec<u8>,
     record_bytes: usize,
     record_count: u32,
+    /// The journal's number of the last record that was taken out.
+    taken_lsn: u64,
 }
 
 impl Default for Outbox {
@@ -89,6 +91,7 @@ impl Default for Outbox {
             records: Vec::new(),
             record_bytes: 0,
             record_count: 0,
+            taken_lsn: 0,
         }
     }
 }
@@ -122,6 +125,20 @@ impl Outbox {
     #[must_use]
     pub fn records(&self) -> (&[u8], u32) {
         (self.records.get(..self.record_bytes).unwrap_or_default(), self.record_count)
+    }
+
+    /// The journal's number of the newest record here; 0 without a journal.
+    #[inline]
+    pub(crate) fn last_lsn(&self) -> u64 {
+        if self.journaling { self.taken_lsn + u64::from(self.record_count) } else { 0 }
+    }
+
+    /// The records here were appended; the last of them has this number.
+    #[inline]
+    pub fn on_appended(&mut self, lsn: u64) {
+        self.taken_lsn = lsn;
+        self.record_bytes = 0;
+        self.record_count = 0;
     }
 
     /// Whether this action (by its place in [`Outbox::actions`]) waits until every record so far is

@@ -17,6 +17,7 @@ mod originals;
 mod scan;
 
 pub use key::{DuplicateHasher, DuplicateKey};
+pub(in crate::shard) use original::ORIGINAL_BYTES;
 pub use original::{OriginalRecord, OriginalState};
 pub use originals::OriginalKey;
 pub use scan::{Cursor, ScanEntry, StoredAnswer};

@@ -258,28 +258,31 @@ impl Shard {
             fields: StoredFields::of(&incoming.view, REVERSAL),
         };
         self.commit(now, Change::Forwarded(forwarded), outbox);
-        self.pending.insert(PendingRequest {
-            origin: incoming.connection,
-            mti: incoming.view.mti(),
-            issuer,
-            stan,
-            sent,
-            key: staged.key,
-            fingerprint: staged.fingerprint,
-            card: staged.card,
-            amount: transaction.amount,
-            processing: transaction.processing,
-            reservation,
-            pin: transaction.pin,
-            opens_hold: transaction.opens_hold(incoming.view.mti()),
-            completes,
-            void_of: original.filter(|_| transaction.is_void()).map(|(key, _)| key),
-            kept,
-            header_bytes: incoming.header.len() as u8,
-            pan_from_track: !incoming.view.has(2),
-            arrived_ns: now.mono_ns,
-            before_ns: 0,
-        });
+        self.pending.insert(
+            outbox.last_lsn(),
+            PendingRequest {
+                origin: incoming.connection,
+                mti: incoming.view.mti(),
+                issuer,
+                stan,
+                sent,
+                key: staged.key,
+                fingerprint: staged.fingerprint,
+                card: staged.card,
+                amount: transaction.amount,
+                processing: transaction.processing,
+                reservation,
+                pin: transaction.pin,
+                opens_hold: transaction.opens_hold(incoming.view.mti()),
+                completes,
+                void_of: original.filter(|_| transaction.is_void()).map(|(key, _)| key),
+                kept,
+                header_bytes: incoming.header.len() as u8,
+                pan_from_track: !incoming.view.has(2),
+                arrived_ns: now.mono_ns,
+                before_ns: 0,
+            },
+        );
         let wait_ms = issuer_wait_ms(incoming.profile, transaction.mcc);
         self.deadlines.set(place, now.mono_ns + wait_ms * 1_000_000);
         if self.forwarded.len() < super::FORWARDED_PER_BATCH_MAX {

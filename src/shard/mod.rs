@@ -47,6 +47,7 @@ mod remembered;
 mod reversal;
 pub mod routing;
 mod saf;
+pub mod snapshot;
 mod secrets;
 mod switch_time;
 pub mod velocity;
@@ -109,6 +110,10 @@ pub struct Shard {
     draining: bool,
     /// While records are replayed.
     recovering: Option<Box<Recovering>>,
+    /// While a snapshot is put back.
+    loading: Option<snapshot::Loading>,
+    /// While a snapshot is taken.
+    taking: Option<snapshot::Taking>,
     /// When the switch last started on a journal.
     started_wall_ms: Option<u64>,
     /// The message that may go now that the one before it is done.
@@ -190,6 +195,8 @@ impl Shard {
             batch_began_ns: 0,
             draining: false,
             recovering: None,
+            loading: None,
+            taking: None,
             started_wall_ms: None,
             next_owed: None,
         }

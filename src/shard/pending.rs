@@ -55,12 +55,23 @@ pub(super) struct PendingRequest {
 pub(super) struct Pending {
     entries: Vec<Option<PendingRequest>>,
     free: Vec<u32>,
+    /// The journal's number of each entry's record; 0 without an entry or a journal.
+    lsns: Vec<u64>,
 }
 
 impl Pending {
     pub(super) fn new(count: usize) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        Self { entries: (0..count).map(|_| None).collect(), free: (0..count).rev().collect() }
+        Self {
+            entries: (0..count).map(|_| None).collect(),
+            free: (0..count).rev().collect(),
+            lsns: vec![0; count as usize],
+        }
+    }
+
+    /// From which record on the journal must be read to know of every entry.
+    pub(super) fn oldest_lsn(&self) -> Option<u64> {
+        self.lsns.iter().copied().filter(|&lsn| lsn != 0).min()
     }
 
     /// The place that the next entry will take; `None` when full.
@@ -70,8 +81,11 @@ impl Pending {
     }
 
     /// Puts an entry at [`Pending::next_place`].
-    pub(super) fn insert(&mut self, request: PendingRequest) {
+    pub(super) fn insert(&mut self, lsn: u64, request: PendingRequest) {
         let place = self.free.pop();
+        if let Some(of_place) = place.and_then(|place| self.lsns.get_mut(place as usize)) {
+            *of_place = lsn;
+        }
         let entry = place.and_then(|place| self.entries.get_mut(place as usize));
         let entry = entry.filter(|entry| entry.is_none());
         assert!(entry.is_some(), "Invariant: a free place of the pending table is empty");
@@ -94,6 +108,7 @@ impl Pending {
     pub(super) fn remove(&mut self, place: u32) -> Option<PendingRequest> {
         let entry = self.entries.get_mut(place as usize)?.take()?;
         self.free.push(place);
+        *self.lsns.get_mut(place as usize)? = 0;
         Some(entry)
     }
 

@@ -20,15 +20,6 @@ use tapswitch_protocol::{Dialect, FieldTable, Mti, Stan, TransmissionTime};
 /// repeat for less.
 const LOST_MS: u64 = 24 * 3_600_000;
 
-/// What a restart does with records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replay {
-    /// They are in the snapshot that was loaded: only learn which requests were under way.
-    Learn,
-    /// Apply them.
-    Apply,
-}
-
 /// What is known while a shard recovers.
 #[derive(Default)]
 pub(super) struct Recovering {
@@ -83,6 +74,19 @@ impl Recovering {
     pub(super) fn answered(&mut self, key: &DuplicateKey) {
         self.in_flight.remove(key);
     }
+
+    fn learn(&mut self, change: &Change<'_>) {
+        match change {
+            Change::Forwarded(forwarded) => self.forwarded(InFlight::of(forwarded)),
+            Change::Answered(answered) => self.answered(&answered.key),
+            _ => {}
+        }
+    }
+
+    /// A snapshot that was loaded says when it was taken.
+    pub(super) fn on_snapshot(&mut self, wall_ms: u64) {
+        self.wall_ms = self.wall_ms.max(wall_ms);
+    }
 }
 
 /// What a restart found.
@@ -104,25 +108,21 @@ impl Shard {
         self.recovering = Some(Box::default());
     }
 
-    /// Applies the records of a journal, in their order.
+    /// Applies the records of a journal, in their order. The first `known` of them are in the
+    /// snapshot that was loaded: of those only is learnt which requests were under way.
     ///
     /// # Errors
     /// One cannot be read; the shard is then of no use.
-    pub fn replay(&mut self, mut bytes: &[u8], replay: Replay) -> Result<(), RecordError> {
+    pub fn replay(&mut self, mut bytes: &[u8], mut known: u64) -> Result<(), RecordError> {
         while !bytes.is_empty() {
             let decoded = decode(&mut bytes)?;
             let record = decoded.record();
             if let Some(recovering) = &mut self.recovering {
                 recovering.wall_ms = recovering.wall_ms.max(record.wall_ms);
                 recovering.records += 1;
-                if replay == Replay::Learn {
-                    match record.change {
-                        Change::Forwarded(forwarded) => {
-                            recovering.forwarded(InFlight::of(&forwarded));
-                        }
-                        Change::Answered(answered) => recovering.answered(&answered.key),
-                        _ => {}
-                    }
+                if known > 0 {
+                    known -= 1;
+                    recovering.learn(&record.change);
                     continue;
                 }
             }

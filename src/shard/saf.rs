@@ -114,6 +114,16 @@ impl Saf {
         }
     }
 
+    /// How many there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The number of the next entry.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
     /// The entry added last, while it is owed.
     pub(super) fn newest(&self) -> Option<&Owed> {
         let entry = self.entries.get(self.newest_place as usize)?.as_ref()?;
@@ -146,12 +156,15 @@ impl Saf {
         self.entries.get_mut(place as usize).and_then(Option::as_mut)
     }
 
-    /// What was sent to this issuer, or was to be, and is not acknowledged. The next try of each
-    /// is as soon after it as a first one's.
+    /// What was sent to this issuer, or was to be, and is not acknowledged: the oldest of each lane.
+    /// The next try of each is as soon after it as a first one's.
     pub(super) fn places_of(&mut self, issuer: IssuerId) -> impl Iterator<Item = u32> {
-        (0..).zip(&mut self.entries).filter_map(move |(place, entry)| {
-            let owed =
-                entry.as_mut().filter(|owed| owed.issuer == issuer && owed.sent.is_some())?;
+        let Self { entries, heads, .. } = self;
+        (0..).zip(entries).filter_map(move |(place, entry)| {
+            let owed = entry.as_mut().filter(|owed| owed.issuer == issuer)?;
+            if heads.get(Self::lane(owed.card)) != Some(&place) {
+                return None;
+            }
             owed.tries = owed.tries.min(1);
             Some(place)
         })

@@ -72,7 +72,7 @@ const _: () = assert!(ISSUERS_MAX <= 1 << 6 && STANS <= 1 << 20);
 
 /// Bytes of a record. The reservation keeps an amount of its own, because limits may count another
 /// currency (DE 6) than the one that was approved.
-pub(super) const ORIGINAL_BYTES: usize = RESERVATION + RESERVATION_BYTES;
+pub(in crate::shard) const ORIGINAL_BYTES: usize = RESERVATION + RESERVATION_BYTES;
 
 /// Bits of second, minute, hour, day and month, from the lowest.
 const TIME_BITS: [u32; 5] = [6, 6, 5, 5, 4];
@@ -105,7 +105,7 @@ fn unpack_time(mut packed: u64) -> u32 {
 
 impl OriginalRecord {
     #[inline]
-    pub(super) fn encode(&self, out: &mut [u8; ORIGINAL_BYTES]) {
+    pub(in crate::shard) fn encode(&self, out: &mut [u8; ORIGINAL_BYTES]) {
         assert!(self.amount_minor < 1 << 40, "Invariant: an amount has twelve digits");
         assert!(
             usize::from(self.issuer.0) < ISSUERS_MAX,
@@ -123,7 +123,7 @@ impl OriginalRecord {
     }
 
     #[inline]
-    pub(super) fn decode(bytes: &[u8; ORIGINAL_BYTES]) -> Self {
+    pub(in crate::shard) fn decode(bytes: &[u8; ORIGINAL_BYTES]) -> Self {
         let leg = number(&bytes[LEG..RESERVATION]);
         let mut reservation = [0; RESERVATION_BYTES];
         reservation.copy_from_slice(&bytes[RESERVATION..]);

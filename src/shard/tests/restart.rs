@@ -3,7 +3,7 @@
 use super::fixture::{
     Done, Request, World, config, connection, issuer_answer, pan, secrets, with_view,
 };
-use crate::shard::recovery::{Recovered, Replay};
+use crate::shard::recovery::Recovered;
 use crate::shard::{Counter, IssuerId, Outbox, Shard, ShardId};
 use tapswitch_protocol::Dialect;
 
@@ -46,7 +46,7 @@ impl Journaled {
     fn restart(self) -> (Self, Recovered, Vec<Done>) {
         let mut shard = Shard::new(ShardId(0), &config(1), &secrets());
         shard.begin_recovery();
-        shard.replay(&self.records, Replay::Apply).unwrap();
+        shard.replay(&self.records, 0).unwrap();
         let recovered = shard.recovered();
         let mut next = Self::new();
         next.world.shard = shard;
@@ -173,7 +173,7 @@ fn records_replayed_twice_make_the_same_state() {
     let state = |records: &[u8]| {
         let mut shard = Shard::new(ShardId(0), &config(1), &secrets());
         shard.begin_recovery();
-        shard.replay(records, Replay::Apply).unwrap();
+        shard.replay(records, 0).unwrap();
         (shard.state_hash(), shard.recovered())
     };
     assert_eq!(state(&first.records), state(&first.records));
@@ -195,14 +195,14 @@ fn records_of_another_version_are_refused() {
     for cut in 1..whole.len() {
         let mut shard = Shard::new(ShardId(0), &config(1), &secrets());
         shard.begin_recovery();
-        let replayed = shard.replay(&whole[..cut], Replay::Apply);
+        let replayed = shard.replay(&whole[..cut], 0);
         let first_bytes = usize::from(u16::from_le_bytes([whole[0], whole[1]]));
         assert_eq!(replayed.is_ok(), cut == first_bytes, "cut at {cut}");
     }
     let mut unknown = whole;
     unknown[2] = 99;
     let mut shard = Shard::new(ShardId(0), &config(1), &secrets());
-    assert!(shard.replay(&unknown, Replay::Apply).unwrap_err().to_string().contains("kind 99"));
+    assert!(shard.replay(&unknown, 0).unwrap_err().to_string().contains("kind 99"));
 }
 
 #[test]
