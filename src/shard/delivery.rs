@@ -204,7 +204,7 @@ impl Shard {
         };
         if step(original.state.into(), Event::Undeliverable).owe_reversal {
             self.counters.add(Counter::Undeliverable);
-            self.undo_original(&key, &original, incoming.profile.codes.time_out);
+            self.undo_original(now.wall_ms, &key, &original, incoming.profile.codes.time_out);
             self.owe_reversal_of(now, incoming, &original, outbox);
         }
     }

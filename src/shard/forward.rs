@@ -10,9 +10,10 @@ use super::original_data::{self, OriginalDataElements};
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::remembered::{Additions, declined};
-use super::velocity::{LimitKind, Refusal, Reservation, VelocityTransaction};
+use super::velocity::{LimitKind, QrPayment, Refusal, Reservation, VelocityTransaction};
 use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
-use crate::config::AcquirerConfig;
+use crate::config::{AcquirerConfig, TransactionKind};
+use crate::limits::VELOCITY_IIN_DIGITS;
 use core::ops::Range;
 use tapswitch_protocol::{
     Addition, CurrencyCode, FieldSet, MessageView, Mti, Pan, ResponseCode, Stan, TransmissionTime,
@@ -36,6 +37,9 @@ pub(super) enum Recalled {
     /// Not seen before.
     New,
 }
+
+/// First two digits of DE 22 of a QR or bar code.
+const ENTRY_MODE_QR_CODE: u8 = 3;
 
 /// MACs are made for one link: they never leave it.
 pub(super) const MACS: FieldSet = FieldSet::of(&[64, 128]);
@@ -130,7 +134,7 @@ impl Shard {
         let original = if incoming.view.has(90) { self.original_of(incoming) } else { None };
         let launch = Launch { transaction, pan, issuer, reservation, original };
         self.launch(now, incoming, staged, launch, outbox).map_err(|(reason, reservation)| {
-            self.velocity.release(staged.card, &reservation);
+            self.velocity.release(now.wall_ms, staged.card, &reservation);
             reason
         })
     }
@@ -145,18 +149,24 @@ impl Shard {
         if !transaction.counts(incoming.view.mti()) {
             return Ok(Reservation::default());
         }
-        let counted = VelocityTransaction {
-            amount_minor: limited_amount(&incoming.view, transaction)?,
-            mcc: transaction.mcc,
-            entry_mode: transaction.entry_mode,
-            transaction_type: transaction.processing.transaction_type(),
-        };
-        let reserved = self.velocity.reserve(now.wall_ms, staged.card, &counted);
-        reserved.map_err(|refusal| match refusal {
-            Refusal::Limit { by: LimitKind::Amount, .. } => Reason::AmountLimit,
-            Refusal::Limit { by: LimitKind::Count, .. } => Reason::CountLimit,
+        let counted = velocity_transaction(&incoming.view, transaction, staged)?;
+        let judged = self.velocity.judge(now.wall_ms, staged.card, &counted);
+        let reservation = judged.map_err(|refusal| self.reason_of(refusal))?;
+        self.velocity.hold(now.wall_ms, staged.card, &reservation);
+        Ok(reservation)
+    }
+
+    fn reason_of(&self, refusal: Refusal) -> Reason {
+        match refusal {
+            Refusal::Limit { limit, by } => {
+                let code = self.velocity.limit(limit).and_then(|(_, code)| code);
+                match by {
+                    LimitKind::Amount => Reason::AmountLimit(code),
+                    LimitKind::Count => Reason::CountLimit(code),
+                }
+            }
             Refusal::TableFull => Reason::VelocityFull,
-        })
+        }
     }
 
     /// Takes a number, keeps what is needed, writes the message for the issuer.
@@ -203,6 +213,7 @@ impl Shard {
             amount: transaction.amount,
             processing: transaction.processing,
             reservation,
+            pin_present: incoming.view.has(52),
             void_of: original.filter(|_| transaction.is_void()).map(|(key, _)| key),
             kept,
             header_bytes: incoming.header.len() as u8,
@@ -282,6 +293,31 @@ pub(super) fn issuer_wait_ms(profile: &AcquirerConfig, mcc: u16) -> u64 {
     } else {
         profile.answer_within_ms.saturating_sub(profile.answer_margin_ms)
     }
+}
+
+/// What counters and limits need to know of a transaction.
+fn velocity_transaction(
+    view: &MessageView<'_>,
+    transaction: &Transaction,
+    staged: &StagedRequest,
+) -> Result<VelocityTransaction, Reason> {
+    let transaction_type = transaction.processing.transaction_type();
+    let iin = staged.pan.as_ref().map_or(0, |pan| {
+        let first = pan.digits().iter().take(VELOCITY_IIN_DIGITS);
+        first.fold(0, |iin, digit| iin * 10 + u32::from(digit & 0x0F))
+    });
+    Ok(VelocityTransaction {
+        amount_minor: limited_amount(view, transaction)?,
+        iin,
+        currency: view.currency().map_or(0, |currency| currency.0),
+        mcc: transaction.mcc,
+        entry_mode: transaction.entry_mode,
+        transaction_type,
+        kind: TransactionKind::of(transaction_type),
+        pin_present: view.has(52),
+        // Neither code nor level are known from the message: the lowest.
+        qr: (transaction.entry_mode == ENTRY_MODE_QR_CODE).then(QrPayment::default),
+    })
 }
 
 /// The amount in the currency of the limits, CNY: DE 4, or DE 6 where the card is billed in it. Sums

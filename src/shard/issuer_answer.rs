@@ -129,7 +129,7 @@ impl Shard {
         if additions.is_cut {
             self.counters.add(Counter::AnswerCut);
         }
-        self.settle(&mut request, step, (code, answer.amount()));
+        self.settle(now.wall_ms, &mut request, step, (code, answer.amount()));
         let record = record_of(&request, step.next, code);
         self.duplicates.remember(&request.key, request.fingerprint, &record, additions.bytes());
         self.kept.free(request.kept);
@@ -141,30 +141,33 @@ impl Shard {
     /// Velocity after an answer; a void that was approved takes its original's reservation back.
     fn settle(
         &mut self,
+        wall_ms: u64,
         request: &mut PendingRequest,
         step: Step,
         (code, amount): (ResponseCode, Option<AmountMinor>),
     ) {
         if step.hold == Hold::Release {
             let reservation = core::mem::take(&mut request.reservation);
-            return self.velocity.release(request.card, &reservation);
+            return self.velocity.release(wall_ms, request.card, &reservation);
         }
         self.counters.add(Counter::Approved);
+        let mut posted_minor = request.reservation.amount_minor();
         if code == ResponseCode::PARTIAL_APPROVAL
             && let Some(approved) = amount
         {
             // What was reserved in another currency stays whole: against the card.
-            if request.reservation.amount_minor() == request.amount.0 {
-                let less = request.amount.0.saturating_sub(approved.0);
-                self.velocity.release_part(request.card, &mut request.reservation, less);
+            if posted_minor == request.amount.0 {
+                posted_minor = approved.0;
             }
             request.amount = approved;
         }
+        let (card, pending, pin) = (request.card, request.reservation, request.pin_present);
+        request.reservation = self.velocity.post(wall_ms, card, &pending, posted_minor, pin);
         if let Some(key) = request.void_of
             && let Some(original) = self.original(&key)
             && original.state == OriginalState::Approved
         {
-            self.undo_original(&key, &original, ResponseCode::new(original.response_code));
+            self.undo_original(wall_ms, &key, &original, ResponseCode::new(original.response_code));
         }
     }
 
@@ -244,7 +247,7 @@ impl Shard {
     ) {
         let Some(profile) = self.profile(request.origin) else { return };
         let reservation = core::mem::take(&mut request.reservation);
-        self.velocity.release(request.card, &reservation);
+        self.velocity.release(now.wall_ms, request.card, &reservation);
         let record = record_of(&request, end.state, end.code);
         self.duplicates.remember(&request.key, request.fingerprint, &record, &[]);
         let owe = end.owe_reversal && !request.processing.moves_no_money();
@@ -308,7 +311,7 @@ fn record_of(request: &PendingRequest, state: State, code: ResponseCode) -> Orig
         amount_minor: request.amount.0,
         issuer_stan: request.stan.0,
         issuer_transmission_time: request.sent.0,
-        reservation: request.reservation.clone(),
+        reservation: request.reservation,
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct PendingRequest {
     pub(super) processing: ProcessingCode,
     /// What was reserved of its limits.
     pub(super) reservation: Reservation,
+    /// Whether a PIN came with it.
+    pub(super) pin_present: bool,
     /// The original that this void takes back.
     pub(super) void_of: Option<DuplicateKey>,
     /// Header and kept fields of the request.

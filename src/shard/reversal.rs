@@ -50,7 +50,7 @@ impl Shard {
         if step.hold == Hold::Release
             && let (Some(key), Some(original)) = (&key, &original)
         {
-            self.undo_original(key, original, incoming.profile.codes.time_out);
+            self.undo_original(now.wall_ms, key, original, incoming.profile.codes.time_out);
         }
         let owed = if step.owe_reversal {
             self.owe_reversal_to(incoming, staged, original.as_ref(), key)?
@@ -127,11 +127,12 @@ impl Shard {
     /// Undoes an approval in the switch: its reservation, and what a repeat of it is answered.
     pub(super) fn undo_original(
         &mut self,
+        wall_ms: u64,
         key: &DuplicateKey,
         original: &OriginalRecord,
         code: ResponseCode,
     ) {
-        self.velocity.release(original.card, &original.reservation);
+        self.velocity.release(wall_ms, original.card, &original.reservation);
         if let Some(mut stored) = self.duplicates.original_mut(key) {
             stored.set_record(&OriginalRecord {
                 state: OriginalState::Reversed,

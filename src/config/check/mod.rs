@@ -8,6 +8,7 @@ mod bank;
 mod codes;
 mod section;
 mod velocity;
+mod velocity_when;
 
 use super::default::{IINS_CN, read_text};
 use super::file::{Found, RawFile, RawSwitch};

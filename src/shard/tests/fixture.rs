@@ -2,7 +2,8 @@
 
 use crate::config::{
     AcquirerConfig, BankConfig, CardKind, Config, EngineChoice, Idle, IinRow, IssuerConfig,
-    OwnCodes, SwitchConfig, VelocityCondition, VelocityConfig, VelocityRule,
+    OwnCodes, SwitchConfig, VelocityCondition, VelocityConfig, VelocityCounter, VelocityLimit,
+    VelocityScope, VelocityWindow,
 };
 use crate::shard::{
     AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
@@ -74,13 +75,20 @@ pub(super) fn config(shards: usize) -> Config {
         pan_digits: 19,
     };
     let issuer = |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 1_000 };
-    let day = VelocityRule {
+    let day = VelocityCounter {
         name: "day".to_owned(),
+        scope: VelocityScope::Card,
+        window: VelocityWindow::Fixed { window_s: 86_400 },
+        resets_on_pin: false,
         when: VelocityCondition::default(),
+    };
+    let daily = VelocityLimit {
+        name: "daily".to_owned(),
+        counter: Some(0),
         count_max: Some(3),
         amount_minor_max: Some(10_000),
-        window_s: 86_400,
-        sub_windows: 0,
+        when: VelocityCondition::default(),
+        code: None,
     };
     Config {
         switch: SwitchConfig {
@@ -98,7 +106,7 @@ pub(super) fn config(shards: usize) -> Config {
         ],
         issuers: vec![issuer("ABC"), issuer("CMB")],
         iins: vec![iin(622_848, 0), iin(622_575, 1)],
-        velocity: VelocityConfig { lines: 1 << 10, rules: vec![day] },
+        velocity: VelocityConfig { lines: 1 << 10, counters: vec![day], limits: vec![daily] },
         bank: BankConfig {
             threads: 0,
             cores: Vec::new(),
