@@ -60,10 +60,10 @@ impl Bench {
     fn new(cards: u64) -> Self {
         let mut config = Config::embedded();
         config.switch.shards = 1;
-        for rule in &mut config.velocity.rules {
+        for limit in &mut config.velocity.limits {
             // The path of an approval is measured, so no limit is reached.
-            rule.count_max = None;
-            rule.amount_minor_max = Some(1 << 40);
+            limit.count_max = None;
+            limit.amount_minor_max = Some(1 << 40);
         }
         let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16] };
         let mut shard = Shard::new(ShardId(0), &config, &secrets);

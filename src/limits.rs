@@ -43,34 +43,45 @@ pub const PENDING_MAX: usize = 262_144;
 /// System trace audit numbers: six digits, 0 is not used.
 pub const STANS: u32 = 1_000_000;
 
-/// Bytes of one card's velocity line, its key included: one cache line.
-pub const VELOCITY_LINE_BYTES: usize = 64;
 /// Bytes of a card key.
 pub const CARD_KEY_BYTES: usize = 16;
-/// Eight-byte words of a velocity line that rules share: a sub-window takes one, and every two
-/// rules take one more for the numbers of their newest sub-windows.
-pub const VELOCITY_WORDS: usize = (VELOCITY_LINE_BYTES - CARD_KEY_BYTES) / 8;
-/// Velocity rules that one line can serve.
-pub const VELOCITY_RULES_MAX: usize = 4;
-/// Largest count that a rule can limit: counts are 16 bits.
+/// Eight-byte words of a card's velocity line, its key of two words among them: half a cache line,
+/// one, or two. The smallest that holds all counters is taken.
+pub const VELOCITY_LINE_WORDS: [usize; 3] = [4, 8, 16];
+/// Words of the largest line that counters share: a window takes one, a rolling one of k parts k + 1,
+/// and every two different shapes of windows one more for the numbers of their newest parts.
+pub const VELOCITY_WORDS_MAX: usize = 16 - CARD_KEY_BYTES / 8;
+/// Counters of one card: their set is a bit mask of a byte, of which one bit says something else.
+pub const VELOCITY_COUNTERS_MAX: usize = 7;
+/// Limits of all counters together: with the counters they are the bits of one word.
+pub const VELOCITY_LIMITS_MAX: usize = 48;
+/// Largest count that can be limited: counts are 16 bits.
 pub const VELOCITY_COUNT_MAX: u64 = 60_000;
-/// Largest amount that a rule can limit: sums are 48 bits.
+/// Largest amount that can be limited: sums are 48 bits.
 pub const VELOCITY_AMOUNT_MINOR_MAX: u64 = (1 << 47) - 1;
-/// Shortest sub-window (or calendar window): numbers of sub-windows are 32 bits, which at one a
-/// second last until the year 2106.
+/// The same where a PIN sets the counter back: it keeps two sums of 28 bits.
+pub const VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX: u64 = (1 << 27) - 1;
+/// Digits of a PAN that conditions of counters and limits look at.
+pub const VELOCITY_IIN_DIGITS: usize = 9;
+/// Longest window that is not a calendar's.
+pub const VELOCITY_WINDOW_S_MAX: u32 = 31 * 86_400;
+/// Shortest part of a window: numbers of parts are 32 bits, which at one a second last until the
+/// year 2106.
 pub const VELOCITY_SUB_WINDOW_MS_MIN: u64 = 1_000;
 /// Merchant category codes are four digits.
 pub const MCC_MAX: u16 = 9_999;
-/// Velocity lines of one shard: 64 GiB of them.
+/// Velocity lines of one shard: 64 GiB of them, at 64 bytes each.
 pub const VELOCITY_LINES_MAX: usize = 1 << 30;
 /// Neighbouring lines that make a group; a card's line is in one of the card's two groups.
 pub const VELOCITY_GROUP_LINES: usize = 4;
-/// Lines read at most to find a card or to learn that it has none; each is one cache line, and most
-/// cards are found in the first.
+/// Lines read at most to find a card or to learn that it has none; most cards are found in the first.
 pub const VELOCITY_PROBE_MAX: usize = 2 * VELOCITY_GROUP_LINES;
 /// Groups looked through at most for a line to free, by moving lines to their cards' other groups,
 /// when both groups of a new card are full. With 32 the table takes cards up to 95 % of its lines.
 pub const VELOCITY_SEARCH_GROUPS_MAX: usize = 32;
+
+/// Lines looked at after each batch to learn how many still count something.
+pub const VELOCITY_LOOKED_AT_ONCE: usize = 64;
 
 /// Requests that one shard may have under way on another: each holds a credit until it is answered.
 pub const MESH_CREDITS: usize = 1_024;
@@ -97,9 +108,12 @@ pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of records that may wait for the disk at least: two groups of what one batch can cause.
 pub const JOURNAL_UNDURABLE_BYTES_MIN: usize = 1 << 20;
 
-const _: () = assert!(VELOCITY_WORDS == 6);
-const _: () = assert!(VELOCITY_RULES_MAX + VELOCITY_RULES_MAX.div_ceil(2) <= VELOCITY_WORDS);
+const _: () = assert!(VELOCITY_COUNTERS_MAX < u8::BITS as usize);
+const _: () = assert!(VELOCITY_COUNTERS_MAX + 1 + VELOCITY_LIMITS_MAX <= u64::BITS as usize);
+const _: () =
+    assert!(VELOCITY_COUNTERS_MAX + VELOCITY_COUNTERS_MAX.div_ceil(2) <= VELOCITY_WORDS_MAX);
 const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);
+const _: () = assert!(VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX < 1 << 28);
 const _: () = assert!(VELOCITY_AMOUNT_MINOR_MAX < 1 << 48);
 const _: () = assert!(VELOCITY_GROUP_LINES.is_power_of_two());
 const _: () = assert!(REMEMBERED_BYTES_MAX <= u8::MAX as usize);

@@ -3,9 +3,10 @@
 use super::quantity::{amount, bytes, duration_s, grouped};
 use super::{CommandError, Streams};
 use crate::config::{
-    AcquirerConfig, EngineChoice, Host, Idle, Loaded, SwitchConfig, VelocityConfig, VelocityRule,
+    AcquirerConfig, EngineChoice, Host, Idle, Loaded, SwitchConfig, TransactionKind,
+    VelocityCondition, VelocityConfig, VelocityCounter, VelocityLimit, VelocityWindow,
 };
-use crate::limits::{VELOCITY_LINE_BYTES, VELOCITY_RULES_MAX, VELOCITY_WORDS};
+use crate::limits::CARD_KEY_BYTES;
 use clap::Args;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -115,68 +116,80 @@ fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
 }
 
 fn show_velocity(out: &mut dyn Write, velocity: &VelocityConfig) -> io::Result<()> {
-    let used = velocity.words_used();
+    let line_bytes = velocity.line_bytes();
     writeln!(
         out,
-        "velocity  {} of {VELOCITY_RULES_MAX} rules, {used} of {VELOCITY_WORDS} words of a card's \
-         line; {}",
-        velocity.rules.len(),
-        room_left(velocity),
+        "velocity  {} counters in {} of the {} words of a card's line of {line_bytes} bytes, {} \
+         limits",
+        velocity.counters.len(),
+        velocity.words_used(),
+        (line_bytes - CARD_KEY_BYTES) / 8,
+        velocity.limits.len(),
     )?;
-    for rule in &velocity.rules {
-        writeln!(out, "          {}", describe_rule(rule))?;
+    for counter in &velocity.counters {
+        writeln!(out, "          counter {}", describe_counter(counter))?;
+    }
+    for limit in &velocity.limits {
+        writeln!(out, "          limit {}", describe_limit(limit, velocity))?;
     }
     Ok(())
 }
 
-/// How many more rules fit, were they the smallest there are: a calendar window each.
-fn room_left(velocity: &VelocityConfig) -> String {
-    let rules = velocity.rules.len();
-    let sub_windows = velocity.words_used() - rules.div_ceil(2);
-    let fits = |more: &usize| {
-        let words = sub_windows + more + (rules + more).div_ceil(2);
-        rules + more <= VELOCITY_RULES_MAX && words <= VELOCITY_WORDS
+fn describe_counter(counter: &VelocityCounter) -> String {
+    let zone = |minutes: i32| {
+        let sign = if minutes < 0 { '-' } else { '+' };
+        format!("UTC{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
     };
-    match (1..=VELOCITY_RULES_MAX).take_while(fits).count() {
-        0 => "no further rule fits".to_owned(),
-        1 => "1 more with a calendar window fits".to_owned(),
-        more => format!("{more} more with calendar windows fit"),
-    }
+    let window = match counter.window {
+        VelocityWindow::Day { zone_offset_minutes } => {
+            format!("a day ({})", zone(zone_offset_minutes))
+        }
+        VelocityWindow::Month { zone_offset_minutes } => {
+            format!("a month ({})", zone(zone_offset_minutes))
+        }
+        VelocityWindow::Fixed { window_s } => format!("{} (fixed)", duration_s(window_s.into())),
+        VelocityWindow::Rolling { window_s, sub_windows } => {
+            let parts = if sub_windows == 1 { "part" } else { "parts" };
+            format!("{} (rolling in {sub_windows} {parts})", duration_s(window_s.into()))
+        }
+    };
+    let reset = if counter.resets_on_pin { ", set back by PIN" } else { "" };
+    format!("{}: per card and {window}{reset}, {}", counter.name, describe_when(&counter.when))
 }
 
-fn describe_rule(rule: &VelocityRule) -> String {
-    let count = rule.count_max.map(|count| format!("{} transactions", grouped(count.into())));
-    let sum = rule.amount_minor_max.map(|minor| format!("amount {}", amount(minor)));
-    let limits: Vec<String> = [count, sum].into_iter().flatten().collect();
-    let window = match rule.sub_windows {
-        0 => "calendar".to_owned(),
-        1 => "rolling in 1 part".to_owned(),
-        parts => format!("rolling in {parts} parts"),
-    };
-    let when = &rule.when;
+fn describe_limit(limit: &VelocityLimit, velocity: &VelocityConfig) -> String {
+    let count = limit.count_max.map(|count| format!("{} transactions", grouped(count.into())));
+    let sum = limit.amount_minor_max.map(|minor| format!("amount {}", amount(minor)));
+    let most: Vec<String> = [count, sum].into_iter().flatten().collect();
+    let of = limit.counter.and_then(|place| velocity.counters.get(place));
+    let by = of.map_or_else(|| "a transaction".to_owned(), |counter| counter.name.clone());
+    let code = limit.code.map_or_else(String::new, |code| format!(", answered {code}"));
+    format!("{}: {} by {by}{code}, {}", limit.name, most.join(" and "), describe_when(&limit.when))
+}
+
+fn describe_when(when: &VelocityCondition) -> String {
     let mut of = Vec::new();
-    let list = |name: &str, values: Vec<String>| format!("{name} {}", values.join(" "));
-    if !when.mccs.is_empty() {
-        of.push(list("MCC", when.mccs.iter().map(|mcc| format!("{mcc:04}")).collect()));
-    }
-    if !when.entry_modes.is_empty() {
-        let modes = when.entry_modes.iter().map(|mode| format!("{mode:02}")).collect();
-        of.push(list("entry mode", modes));
-    }
-    if !when.transaction_types.is_empty() {
-        let types = when.transaction_types.iter().map(|of| format!("{of:02}")).collect();
-        of.push(list("transaction type", types));
-    }
+    let mut list = |name: &str, values: Vec<String>| {
+        if !values.is_empty() {
+            of.push(format!("{name} {}", values.join(" ")));
+        }
+    };
+    let kinds = TransactionKind::NAMES.iter();
+    let kinds = kinds.filter(|(_, kind)| when.transaction_kinds.contains(kind));
+    list("kind", kinds.map(|(name, _)| (*name).to_owned()).collect());
+    list("type", when.transaction_types.iter().map(|of| format!("{of:02}")).collect());
+    list("MCC", when.mccs.iter().map(|mcc| format!("{mcc:04}")).collect());
+    list("entry mode", when.entry_modes.iter().map(|mode| format!("{mode:02}")).collect());
+    list("PIN", when.pin.iter().map(|pin| format!("{pin:?}").to_lowercase()).collect());
+    let iin = |&(from, to): &(u32, u32)| format!("{from:09}-{to:09}");
+    list("IIN", when.iins.iter().map(iin).collect());
+    list("currency", when.currencies.iter().map(|code| format!("{code:03}")).collect());
+    list("QR code", when.qr_code.iter().map(|code| format!("{code:?}").to_lowercase()).collect());
+    list("QR level", when.qr_levels.iter().map(|level| format!("{level:?}")).collect());
     if of.is_empty() {
-        of.push("all transactions".to_owned());
+        return "of all transactions".to_owned();
     }
-    format!(
-        "{}: {} in {} ({window}), of {}",
-        rule.name,
-        limits.join(" and "),
-        duration_s(rule.window_s.into()),
-        of.join(" and "),
-    )
+    format!("of {}", of.join(" and "))
 }
 
 fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
@@ -184,7 +197,7 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
     let lines = config.velocity.lines as u64;
     let pending = config.switch.pending_max as u64;
     let accounts = config.bank.accounts_max as u64 * config.issuers.len() as u64;
-    let velocity_bytes = lines * VELOCITY_LINE_BYTES as u64;
+    let velocity_bytes = lines * config.velocity.line_bytes() as u64;
     let duplicate_bytes = config.switch.duplicates_bytes as u64 * shards;
     let original_bytes = config.switch.originals_bytes as u64 * shards;
     let pending_bytes = pending * PENDING_BYTES * shards;

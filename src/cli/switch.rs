@@ -82,10 +82,11 @@ pub(super) fn write_first_screen(
     let lines = config.velocity.lines;
     writeln!(
         out,
-        "velocity    {} rules, room for {} cards in {}",
-        config.velocity.rules.len(),
+        "velocity    {} limits on {} counters, room for {} cards in {}",
+        config.velocity.limits.len(),
+        config.velocity.counters.len(),
         quantity::grouped(lines as u64),
-        quantity::bytes((lines * crate::limits::VELOCITY_LINE_BYTES) as u64),
+        quantity::bytes((lines * config.velocity.line_bytes()) as u64),
     )?;
     writeln!(out, "keys        {}", started.keys())?;
     writeln!(out, "durability  off: limits, repeats and reversals owed end with this process")?;

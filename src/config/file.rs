@@ -50,6 +50,31 @@ impl Kind for Vec<i64> {
     }
 }
 
+/// A number or a name of one.
+#[derive(Clone, Debug)]
+pub(super) enum Word {
+    Number(i64),
+    Name(String),
+}
+
+impl Kind for Vec<Word> {
+    const WANTED: &'static str = "a list of whole numbers and names, as in [5, \"qr\"]";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let word = |item: &DeValue<'_>| match i64::read(item) {
+            Some(number) => Some(Word::Number(number)),
+            None => String::read(item).map(Word::Name),
+        };
+        value.as_array()?.iter().map(|item| word(item.get_ref())).collect()
+    }
+}
+
+impl Kind for Vec<String> {
+    const WANTED: &'static str = "a list of texts, as in [\"a\", \"b\"]";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_array()?.iter().map(|item| String::read(item.get_ref())).collect()
+    }
+}
+
 /// Values that can stand over others.
 pub(super) trait Layer {
     /// This section, with what it does not say taken from `default`.
@@ -144,23 +169,48 @@ section! {
 }
 
 section! {
-    /// `[velocity]`, its rules apart.
+    /// `[velocity]`, its counters and limits apart.
     RawVelocity {
         lines: i64,
     }
 }
 
 section! {
-    /// `[[velocity.rule]]`.
-    RawRule {
+    /// `[[velocity.counter]]`, without its conditions.
+    RawCounter {
         name: String,
-        count_max: i64,
-        amount_minor_max: i64,
+        scope: String,
+        window: String,
+        zone_offset_minutes: i64,
         window_s: i64,
         sub_windows: i64,
-        mccs: Vec<i64>,
-        entry_modes: Vec<i64>,
+        resets_on: String,
+    }
+}
+
+section! {
+    /// `[[velocity.limit]]`, without its conditions.
+    RawLimit {
+        name: String,
+        counter: String,
+        count_max: i64,
+        amount_minor_max: i64,
+        code: String,
+    }
+}
+
+section! {
+    /// The conditions of a counter or a limit.
+    RawWhen {
+        transaction_kinds: Vec<String>,
         transaction_types: Vec<i64>,
+        mccs: Vec<i64>,
+        entry_modes: Vec<Word>,
+        pin: String,
+        iins: Vec<String>,
+        currencies: Vec<i64>,
+        qr_code: String,
+        qr_levels: Vec<String>,
     }
 }
 
@@ -241,8 +291,10 @@ pub(super) struct RawFile {
     pub(super) acquirers: Vec<Named<RawAcquirer>>,
     pub(super) codes: Vec<Named<RawCodes>>,
     pub(super) velocity: RawVelocity,
-    /// `None`: the file says nothing of rules.
-    pub(super) rules: Option<Vec<Named<RawRule>>>,
+    /// `None`: the file says nothing of counters.
+    pub(super) counters: Option<Vec<Named<(RawCounter, RawWhen)>>>,
+    /// `None`: the file says nothing of limits.
+    pub(super) limits: Option<Vec<Named<(RawLimit, RawWhen)>>>,
     pub(super) bank: RawBank,
     pub(super) behaviour: RawBehaviour,
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
@@ -254,7 +306,7 @@ pub(super) struct RawFile {
 pub(super) const SECTIONS: &[&str] =
     &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal", "keys"];
 /// Keys of `[velocity]` that hold tables.
-const VELOCITY_TABLES: &[&str] = &["rule"];
+const VELOCITY_TABLES: &[&str] = &["counter", "limit"];
 
 impl RawFile {
     /// Reads a file. When it is not TOML, only that is said.
@@ -290,7 +342,16 @@ impl RawFile {
         if let Some((table, _)) = table_at(problems, "", root, "velocity") {
             refuse_unknown(problems, "velocity", table, &[RawVelocity::KEYS, VELOCITY_TABLES]);
             file.velocity = RawVelocity::read(problems, "velocity", table);
-            file.rules = read_rules(problems, table);
+            file.counters = read_list(problems, table, "counter", |problems, path, table| {
+                refuse_unknown(problems, path, table, &[RawCounter::KEYS, RawWhen::KEYS]);
+                let counter = RawCounter::read(problems, path, table);
+                (counter, RawWhen::read(problems, path, table))
+            });
+            file.limits = read_list(problems, table, "limit", |problems, path, table| {
+                refuse_unknown(problems, path, table, &[RawLimit::KEYS, RawWhen::KEYS]);
+                let limit = RawLimit::read(problems, path, table);
+                (limit, RawWhen::read(problems, path, table))
+            });
         }
         file.acquirers = read_named(problems, root, "acquirer", |problems, path, table| {
             refuse_unknown(problems, path, table, &[RawAcquirer::KEYS]);
@@ -308,16 +369,22 @@ impl RawFile {
         file
     }
 
-    /// This file, with what it does not say taken from `default`. Acquirers and rules are lists: a
-    /// file that has any replaces all of them; an acquirer takes what it does not say from the
-    /// default's acquirer of its name or else of its dialect.
+    /// This file, with what it does not say taken from `default`. Acquirers, counters and limits are
+    /// lists: a file that has any replaces all of them; an acquirer takes what it does not say from
+    /// the default's acquirer of its name or else of its dialect. Limits judge counters by name, so
+    /// a file with counters of its own takes over no limits.
     pub(super) fn over(self, default: Self) -> Self {
+        let limits = match &self.counters {
+            Some(_) => Some(self.limits.unwrap_or_default()),
+            None => self.limits.or(default.limits),
+        };
         Self {
             switch: self.switch.over(&default.switch),
             acquirers: acquirers_over(self.acquirers, default.acquirers),
             codes: codes_over(self.codes, default.codes),
             velocity: self.velocity.over(&default.velocity),
-            rules: self.rules.or(default.rules),
+            counters: self.counters.or(default.counters),
+            limits,
             bank: self.bank.over(&default.bank),
             behaviour: self.behaviour.over(&default.behaviour),
             issuers: self.issuers,
@@ -333,7 +400,12 @@ impl RawFile {
             acquirers: inherit(self.acquirers, RawAcquirer::inherited),
             codes: inherit(self.codes, RawCodes::inherited),
             velocity: self.velocity.inherited(),
-            rules: self.rules.map(|rules| inherit(rules, RawRule::inherited)),
+            counters: self.counters.map(|counters| {
+                inherit(counters, |(counter, when)| (counter.inherited(), when.inherited()))
+            }),
+            limits: self.limits.map(|limits| {
+                inherit(limits, |(limit, when)| (limit.inherited(), when.inherited()))
+            }),
             bank: self.bank.inherited(),
             behaviour: self.behaviour.inherited(),
             issuers: inherit(self.issuers, |(issuer, behaviour)| {
@@ -492,32 +564,34 @@ fn read_named<T>(
     sections
 }
 
-fn read_rules(problems: &mut Problems<'_>, velocity: &DeTable<'_>) -> Option<Vec<Named<RawRule>>> {
-    let (name, value) = velocity.get_key_value("rule")?;
+/// Sections `[[velocity.KEY]]`, in the order of the file; `None` when there are none at all.
+fn read_list<T>(
+    problems: &mut Problems<'_>,
+    velocity: &DeTable<'_>,
+    key: &str,
+    mut read: impl FnMut(&mut Problems<'_>, &str, &DeTable<'_>) -> T,
+) -> Option<Vec<Named<T>>> {
+    let (name, value) = velocity.get_key_value(key)?;
     let at = name.span().start;
+    let path = join("velocity", key);
     let Some(items) = value.get_ref().as_array() else {
-        let cause = "write [[velocity.rule]], with two brackets, above each rule";
-        problems.error(Some(at), "velocity.rule", "must be a list of rules", cause);
+        let cause = format!("write [[{path}]], with two brackets, above each {key}");
+        problems.error(Some(at), &path, format!("must be a list of {key}s"), cause);
         return Some(Vec::new());
     };
-    let mut rules = Vec::with_capacity(items.len());
+    let mut sections = Vec::with_capacity(items.len());
     for (place, item) in items.iter().enumerate() {
-        let path = format!("velocity.rule[{place}]");
+        let path = format!("{path}[{place}]");
         let at = item.span().start;
         let Some(table) = item.get_ref().as_table() else {
-            problems.error(
-                Some(at),
-                &path,
-                "must be a section",
-                "write [[velocity.rule]] above it",
-            );
+            let cause = format!("write [[velocity.{key}]] above it");
+            problems.error(Some(at), &path, "must be a section", cause);
             continue;
         };
-        refuse_unknown(problems, &path, table, &[RawRule::KEYS]);
-        let section = RawRule::read(problems, &path, table);
-        rules.push(Named { name: path, at: Some(at), section });
+        let section = read(problems, &path, table);
+        sections.push(Named { name: path, at: Some(at), section });
     }
-    Some(rules)
+    Some(sections)
 }
 
 /// A parser's message in one line.

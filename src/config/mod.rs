@@ -13,6 +13,7 @@ mod journal;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod velocity;
 
 use crate::shard::{AcquirerId, IssuerId};
 pub use default::{DEFAULT_TOML, Loaded};
@@ -22,6 +23,10 @@ pub use problem::{ConfigError, Problem};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tapswitch_protocol::{Dialect, FieldSet, Framing, ResponseCode};
+pub use velocity::{
+    PinPresence, QrCode, QrLevel, TransactionKind, VelocityCondition, VelocityConfig,
+    VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow,
+};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -34,7 +39,7 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// Issuer by IIN prefix.
     pub iins: Vec<IinRow>,
-    /// Limits per card.
+    /// Counters and limits per card.
     pub velocity: VelocityConfig,
     /// The simulated banks.
     pub bank: BankConfig,
@@ -204,44 +209,6 @@ pub enum CardKind {
     Prepaid,
 }
 
-/// Limits per card.
-#[derive(Clone, Debug)]
-pub struct VelocityConfig {
-    /// Cards that can be held, per process: a power of two.
-    pub lines: usize,
-    /// The limits, in the order they are tried.
-    pub rules: Vec<VelocityRule>,
-}
-
-/// One limit: at most so many transactions, or so much money, in any window.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VelocityRule {
-    /// Its name in counters and messages.
-    pub name: String,
-    /// Which transactions it counts.
-    pub when: VelocityCondition,
-    /// At most this many in a window.
-    pub count_max: Option<u32>,
-    /// At most this much in a window, in minor units.
-    pub amount_minor_max: Option<u64>,
-    /// Length of the window.
-    pub window_s: u32,
-    /// Parts in which the window rolls: 0 for windows that start at multiples of `window_s` since
-    /// 1970 UTC, k for a rolling window rounded against the card (k + 1 parts are counted).
-    pub sub_windows: u8,
-}
-
-/// Which transactions a rule counts; an empty list takes all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VelocityCondition {
-    /// Merchant category codes, DE 18.
-    pub mccs: Vec<u16>,
-    /// First two digits of DE 22.
-    pub entry_modes: Vec<u8>,
-    /// First two digits of DE 3.
-    pub transaction_types: Vec<u8>,
-}
-
 /// The simulated banks. Every issuer of the configuration has one.
 #[derive(Clone, Debug)]
 pub struct BankConfig {
@@ -301,25 +268,6 @@ pub struct Capacity {
     pub originals_max: u64,
     /// How long originals are remembered at the peak, were every request one.
     pub originals_cover_ms: u64,
-}
-
-impl VelocityRule {
-    /// Parts of its window that are counted apart.
-    #[must_use]
-    pub fn sub_windows_counted(&self) -> usize {
-        match self.sub_windows {
-            0 => 1,
-            parts => usize::from(parts) + 1,
-        }
-    }
-}
-
-impl VelocityConfig {
-    /// Words of a card's line that the rules take, of [`crate::limits::VELOCITY_WORDS`].
-    #[must_use]
-    pub fn words_used(&self) -> usize {
-        crate::shard::velocity::words_needed(&self.rules)
-    }
 }
 
 impl Config {

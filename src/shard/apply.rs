@@ -57,7 +57,8 @@ impl Shard {
 
     #[inline]
     fn apply_forwarded(&mut self, wall_ms: u64, forwarded: &Forwarded<'_>) {
-        self.velocity.hold(wall_ms, forwarded.card, &forwarded.reservation);
+        let held = self.velocity.hold(wall_ms, forwarded.card, &forwarded.reservation);
+        assert!(held, "Invariant: what was judged, or counted before, has a line");
         if let Some(recovering) = &mut self.recovering {
             recovering.forwarded(InFlight::of(forwarded));
         }
@@ -76,7 +77,8 @@ impl Shard {
                 self.velocity.post(wall_ms, card, &before, amount_minor, pin)
             }
             Settlement::Count { amount_minor, pin } => {
-                self.velocity.hold(wall_ms, card, &before);
+                let held = self.velocity.hold(wall_ms, card, &before);
+                assert!(held, "Invariant: what was judged, or counted before, has a line");
                 self.velocity.post(wall_ms, card, &before, amount_minor, pin)
             }
         };

@@ -40,8 +40,8 @@ impl Shard {
         if above == 0 || hold.reservation.is_empty() {
             return Ok((Reservation::default(), Some(hold.key)));
         }
-        let counted = VelocityTransaction { amount_minor: above, ..counted };
-        Ok((self.count_whole(now, staged, &counted)?, Some(hold.key)))
+        let more = self.velocity.more(now.wall_ms, staged.card, &hold.reservation, above);
+        Ok((more.map_err(|_| Reason::VelocityFull)?, Some(hold.key)))
     }
 
     fn count_whole(

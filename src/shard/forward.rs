@@ -13,9 +13,10 @@ use super::owed::REVERSAL;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
-use super::velocity::{LimitKind, Refusal, Reservation, VelocityTransaction};
+use super::velocity::{LimitKind, QrPayment, Refusal, Reservation, VelocityTransaction};
 use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
-use crate::config::AcquirerConfig;
+use crate::config::{AcquirerConfig, TransactionKind};
+use crate::limits::VELOCITY_IIN_DIGITS;
 use core::ops::Range;
 use tapswitch_protocol::{
     Addition, CurrencyCode, FieldSet, MessageView, Mti, Pan, ResponseCode, Stan, TransmissionTime,
@@ -41,6 +42,9 @@ pub(super) enum Recalled {
     /// Not seen before.
     New,
 }
+
+/// First two digits of DE 22 of a QR or bar code.
+const ENTRY_MODE_QR_CODE: u8 = 3;
 
 /// MACs are made for one link: they never leave it.
 pub(super) const MACS: FieldSet = FieldSet::of(&[64, 128]);
@@ -190,29 +194,33 @@ impl Shard {
         let counted = self.velocity_transaction(incoming, staged, transaction)?;
         let Some(counted) = counted else { return Ok(Reservation::default()) };
         let judged = self.velocity.judge(now.wall_ms, staged.card, &counted);
-        judged.map_err(|refusal| match refusal {
-            Refusal::Limit { by: LimitKind::Amount, .. } => Reason::AmountLimit,
-            Refusal::Limit { by: LimitKind::Count, .. } => Reason::CountLimit,
+        judged.map_err(|refusal| self.reason_of(refusal))
+    }
+
+    fn reason_of(&self, refusal: Refusal) -> Reason {
+        match refusal {
+            Refusal::Limit { limit, by } => {
+                let code = self.velocity.limit(limit).and_then(|(_, code)| code);
+                match by {
+                    LimitKind::Amount => Reason::AmountLimit(code),
+                    LimitKind::Count => Reason::CountLimit(code),
+                }
+            }
             Refusal::TableFull => Reason::VelocityFull,
-        })
+        }
     }
 
     /// What the limits need to know of a transaction; `None` when they do not count it.
     pub(super) fn velocity_transaction(
         &self,
         incoming: &Incoming<'_>,
-        _staged: &StagedRequest,
+        staged: &StagedRequest,
         transaction: &Transaction,
     ) -> Result<Option<VelocityTransaction>, Reason> {
         if !transaction.counts() {
             return Ok(None);
         }
-        Ok(Some(VelocityTransaction {
-            amount_minor: limited_amount(&incoming.view, transaction)?,
-            mcc: transaction.mcc,
-            entry_mode: transaction.entry_mode,
-            transaction_type: transaction.processing.transaction_type(),
-        }))
+        velocity_transaction(&incoming.view, transaction, staged).map(Some)
     }
 
     /// Takes a number, keeps what is needed, writes the message for the issuer.
@@ -355,6 +363,31 @@ pub(super) fn issuer_wait_ms(profile: &AcquirerConfig, mcc: u16) -> u64 {
     } else {
         profile.answer_within_ms.saturating_sub(profile.answer_margin_ms)
     }
+}
+
+/// What counters and limits need to know of a transaction.
+fn velocity_transaction(
+    view: &MessageView<'_>,
+    transaction: &Transaction,
+    staged: &StagedRequest,
+) -> Result<VelocityTransaction, Reason> {
+    let transaction_type = transaction.processing.transaction_type();
+    let iin = staged.pan.as_ref().map_or(0, |pan| {
+        let first = pan.digits().iter().take(VELOCITY_IIN_DIGITS);
+        first.fold(0, |iin, digit| iin * 10 + u32::from(digit & 0x0F))
+    });
+    Ok(VelocityTransaction {
+        amount_minor: limited_amount(view, transaction)?,
+        iin,
+        currency: view.currency().map_or(0, |currency| currency.0),
+        mcc: transaction.mcc,
+        entry_mode: transaction.entry_mode,
+        transaction_type,
+        kind: TransactionKind::of(transaction_type),
+        pin_present: transaction.pin,
+        // Neither code nor level are known from the message: the lowest.
+        qr: (transaction.entry_mode == ENTRY_MODE_QR_CODE).then(QrPayment::default),
+    })
 }
 
 /// The amount in the currency of the limits, CNY: DE 4, or DE 6 where the card is billed in it. Sums

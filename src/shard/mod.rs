@@ -47,8 +47,8 @@ mod remembered;
 mod reversal;
 pub mod routing;
 mod saf;
-pub mod snapshot;
 mod secrets;
+pub mod snapshot;
 mod switch_time;
 pub mod velocity;
 
@@ -373,6 +373,7 @@ impl Shard {
             }
         }
         self.times.end_batch(now.mono_ns);
+        self.velocity.on_batch_end(now.wall_ms);
     }
 
     /// The switch is stopping: new requests are answered "issuer unavailable".
@@ -428,7 +429,7 @@ impl Shard {
     }
 }
 
-/// A shard's share of the velocity lines, a power of two.
+/// A shard's share of the velocity lines, in whole groups.
 fn lines_of(lines: usize, shards: usize) -> usize {
-    (lines / shards.next_power_of_two()).max(VELOCITY_GROUP_LINES)
+    lines.div_ceil(shards).next_multiple_of(VELOCITY_GROUP_LINES)
 }

@@ -29,10 +29,10 @@ pub(super) enum Reason {
     NoStan,
     /// The switch is stopping.
     Draining,
-    /// Velocity by amount.
-    AmountLimit,
-    /// Velocity by count.
-    CountLimit,
+    /// Velocity by amount, and the limit's own code if it has one.
+    AmountLimit(Option<ResponseCode>),
+    /// Velocity by count, likewise.
+    CountLimit(Option<ResponseCode>),
     /// No velocity line for a new card.
     VelocityFull,
     /// No room for another request in flight.
@@ -63,8 +63,9 @@ impl Reason {
             Self::IssuerWindow | Self::IssuerDown | Self::NoStan | Self::Draining => {
                 codes.issuer_unavailable
             }
-            Self::AmountLimit => codes.amount_limit,
-            Self::CountLimit => codes.count_limit,
+            Self::AmountLimit(Some(code)) | Self::CountLimit(Some(code)) => code,
+            Self::AmountLimit(None) => codes.amount_limit,
+            Self::CountLimit(None) => codes.count_limit,
             Self::VelocityFull
             | Self::PendingFull
             | Self::HoldsFull
@@ -89,8 +90,8 @@ impl Reason {
             Self::IssuerDown => Counter::RefusedIssuerDown,
             Self::NoStan => Counter::RefusedNoStan,
             Self::Draining => Counter::RefusedDraining,
-            Self::AmountLimit => Counter::RefusedAmountLimit,
-            Self::CountLimit => Counter::RefusedCountLimit,
+            Self::AmountLimit(_) => Counter::RefusedAmountLimit,
+            Self::CountLimit(_) => Counter::RefusedCountLimit,
             Self::VelocityFull => Counter::RefusedVelocityFull,
             Self::PendingFull => Counter::RefusedPendingFull,
             Self::HoldsFull => Counter::RefusedHoldsFull,

@@ -13,7 +13,7 @@ use super::field_list::StoredFields;
 use super::identity::CardKey;
 use super::journal_record::decode::decode;
 use super::journal_record::{Change, OwedId, OwedMessage, RECORD_BYTES_MAX, Record};
-use super::velocity::Layout;
+use super::velocity::{Layout, SnapshotGivenUp};
 use super::{Now, Shard};
 use crate::shard::placement;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,8 @@ enum Part {
 pub(super) struct Loading {
     /// A piece that is not whole yet.
     rest: Vec<u8>,
+    /// When it was taken.
+    wall_ms: u64,
     /// The layout to carry over from, where it is another one.
     from: Option<Layout>,
     owed: Vec<Vec<u8>>,
@@ -98,7 +100,7 @@ impl Shard {
             wall_ms: now.wall_ms,
             started_wall_ms: self.started_wall_ms,
             lines: self.velocity.lines(),
-            velocity: self.velocity.layout(),
+            velocity: self.velocity.layout().clone(),
         };
         serde_json::to_vec(&header).unwrap_or_default()
     }
@@ -138,9 +140,9 @@ impl Shard {
                 let step = self.velocity.snapshot_next(out, bytes_max);
                 end(out, at);
                 match step {
-                    SnapshotStep::More => {}
-                    SnapshotStep::Done => taking.part = Part::Answers,
-                    SnapshotStep::Abandoned => return SnapshotStep::Abandoned,
+                    Ok(true) => {}
+                    Ok(false) => taking.part = Part::Answers,
+                    Err(SnapshotGivenUp) => return SnapshotStep::Abandoned,
                 }
             }
             Part::Answers => {
@@ -198,17 +200,21 @@ impl Shard {
         let header: Header = serde_json::from_slice(header)
             .map_err(|error| format!("its header cannot be read: {error}"))?;
         if header.version != VERSION {
-            return Err(format!("it is of version {}, this program reads {VERSION}", header.version));
+            return Err(format!(
+                "it is of version {}, this program reads {VERSION}",
+                header.version
+            ));
         }
         let same = header.shards == self.shards
             && header.lines == self.velocity.lines()
-            && header.velocity == self.velocity.layout();
+            && header.velocity == *self.velocity.layout();
         if let Some(recovering) = &mut self.recovering {
             recovering.on_snapshot(header.wall_ms);
         }
         self.started_wall_ms = header.started_wall_ms;
         let from = (!same).then_some(header.velocity);
-        self.loading = Some(Loading { rest: Vec::new(), from, owed: Vec::new() });
+        self.loading =
+            Some(Loading { rest: Vec::new(), wall_ms: header.wall_ms, from, owed: Vec::new() });
         Ok(())
     }
 
@@ -225,7 +231,7 @@ impl Shard {
             if what == RECORD && is_owed(piece) {
                 loading.owed.push(piece.to_vec());
             } else {
-                self.load_piece(what, piece, loading.from.as_ref())?;
+                self.load_piece(what, piece, (loading.wall_ms, loading.from.as_ref()))?;
             }
         }
         loading.rest.drain(..read);
@@ -246,7 +252,7 @@ impl Shard {
         let mut owed = loading.owed;
         owed.sort_by_key(|record| owed_number(record));
         for record in owed {
-            self.load_piece(RECORD, &record, None)?;
+            self.load_piece(RECORD, &record, (0, None))?;
         }
         Ok(())
     }
@@ -255,7 +261,7 @@ impl Shard {
         &mut self,
         what: u8,
         mut piece: &[u8],
-        from: Option<&Layout>,
+        (wall_ms, from): (u64, Option<&Layout>),
     ) -> Result<(), String> {
         match (what, from) {
             (VELOCITY, None) => {
@@ -264,7 +270,7 @@ impl Shard {
             (VELOCITY, Some(from)) => {
                 let (id, shards) = (self.id, self.shards);
                 let keep = |card: CardKey| placement::owner(card, shards) == id;
-                let imported = self.velocity.snapshot_import(from, piece, keep);
+                let imported = self.velocity.snapshot_import(wall_ms, from, piece, keep);
                 imported.map_err(|error| error.to_string())
             }
             (RECORD, _) => {
@@ -360,4 +366,3 @@ fn owed_number(mut record: &[u8]) -> Option<u64> {
         _ => None,
     }
 }
-

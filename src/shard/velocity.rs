@@ -1,46 +1,85 @@
 //! Velocity limits: how often and with how much money a card may pay in a window of time.
 //!
-//! A transaction is reserved with every rule that counts it, or with none, before it is forwarded.
-//! Then one of three things happens to its [`Reservation`]: it is *posted*, which needs no call (it
-//! simply stays counted until its sub-windows have rolled out); it is [released](Velocity::release)
-//! whole (decline, time-out, link loss, reversal); or part of its amount is
-//! [released](Velocity::release_part) (partial approval, partial reversal). Windows round against
-//! the card: in no true window can a limit be passed. A release goes to the sub-windows where the
-//! reservation was made, or nowhere when those have rolled out.
+//! *Counters* say what is counted, *limits* how much of it is allowed. A transaction is
+//! [judged](Velocity::judge), which counts nothing, and then [held](Velocity::hold): counted by every
+//! counter that means it. Then its [`Reservation`] is [posted](Velocity::post) (approval, perhaps of
+//! a smaller amount) or [released](Velocity::release) (decline, time-out, link loss, reversal); what
+//! is posted can still be released, whole once or in [parts](Velocity::release_part). Windows round
+//! against the card: in no true window can a limit be passed. A release goes to the window where the
+//! reservation was made, or nowhere when that has rolled out.
 //!
-//! A card takes one 64-byte line of a table that never grows; a line where nothing counts any more
-//! is given to another card when that needs one. A card that finds no line is refused, never
-//! unlimited.
+//! Holding, posting and releasing are all that changes what is counted, and are determined by their
+//! arguments: played again in the same order, they count the same.
+//!
+//! A card takes one line of a table that never grows; a line where nothing counts any more is given
+//! to another card when that needs one. A card that finds no line is refused, never unlimited.
 //!
 //! Not here: which response code a refusal becomes; whose card it is; a clock.
 
+mod capture;
+mod conditions;
+mod counters;
+mod layout;
+mod limits;
+mod occupancy;
 mod prefetch;
-mod rules;
+mod reservation;
+mod snapshot;
 mod table;
+mod window;
+mod word;
 
+pub use capture::SnapshotGivenUp;
+pub use counters::{line_words, words_needed};
+pub use layout::{Layout, LayoutCounter};
 pub(in crate::shard) use prefetch::prefetch;
-pub use rules::words_needed;
+pub(in crate::shard) use reservation::RESERVATION_BYTES;
+pub use reservation::Reservation;
+pub use snapshot::LoadError;
 
-use crate::config::VelocityConfig;
-use crate::limits::VELOCITY_RULES_MAX;
+use crate::config::{QrCode, QrLevel, TransactionKind, VelocityConfig};
+use crate::limits::{VELOCITY_LOOKED_AT_ONCE, VELOCITY_WORDS_MAX};
 use crate::shard::CardKey;
-use rules::Rules;
+use counters::Counters;
+use layout::Translation;
+use limits::Limits;
+use occupancy::Occupancy;
 use table::Table;
+use tapswitch_protocol::ResponseCode;
 
-/// What the rules need to know of a transaction.
+/// What counters and limits need to know of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VelocityTransaction {
-    /// DE 4 in the currency of the limits. With amount zero only counts are limited.
+    /// The amount in the currency of the limits.
     pub amount_minor: u64,
+    /// First nine digits of the PAN.
+    pub iin: u32,
+    /// DE 49; 0 when absent.
+    pub currency: u16,
     /// DE 18; 0 when absent.
     pub mcc: u16,
     /// First two digits of DE 22.
     pub entry_mode: u8,
     /// First two digits of DE 3.
     pub transaction_type: u8,
+    /// What sort of transaction it is.
+    pub kind: TransactionKind,
+    /// Whether a PIN came with it.
+    pub pin_present: bool,
+    /// What is known of the code that was read; `None` when none was.
+    pub qr: Option<QrPayment>,
 }
 
-/// Which half of a rule refused.
+/// A payment by QR or bar code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QrPayment {
+    /// What sort of code; `None` when that is not known.
+    pub code: Option<QrCode>,
+    /// How well its requestor knows the payer; the lowest unless something better is known.
+    pub level: QrLevel,
+}
+
+/// Which half of a limit refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
     /// `amount_minor_max`.
@@ -49,13 +88,13 @@ pub enum LimitKind {
     Count,
 }
 
-/// Why a transaction was not reserved. Nothing was counted.
+/// Why a transaction is refused. Nothing was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It would exceed a limit.
     Limit {
-        /// The first rule, in the order of the configuration, that refuses.
-        rule: u8,
+        /// The first limit, in the order of the configuration, that refuses.
+        limit: u8,
         /// Its amount (looked at first) or its count.
         by: LimitKind,
     },
@@ -63,78 +102,51 @@ pub enum Refusal {
     TableFull,
 }
 
-/// Proof that a transaction is counted, and where: give it to [`Velocity::release`], or keep it and
-/// the transaction stays counted. The default is a reservation of nothing.
-///
-/// Clones exist because a pending request and its original's record both keep it; of all clones
-/// exactly one may be released, and after a partial release only the one given to it counts.
-#[must_use = "a reservation that is neither kept nor released stays counted against the card"]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reservation {
-    /// The rules that count it, the first in the lowest bit.
-    rules: u8,
-    /// For each of them, the number of the sub-window.
-    numbers: [u32; VELOCITY_RULES_MAX],
-    amount_minor: u64,
+/// A change of counters, which a running switch cannot take over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("counter `{name}` is new, gone or changed: counters change with a restart only")]
+pub struct NewCounter {
+    /// The first counter that differs.
+    pub name: String,
 }
 
-const _: () = assert!(size_of::<Reservation>() <= 40);
-
-/// Bytes of a reservation in a log.
-pub(in crate::shard) const RESERVATION_BYTES: usize = 1 + 4 * VELOCITY_RULES_MAX + 8;
-
-impl Reservation {
-    /// Whether no rule counts it: releasing it changes nothing.
-    #[inline]
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rules == 0
-    }
-
-    /// What of the amount is still reserved.
-    #[inline]
-    #[must_use]
-    pub fn amount_minor(&self) -> u64 {
-        self.amount_minor
-    }
-
-    /// As bytes, for a log.
-    #[inline]
-    pub(in crate::shard) fn to_bytes(&self) -> [u8; RESERVATION_BYTES] {
-        let mut bytes = [0; RESERVATION_BYTES];
-        bytes[0] = self.rules;
-        let (numbers, amount) = bytes[1..].split_at_mut(4 * VELOCITY_RULES_MAX);
-        for (out, number) in numbers.as_chunks_mut().0.iter_mut().zip(self.numbers) {
-            *out = number.to_le_bytes();
-        }
-        amount.copy_from_slice(&self.amount_minor.to_le_bytes());
-        bytes
-    }
-
-    /// What [`Reservation::to_bytes`] wrote.
-    #[inline]
-    pub(in crate::shard) fn from_bytes(bytes: &[u8; RESERVATION_BYTES]) -> Self {
-        let (numbers, amount) = bytes[1..].split_at(4 * VELOCITY_RULES_MAX);
-        let mut this = Self { rules: bytes[0], ..Self::default() };
-        for (number, part) in this.numbers.iter_mut().zip(numbers.as_chunks().0) {
-            *number = u32::from_le_bytes(*part);
-        }
-        this.amount_minor = amount.first_chunk().map_or(0, |part| u64::from_le_bytes(*part));
-        this
-    }
+/// What the limits say of a transaction.
+#[derive(Clone, Copy)]
+struct Assessed {
+    /// The counters that count it, as a mask.
+    counters: u8,
+    has_line: bool,
+    refusal: Option<Refusal>,
 }
 
 /// The limits of one shard's cards.
 pub struct Velocity {
-    rules: Rules,
+    counters: Counters,
+    limits: Limits,
     table: Table,
+    layout: Layout,
+    occupancy: Occupancy,
+    /// By limit.
+    refusals: Vec<u64>,
+    has_reset: bool,
 }
 
 impl Velocity {
-    /// Lines for this shard's cards; `lines` is a power of two. No page of them is touched yet.
+    /// Lines for this shard's cards, a multiple of `VELOCITY_GROUP_LINES`.
     #[must_use]
     pub fn new(config: &VelocityConfig, lines: usize) -> Self {
-        Self { rules: Rules::new(&config.rules), table: Table::new(lines) }
+        let counters = Counters::new(&config.counters);
+        let limits = Limits::new(config);
+        let line_words = line_words(config.words_used());
+        Self {
+            table: Table::new(lines, line_words),
+            layout: Layout::new(lines, &config.counters),
+            occupancy: Occupancy::default(),
+            refusals: vec![0; limits.len()],
+            has_reset: counters.has_reset(),
+            counters,
+            limits,
+        }
     }
 
     /// Asks the processor to fetch the card's line. Changes nothing.
@@ -143,138 +155,208 @@ impl Velocity {
         self.table.prefetch(card);
     }
 
-    /// Shim.
+    /// Whether a transaction stays within all limits that mean it, and what is then to be
+    /// [held](Velocity::hold) before anything else is judged. Counts nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Limit`] when it would exceed one, [`Refusal::TableFull`] when the card could not
+    /// be counted at all.
+    #[inline]
     pub fn judge(
         &mut self,
         wall_ms: u64,
         card: CardKey,
         t: &VelocityTransaction,
     ) -> Result<Reservation, Refusal> {
-        let r = self.reserve(wall_ms, card, t)?;
-        if !r.is_empty()
-            && let Some(place) = self.table.find(card)
-        {
-            self.rules.release(self.table.words_mut(place), &r);
+        let assessed = self.assess(wall_ms, card, t);
+        match assessed.refusal {
+            None => self.countable(card, t, assessed),
+            Some(refusal) => Err(refusal),
         }
-        Ok(r)
     }
-    /// Shim.
+
+    /// For what has happened already: what is to be held whatever the limits say, and the first
+    /// limit that it passes. Counts nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::TableFull`] when the card could not be counted at all.
+    #[inline]
     pub fn judge_advice(
         &mut self,
         wall_ms: u64,
         card: CardKey,
         t: &VelocityTransaction,
     ) -> Result<(Reservation, Option<Refusal>), Refusal> {
-        match self.judge(wall_ms, card, t) {
-            Ok(r) => Ok((r, None)),
-            Err(Refusal::TableFull) => Err(Refusal::TableFull),
-            Err(e) => {
-                let rules = self.rules.counting(t);
-                let mut zero = self.rules.fresh();
-                let r = self.rules.reserve(&mut zero, rules, 0)?;
-                Ok((Reservation { amount_minor: t.amount_minor, ..r }, Some(e)))
-            }
-        }
+        let assessed = self.assess(wall_ms, card, t);
+        self.countable(card, t, assessed).map(|reservation| (reservation, assessed.refusal))
     }
-    /// Shim.
-    pub fn state_hash(&self) -> u64 {
-        0
-    }
-    /// Shim.
-    pub fn hold(&mut self, wall_ms: u64, card: CardKey, r: &Reservation) {
-        self.rules.advance(wall_ms);
-        if r.is_empty() {
-            return;
+
+    #[inline]
+    fn assess(&mut self, wall_ms: u64, card: CardKey, t: &VelocityTransaction) -> Assessed {
+        self.counters.advance(wall_ms);
+        let Self { counters, limits, table, .. } = self;
+        let meant = limits.meant(t);
+        let place = if meant.counters() == 0 { None } else { table.find(card) };
+        let words = place.map_or(counters.fresh().as_slice(), |place| table.words(place));
+        let refusal = limits.judge(counters, words, meant, t.amount_minor).err();
+        if let Some(Refusal::Limit { limit, .. }) = refusal
+            && let Some(count) = self.refusals.get_mut(usize::from(limit))
+        {
+            *count += 1;
         }
-        let place = match self.table.find(card) {
+        Assessed { counters: meant.counters(), has_line: place.is_some(), refusal }
+    }
+
+    /// What is to be held, provided that there is a line for it.
+    #[inline]
+    fn countable(
+        &self,
+        card: CardKey,
+        t: &VelocityTransaction,
+        assessed: Assessed,
+    ) -> Result<Reservation, Refusal> {
+        if assessed.counters == 0 {
+            return Ok(Reservation::default());
+        }
+        let has_line = assessed.has_line || self.has_claim(card);
+        let reservation =
+            Reservation::new(assessed.counters, self.counters.now_ms(), t.amount_minor);
+        if has_line { Ok(reservation) } else { Err(Refusal::TableFull) }
+    }
+
+    fn has_claim(&self, card: CardKey) -> bool {
+        self.table.has_claim(card, |words| self.counters.is_over(words))
+    }
+
+    /// Counts what was judged. Where there is no line for the card, which a judgement at the same
+    /// moment excludes, nothing is counted and the answer is `false`.
+    #[inline]
+    pub fn hold(&mut self, wall_ms: u64, card: CardKey, reservation: &Reservation) -> bool {
+        self.counters.advance(wall_ms);
+        if reservation.is_empty() {
+            return true;
+        }
+        let Self { counters, table, .. } = self;
+        let place = match table.find(card) {
             Some(place) => place,
             None => {
-                let fresh = self.rules.fresh();
-                let rules = &self.rules;
-                let place = self.table.claim(card, |words| rules.is_over(words)).expect("shim");
-                *self.table.words_mut(place) = fresh;
+                let claimed = table.claim(card, |words| counters.is_over(words));
+                let Some(place) = claimed else { return false };
+                let words = table.words_mut(place);
+                let fresh = &counters.fresh()[..words.len()];
+                words.copy_from_slice(fresh);
                 place
             }
         };
-        self.rules.hold(self.table.words_mut(place), r);
-    }
-    /// Shim.
-    pub fn post(
-        &mut self,
-        _: u64,
-        card: CardKey,
-        r: &Reservation,
-        amount_minor: u64,
-        _: bool,
-    ) -> Reservation {
-        let mut r = *r;
-        let less = r.amount_minor - amount_minor.min(r.amount_minor);
-        self.part(card, &mut r, less);
-        r
-    }
-    /// Shim.
-    pub fn release_part(
-        &mut self,
-        _: u64,
-        card: CardKey,
-        r: &Reservation,
-        less: u64,
-    ) -> Reservation {
-        let mut r = *r;
-        self.part(card, &mut r, less);
-        r
+        counters.hold(table.words_mut(place), reservation);
+        true
     }
 
-    /// Counts a transaction with every rule that it falls under, if it exceeds none of them.
-    ///
-    /// # Errors
-    /// [`Refusal::Limit`] when it would exceed one, [`Refusal::TableFull`] when the card cannot be
-    /// counted at all. Nothing is counted then.
+    /// A transaction was approved for `amount_minor` (what was reserved, or less: a partial
+    /// approval). `pin`: the approval was given to a PIN, which sets back the counters that say so.
+    /// Returns what to keep for a later release.
     #[inline]
-    pub fn reserve(
+    pub fn post(
         &mut self,
         wall_ms: u64,
         card: CardKey,
-        t: &VelocityTransaction,
-    ) -> Result<Reservation, Refusal> {
-        let Self { rules, table } = self;
-        rules.advance(wall_ms);
-        let counting = rules.counting(t);
-        if counting == 0 {
-            return Ok(Reservation::default());
+        reservation: &Reservation,
+        amount_minor: u64,
+        pin: bool,
+    ) -> Reservation {
+        self.counters.advance(wall_ms);
+        let amount_minor = amount_minor.min(reservation.amount_minor());
+        let resets = pin && self.has_reset;
+        // Without a part to take back and without such a counter, posted is as good as pending.
+        let changes = amount_minor < reservation.amount_minor() || self.has_reset;
+        if !(resets || changes && !reservation.is_empty()) {
+            return *reservation;
         }
-        let held = table.find(card);
-        let mut words = held.map_or_else(|| rules.fresh(), |place| *table.words(place));
-        let reservation = rules.reserve(&mut words, counting, t.amount_minor)?;
-        let place = match held {
-            Some(place) => place,
-            None => table.claim(card, |words| rules.is_over(words)).ok_or(Refusal::TableFull)?,
-        };
-        *table.words_mut(place) = words;
-        Ok(reservation)
+        let mut posted = reservation.with_amount(amount_minor);
+        if let Some(place) = self.table.find(card) {
+            let words = self.table.words_mut(place);
+            if !reservation.is_empty() {
+                posted = self.counters.post(words, reservation, amount_minor);
+            }
+            if resets {
+                self.counters.reset(words);
+            }
+        }
+        posted
     }
 
-    /// Takes a reservation back whole, where it still counts.
+    /// Takes a reservation back whole, pending or posted, where it still counts.
     #[inline]
-    pub fn release(&mut self, _: u64, card: CardKey, reservation: &Reservation) {
-        if !reservation.is_empty()
-            && let Some(place) = self.table.find(card)
-        {
-            self.rules.release(self.table.words_mut(place), reservation);
-        }
+    pub fn release(&mut self, wall_ms: u64, card: CardKey, reservation: &Reservation) {
+        self.take_back(wall_ms, card, reservation, (true, reservation.amount_minor()));
     }
 
     /// Takes part of a reservation's amount back, where it still counts; the transaction stays
-    /// counted as one. More than is reserved takes back all of the amount.
+    /// counted as one. More than is reserved takes back all of the amount. Returns what is left.
     #[inline]
-    fn part(&mut self, card: CardKey, reservation: &mut Reservation, amount_minor: u64) {
-        let amount_minor = amount_minor.min(reservation.amount_minor);
+    pub fn release_part(
+        &mut self,
+        wall_ms: u64,
+        card: CardKey,
+        reservation: &Reservation,
+        amount_minor: u64,
+    ) -> Reservation {
+        let amount_minor = amount_minor.min(reservation.amount_minor());
+        self.take_back(wall_ms, card, reservation, (false, amount_minor));
+        reservation.with_amount(reservation.amount_minor() - amount_minor)
+    }
+
+    #[inline]
+    fn take_back(
+        &mut self,
+        wall_ms: u64,
+        card: CardKey,
+        reservation: &Reservation,
+        (whole, amount_minor): (bool, u64),
+    ) {
+        self.counters.advance(wall_ms);
         if !reservation.is_empty()
             && let Some(place) = self.table.find(card)
         {
-            self.rules.release_amount(self.table.words_mut(place), reservation, amount_minor);
+            let transactions = if whole { reservation.transactions() } else { 0 };
+            let words = self.table.words_mut(place);
+            self.counters.take_back(words, reservation, transactions, amount_minor);
         }
-        reservation.amount_minor -= amount_minor;
+    }
+
+    /// For a completion above its pre-authorization: what is to be held besides, counted in the
+    /// windows of now by the same counters, without counting one more transaction. It is held,
+    /// posted and released like any other; limits are not asked.
+    ///
+    /// # Errors
+    /// [`Refusal::TableFull`] when the card could not be counted at all.
+    pub fn more(
+        &mut self,
+        wall_ms: u64,
+        card: CardKey,
+        reservation: &Reservation,
+        amount_minor: u64,
+    ) -> Result<Reservation, Refusal> {
+        self.counters.advance(wall_ms);
+        if reservation.is_empty() || amount_minor == 0 {
+            return Ok(Reservation::default());
+        }
+        if self.table.find(card).is_none() && !self.has_claim(card) {
+            return Err(Refusal::TableFull);
+        }
+        Ok(reservation.more(self.counters.now_ms(), amount_minor))
+    }
+
+    /// Name of a limit, and the code that it answers with if it has its own.
+    #[must_use]
+    pub fn limit(&self, index: u8) -> Option<(&str, Option<ResponseCode>)> {
+        self.limits.name_and_code(index)
+    }
+
+    /// How often each limit refused, in the order of the configuration.
+    #[must_use]
+    pub fn refusals(&self) -> &[u64] {
+        &self.refusals
     }
 
     /// Lines that hold a card; some of them may count nothing any more and wait to be given to
@@ -284,14 +366,99 @@ impl Velocity {
         self.table.occupied()
     }
 
+    /// A batch is over: a little housekeeping, always about the same amount.
+    pub fn on_batch_end(&mut self, wall_ms: u64) {
+        self.counters.advance(wall_ms);
+        let Self { counters, table, occupancy, .. } = self;
+        let (lines, claims) = (table.lines(), table.claims());
+        occupancy.look(VELOCITY_LOOKED_AT_ONCE, (lines, claims), |place| {
+            table.is_held(place) && !counters.is_over(table.words(place))
+        });
+        table.tidy();
+    }
+
+    /// Lines that still count something: never less than there are, and a little more while lines
+    /// fall free.
+    #[must_use]
+    pub fn occupancy(&self) -> usize {
+        self.occupancy.lines(self.table.occupied(), self.table.claims())
+    }
+
+    /// Whether four fifths of the lines count something: soon cards will be refused.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.occupancy() * 5 >= self.lines() * 4
+    }
+
     /// All lines.
     #[must_use]
     pub fn lines(&self) -> usize {
         self.table.lines()
     }
 
+    /// What the words of a line mean.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What is still counted of a reservation that was made under another layout.
+    pub fn translate(&self, from: &Layout, reservation: &Reservation) -> Reservation {
+        Translation::new(from, &self.layout).reservation(reservation)
+    }
+
+    /// Exchanges limits, conditions and codes; what is counted stays.
+    ///
+    /// # Errors
+    /// The first counter that is not as it was, which needs another table: a restart.
+    pub fn on_config(&mut self, config: &VelocityConfig) -> Result<(), NewCounter> {
+        let layout = Layout::new(self.lines(), &config.counters);
+        if layout != self.layout {
+            let same = layout.counters.iter().zip(&self.layout.counters);
+            let first = same.take_while(|(new, old)| new == old).count();
+            let lists = [&layout.counters, &self.layout.counters];
+            let named = lists.iter().find_map(|counters| counters.get(first));
+            let name = named.map_or_else(String::new, |counter| counter.name.clone());
+            return Err(NewCounter { name });
+        }
+        let limits = Limits::new(config);
+        let refusals = limits.names().map(|name| {
+            let before = self.limits.names().position(|other| other == name);
+            before.and_then(|place| self.refusals.get(place)).copied().unwrap_or_default()
+        });
+        self.refusals = refusals.collect();
+        self.limits = limits;
+        Ok(())
+    }
+
+    /// A number for everything that is counted now, wherever in the table it lies: equal for equal
+    /// contents. Takes as long as reading the whole table.
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        let mut sum = 0u64;
+        self.table.for_each(|key, words| {
+            if !self.counters.is_over(words) {
+                sum = sum.wrapping_add(digest(key, &self.counters.rolled(words)));
+            }
+        });
+        sum
+    }
+
     /// Checks every line; takes as long as reading the whole table.
     pub fn assert_invariants(&self) {
-        self.table.assert_invariants(|words| self.rules.assert_invariants(words));
+        self.table.assert_invariants(|words| self.counters.assert_invariants(words));
     }
 }
+
+/// Mixes a card's key and words.
+fn digest(key: [u64; 2], words: &[u64; VELOCITY_WORDS_MAX]) -> u64 {
+    key.iter().chain(words).fold(0, |state: u64, &word| {
+        // Multiply and fold, after wyhash.
+        let product = u128::from(state ^ word ^ 0x9E37_79B9_7F4A_7C15)
+            * u128::from(state.rotate_left(32) ^ 0xD1B5_4A32_D192_ED03);
+        (product as u64) ^ (product >> 64) as u64
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod journal;
 mod keys;
 mod section;
 mod velocity;
+mod velocity_when;
 
 use super::default::{IINS_CN, read_text};
 use super::file::{Found, RawFile, RawSwitch};

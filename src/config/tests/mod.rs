@@ -3,11 +3,11 @@
 mod mistakes;
 
 use super::file::{
-    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawIssuer, RawJournal, RawKeys, RawRule,
-    RawSwitch, RawVelocity,
+    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawCounter, RawIssuer, RawJournal, RawKeys,
+    RawLimit, RawSwitch, RawVelocity, RawWhen,
 };
 use super::*;
-use crate::limits::VELOCITY_WORDS;
+use crate::limits::VELOCITY_WORDS_MAX;
 use std::path::Path;
 
 const BENCH_TOML: &str = include_str!("../../../tuning/profiles/bench.toml");
@@ -50,7 +50,7 @@ fn the_shipped_default_is_as_designed() {
     assert_eq!(config.issuers.len(), 20);
     assert_eq!((config.issuers[0].name.as_str(), config.iins.len()), ("SPABANK", 560));
     assert_eq!(config.velocity.lines, 1 << 22);
-    assert_eq!(config.velocity.words_used(), VELOCITY_WORDS);
+    assert_eq!((config.velocity.words_used(), config.velocity.line_bytes()), (6, 64));
     assert_eq!((config.switch.shards, config.switch.duplicates_bytes), (1, 64 << 20));
     assert_eq!((config.bank.behaviour.len(), config.bank.behaviour[7].late_ms), (20, 12_000));
     assert!(capacity.duplicates_cover_ms >= capacity.retry_window_s * 1_000);
@@ -83,7 +83,9 @@ fn the_default_documents_every_key() {
         RawAcquirer::KEYS,
         RawCodes::KEYS,
         RawVelocity::KEYS,
-        RawRule::KEYS,
+        RawCounter::KEYS,
+        RawLimit::KEYS,
+        RawWhen::KEYS,
         RawBank::KEYS,
         RawBehaviour::KEYS,
         RawIssuer::KEYS,
@@ -115,11 +117,16 @@ fn what_a_file_leaves_out_comes_from_the_default() {
     let other = config("[acquirer.a]\nlisten = \"[::1]:9000\"\ndialect = \"iso87-ascii\"");
     assert_eq!(other.acquirers[0].codes.no_route, ResponseCode::NO_ROUTE);
     assert_eq!(other.acquirers[0].framing, Framing::Be2);
-    assert_eq!(other.velocity.rules.len(), 3);
+    assert_eq!((other.velocity.counters.len(), other.velocity.limits.len()), (4, 8));
     let codes = config("[codes.cups]\ntime_out = \"91\"");
     assert_eq!(codes.acquirers[0].codes.time_out, ResponseCode::ISSUER_UNAVAILABLE);
     assert_eq!(codes.acquirers[0].codes.no_route, ResponseCode::NO_SUCH_ISSUER);
-    assert!(config("[velocity]\nrule = []").velocity.rules.is_empty());
+    let bare = config("[velocity]\ncounter = []").velocity;
+    assert!(bare.counters.is_empty() && bare.limits.is_empty());
+    let strict = "[[velocity.limit]]\nname = \"a\"\ncounter = \"cash_day\"\ncount_max = 3";
+    let strict = config(strict).velocity;
+    assert_eq!((strict.counters.len(), strict.limits.len()), (4, 1));
+    assert_eq!(strict.limits[0].counter, Some(2));
 }
 
 #[test]
@@ -186,34 +193,32 @@ fn acquirers_keep_the_order_of_the_file() {
 }
 
 #[test]
-fn rules_that_do_not_fit_a_line_are_refused() {
-    let rule = |name: &str, parts: u8| {
+fn counters_that_do_not_fit_a_line_are_refused() {
+    let counter = |name: &str, parts: u8| {
         format!(
-            "[[velocity.rule]]\nname = \"{name}\"\ncount_max = 1\n\
-             window_s = 60\nsub_windows = {parts}\n"
+            "[[velocity.counter]]\nname = \"{name}\"\nwindow_s = {}\nsub_windows = {parts}\n",
+            60 * u32::from(parts.max(1)),
         )
     };
-    let rows: [(&[u8], Option<usize>); 8] = [
-        (&[4], None),
-        (&[0, 0, 0, 0], None),
-        (&[1, 1, 0], Some(3)),
-        (&[1, 0, 0], None),
-        (&[3, 0], None),
-        (&[4, 0], Some(2)),
-        (&[0, 0, 0, 1], Some(4)),
-        (&[0, 0, 0, 0, 0], Some(5)),
+    let rows: [(&[u8], Option<usize>); 6] = [
+        (&[12], None),
+        (&[0; 7], None),
+        (&[4, 4, 1], None),
+        (&[4, 4, 3], Some(3)),
+        (&[12, 0], Some(2)),
+        (&[0; 8], Some(8)),
     ];
     for (parts, refused) in rows {
         let text: String = parts
             .iter()
-            .zip(["a", "b", "c", "d", "e"])
-            .map(|(&parts, name)| rule(name, parts))
+            .zip(["a", "b", "c", "d", "e", "f", "g", "h"])
+            .map(|(&parts, name)| counter(name, parts))
             .collect();
         match refused {
-            None => assert!(config(&text).velocity.words_used() <= VELOCITY_WORDS),
+            None => assert!(config(&text).velocity.words_used() <= VELOCITY_WORDS_MAX),
             Some(place) => {
                 let problem = problem(&text);
-                assert_eq!(problem.line, 5 * (place - 1) + 1, "{problem}");
+                assert_eq!(problem.line, 4 * (place - 1) + 1, "{problem}");
                 assert!(
                     problem.message.contains(&format!("the first {} fit", place - 1)),
                     "{problem}"
@@ -221,6 +226,58 @@ fn rules_that_do_not_fit_a_line_are_refused() {
             }
         }
     }
+}
+
+#[test]
+fn counters_and_limits_are_read_as_written() {
+    let text = r#"
+        [[velocity.counter]]
+        name = "month"
+        window = "month"
+        zone_offset_minutes = -60
+        resets_on = "pin"
+        transaction_kinds = ["cash", "transfer"]
+        transaction_types = [1]
+        entry_modes = ["contact", 7]
+        pin = "absent"
+        iins = ["622848", "4-5"]
+        currencies = [156, 840]
+        [[velocity.counter]]
+        name = "rolling"
+        window_s = 60
+        sub_windows = 3
+        [[velocity.limit]]
+        name = "a"
+        counter = "month"
+        amount_minor_max = 7
+        code = "57"
+        qr_code = "dynamic"
+        qr_levels = ["A", "B"]
+    "#;
+    let loaded = load(text).unwrap();
+    let velocity = &loaded.config.velocity;
+    let [month, rolling] = velocity.counters.as_slice() else { panic!("two counters") };
+    assert_eq!(month.window, VelocityWindow::Month { zone_offset_minutes: -60 });
+    assert!(month.resets_on_pin && !rolling.resets_on_pin);
+    let when = &month.when;
+    assert_eq!(when.transaction_kinds, [TransactionKind::Cash, TransactionKind::Transfer]);
+    assert_eq!(
+        (when.transaction_types.as_slice(), when.entry_modes.as_slice()),
+        (&[1][..], &[5, 95, 7][..])
+    );
+    assert_eq!(when.iins, [(622_848_000, 622_848_999), (400_000_000, 599_999_999)]);
+    assert_eq!(
+        (when.pin, when.currencies.as_slice()),
+        (Some(PinPresence::Absent), &[156, 840][..])
+    );
+    assert_eq!(rolling.window, VelocityWindow::Rolling { window_s: 60, sub_windows: 3 });
+    let [limit] = velocity.limits.as_slice() else { panic!("one limit") };
+    assert_eq!((limit.counter, limit.amount_minor_max, limit.count_max), (Some(0), Some(7), None));
+    assert_eq!(limit.code, Some(ResponseCode::NOT_PERMITTED));
+    assert_eq!(limit.when.qr_code, Some(QrCode::Dynamic));
+    assert_eq!(limit.when.qr_levels, [QrLevel::A, QrLevel::B]);
+    let [unused] = loaded.warnings.as_slice() else { panic!("one warning") };
+    assert_eq!((unused.line, unused.key.as_str()), (13, "velocity.counter[1]"));
 }
 
 #[test]
@@ -309,7 +366,7 @@ fn damaged_files_never_panic() {
         .collect();
     let alphabet = b"[]{}=\"'.,_-#\n 0159azAZ\\x\xC3\xA9\x00\xFF";
     let (mut accepted, mut refused) = (0, 0);
-    for _ in 0..2_000 {
+    for _ in 0..3_000 {
         let mut bytes = bare.clone().into_bytes();
         for _ in 0..=draw(4) {
             let at = draw(bytes.len());
@@ -332,7 +389,7 @@ fn damaged_files_never_panic() {
                 let config = loaded.config;
                 assert!(!config.acquirers.is_empty() && config.switch.shards >= 1);
                 assert_eq!(config.bank.behaviour.len(), config.issuers.len());
-                assert!(config.velocity.words_used() <= VELOCITY_WORDS);
+                assert!(config.velocity.words_used() <= VELOCITY_WORDS_MAX);
             }
             Err(error) => {
                 refused += 1;

@@ -3,7 +3,7 @@
 use crate::config::{
     AcquirerConfig, BankConfig, CardKind, Config, Durability, EngineChoice, Idle, IinRow,
     IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig, VelocityCondition,
-    VelocityConfig, VelocityRule,
+    VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow,
 };
 use crate::shard::{
     AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
@@ -76,13 +76,20 @@ pub(super) fn config(shards: usize) -> Config {
     };
     let issuer =
         |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 1_000, link: None };
-    let day = VelocityRule {
+    let day = VelocityCounter {
         name: "day".to_owned(),
+        scope: VelocityScope::Card,
+        window: VelocityWindow::Fixed { window_s: 86_400 },
+        resets_on_pin: false,
         when: VelocityCondition::default(),
+    };
+    let daily = VelocityLimit {
+        name: "daily".to_owned(),
+        counter: Some(0),
         count_max: Some(3),
         amount_minor_max: Some(10_000),
-        window_s: 86_400,
-        sub_windows: 0,
+        when: VelocityCondition::default(),
+        code: None,
     };
     Config {
         switch: SwitchConfig {
@@ -102,7 +109,7 @@ pub(super) fn config(shards: usize) -> Config {
         ],
         issuers: vec![issuer("ABC"), issuer("CMB")],
         iins: vec![iin(622_848, 0), iin(622_575, 1)],
-        velocity: VelocityConfig { lines: 1 << 10, rules: vec![day] },
+        velocity: VelocityConfig { lines: 1 << 10, counters: vec![day], limits: vec![daily] },
         bank: BankConfig {
             threads: 0,
             cores: Vec::new(),

@@ -9,8 +9,8 @@ use tapswitch_protocol::Dialect;
 
 fn unlimited() -> Config {
     let mut config = config(1);
-    config.velocity.rules[0].count_max = None;
-    config.velocity.rules[0].amount_minor_max = Some(1 << 40);
+    config.velocity.limits[0].count_max = None;
+    config.velocity.limits[0].amount_minor_max = Some(1 << 40);
     config
 }
 

@@ -9,7 +9,7 @@ use tapswitch_protocol::Dialect;
 /// Without a limit by count, so that amounts alone decide.
 fn by_amount() -> Config {
     let mut config = config(1);
-    config.velocity.rules[0].count_max = None;
+    config.velocity.limits[0].count_max = None;
     config
 }
 

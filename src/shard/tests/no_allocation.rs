@@ -38,8 +38,8 @@ pub(crate) fn allocations() -> u64 {
 #[test]
 fn the_data_path_allocates_nothing() {
     let mut config = config(1);
-    config.velocity.rules[0].count_max = None;
-    config.velocity.rules[0].amount_minor_max = Some(1_000_000);
+    config.velocity.limits[0].count_max = None;
+    config.velocity.limits[0].amount_minor_max = Some(1_000_000);
     let mut world = World::new(&config);
     let header = cups_header();
     let rounds = 2_000u32;

@@ -1,5 +1,4 @@
-//! The lines of the cards: 64 bytes each, found by card key, in memory that is only touched when a
-//! card needs it.
+//! The lines of the cards, found by card key, in memory of a fixed size.
 //!
 //! A card's line is in one of two groups of four neighbours, both drawn from its key. In a group the
 //! search begins at a place that is drawn too, so most cards are found in the first line looked at,
@@ -12,33 +11,34 @@
 //!
 //! Not here: what the words of a line mean.
 
+use super::capture::{Capture, SnapshotGivenUp, read_piece};
 use super::prefetch::prefetch;
 use crate::limits::{
-    VELOCITY_GROUP_LINES, VELOCITY_LINE_BYTES, VELOCITY_LINES_MAX, VELOCITY_PROBE_MAX,
-    VELOCITY_SEARCH_GROUPS_MAX, VELOCITY_WORDS,
+    CARD_KEY_BYTES, VELOCITY_GROUP_LINES, VELOCITY_LINE_WORDS, VELOCITY_LINES_MAX,
+    VELOCITY_PROBE_MAX, VELOCITY_SEARCH_GROUPS_MAX,
 };
 use crate::prefault::prefault;
 use crate::shard::CardKey;
 
-/// What a line counts, without its card key.
-pub(super) type Words = [u64; VELOCITY_WORDS];
-
 /// Words of the card key, at the head of the line.
-const KEY_WORDS: usize = 2;
-const LINE_WORDS: usize = KEY_WORDS + VELOCITY_WORDS;
-type Line = [u64; LINE_WORDS];
-
-const _: () = assert!(size_of::<Line>() == VELOCITY_LINE_BYTES);
+const KEY_WORDS: usize = CARD_KEY_BYTES / 8;
+/// Words of a cache line.
+const CACHE_WORDS: usize = 8;
 
 /// Lines by card key. The key of all zeros marks an empty line; a card has that key with a
 /// probability of 2^-128 and would then be counted afresh at each transaction.
 pub(super) struct Table {
-    /// Allocated zeroed, so that pages that no card has touched take no memory.
+    /// Allocated zeroed.
     words: Box<[u64]>,
     /// Words before the first one that begins a cache line.
     skipped: usize,
-    group_mask: usize,
+    /// Words of a line are two to this power.
+    line_shift: u32,
+    groups: usize,
     occupied: usize,
+    /// How often a line was given to a card.
+    claims: u64,
+    capture: Capture,
 }
 
 /// A group that was looked through for a free line, and how the search came to it.
@@ -49,23 +49,52 @@ struct Visit {
     from: Option<(u8, u8)>,
 }
 
+/// How a line gets free for a card: by itself, or by moving others.
+struct Claim {
+    visits: [Visit; VELOCITY_SEARCH_GROUPS_MAX],
+    /// The line that is to move first; none when `free` itself is for the card.
+    from: Option<(u8, u8)>,
+    free: usize,
+}
+
 impl Table {
-    pub(super) fn new(lines: usize) -> Self {
-        assert!(lines.is_power_of_two(), "Invariant: velocity lines are a power of two");
+    /// Lines of `line_words` words.
+    pub(super) fn new(lines: usize, line_words: usize) -> Self {
+        assert!(
+            VELOCITY_LINE_WORDS.contains(&line_words),
+            "Invariant: a line is a half, one or two cache lines"
+        );
+        assert!(
+            lines.is_multiple_of(VELOCITY_GROUP_LINES),
+            "Invariant: velocity lines are whole groups"
+        );
         assert!(
             (VELOCITY_GROUP_LINES..=VELOCITY_LINES_MAX).contains(&lines),
             "Invariant: velocity lines are within their limits"
         );
         // Alignment by hand: a zeroed allocation of an aligned type would need unsafe code.
-        let mut words = vec![0u64; (lines + 1) * LINE_WORDS].into_boxed_slice();
+        let mut words = vec![0u64; lines * line_words + CACHE_WORDS].into_boxed_slice();
         prefault(&mut words);
-        let skipped = words.as_ptr().align_offset(VELOCITY_LINE_BYTES);
-        assert!(skipped < LINE_WORDS, "Invariant: a cache line begins within the first 64 bytes");
-        Self { words, skipped, group_mask: lines / VELOCITY_GROUP_LINES - 1, occupied: 0 }
+        let skipped = words.as_ptr().align_offset(CACHE_WORDS * 8);
+        assert!(skipped < CACHE_WORDS, "Invariant: a cache line begins within the first 64 bytes");
+        let groups = lines / VELOCITY_GROUP_LINES;
+        Self {
+            words,
+            skipped,
+            line_shift: line_words.trailing_zeros(),
+            groups,
+            occupied: 0,
+            claims: 0,
+            capture: Capture::new(groups),
+        }
     }
 
     pub(super) fn lines(&self) -> usize {
-        (self.group_mask + 1) * VELOCITY_GROUP_LINES
+        self.groups * VELOCITY_GROUP_LINES
+    }
+
+    pub(super) fn line_words(&self) -> usize {
+        1 << self.line_shift
     }
 
     /// Lines that hold a card, whether anything is still counted there or not.
@@ -73,10 +102,22 @@ impl Table {
         self.occupied
     }
 
+    pub(super) fn claims(&self) -> u64 {
+        self.claims
+    }
+
+    /// Whether the line at `place` holds a card.
+    pub(super) fn is_held(&self, place: usize) -> bool {
+        self.key(place) != [0, 0]
+    }
+
     #[inline]
     pub(super) fn prefetch(&self, card: CardKey) {
-        let place = self.probe(card.words()).next().unwrap_or_default();
-        prefetch(&self.words[self.at(place)]);
+        let start = self.at(self.probe(card.words()).next().unwrap_or_default());
+        prefetch(&self.words[start]);
+        if self.line_words() > CACHE_WORDS {
+            prefetch(&self.words[start + CACHE_WORDS]);
+        }
     }
 
     /// Where the card's line is.
@@ -96,15 +137,91 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn words(&self, place: usize) -> &Words {
-        let start = self.at(place) + KEY_WORDS;
-        self.words[start..].first_chunk().expect("Invariant: a place is inside the table")
+    pub(super) fn words(&self, place: usize) -> &[u64] {
+        let start = self.at(place);
+        &self.words[start + KEY_WORDS..start + self.line_words()]
     }
 
     #[inline]
-    pub(super) fn words_mut(&mut self, place: usize) -> &mut Words {
-        let start = self.at(place) + KEY_WORDS;
-        self.words[start..].first_chunk_mut().expect("Invariant: a place is inside the table")
+    pub(super) fn words_mut(&mut self, place: usize) -> &mut [u64] {
+        self.before_change(place);
+        let (start, end) = (self.at(place), self.at(place) + self.line_words());
+        &mut self.words[start + KEY_WORDS..end]
+    }
+
+    /// What a group was belongs to a snapshot that is under way.
+    #[inline]
+    fn before_change(&mut self, place: usize) {
+        let group = place / VELOCITY_GROUP_LINES;
+        if self.capture.wants(group) {
+            let (from, to) = self.group_at(group);
+            let line_words = self.line_words();
+            self.capture.put_aside(group, &self.words[from..to], line_words);
+        }
+    }
+
+    /// First word of a group, and of what follows it.
+    fn group_at(&self, group: usize) -> (usize, usize) {
+        let first = group * VELOCITY_GROUP_LINES;
+        (self.at(first), self.at(first + VELOCITY_GROUP_LINES))
+    }
+
+    /// Makes a cut here, which [`Table::snapshot_next`] reads.
+    pub(super) fn snapshot_begin(&mut self) {
+        self.capture.begin();
+    }
+
+    /// Appends at most about `bytes_max` bytes of the cut; false when these were the last.
+    pub(super) fn snapshot_next(
+        &mut self,
+        out: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<bool, SnapshotGivenUp> {
+        let line_words = self.line_words();
+        let Self { capture, words, skipped, line_shift, .. } = self;
+        let group_words = VELOCITY_GROUP_LINES << *line_shift;
+        let group_of = |group: usize| &words[*skipped + group * group_words..][..group_words];
+        capture.next(out, bytes_max, group_of, line_words)
+    }
+
+    /// Gives the cut up.
+    pub(super) fn snapshot_abandon(&mut self) {
+        self.capture.give_up();
+    }
+
+    /// Clears a little of what a cut that was given up left behind.
+    pub(super) fn tidy(&mut self) {
+        self.capture.clear_some();
+    }
+
+    /// Puts lines where they were; a group that holds cards already stays as it is. False when the
+    /// bytes are not whole pieces of a table like this one.
+    pub(super) fn load(&mut self, mut pieces: &[u8]) -> bool {
+        let line_words = self.line_words();
+        while !pieces.is_empty() {
+            let Some(piece) = read_piece(&mut pieces, line_words) else { return false };
+            if piece.group >= self.groups || !piece.is_within(VELOCITY_GROUP_LINES) {
+                return false;
+            }
+            let first = piece.group * VELOCITY_GROUP_LINES;
+            if (first..first + VELOCITY_GROUP_LINES).any(|place| self.key(place) != [0, 0]) {
+                continue;
+            }
+            piece.lines(|at, bytes| {
+                let start = self.at(first + at);
+                let line = &mut self.words[start..start + line_words];
+                for (word, bytes) in line.iter_mut().zip(bytes.as_chunks().0) {
+                    *word = u64::from_le_bytes(*bytes);
+                }
+                self.occupied += 1;
+            });
+        }
+        true
+    }
+
+    /// Whether [`Table::claim`] would find a line. Changes nothing.
+    pub(super) fn has_claim(&self, card: CardKey, is_over: impl Fn(&[u64]) -> bool) -> bool {
+        self.search(card, is_over).is_some()
     }
 
     /// A line for a card that has none: one where `is_over` says that nothing is counted, as it
@@ -113,20 +230,32 @@ impl Table {
     pub(super) fn claim(
         &mut self,
         card: CardKey,
-        is_over: impl Fn(&Words) -> bool,
+        is_over: impl Fn(&[u64]) -> bool,
     ) -> Option<usize> {
-        let key = card.words();
-        let [first, second] = self.groups(key);
-        let place = self
-            .free_line(first, key, &is_over)
-            .or_else(|| self.free_line(second, key, &is_over))
-            .or_else(|| self.free_by_moving([first, second], &is_over))?;
-        if self.key(place) == [0, 0] {
+        let claim = self.search(card, is_over)?;
+        if self.key(claim.free) == [0, 0] {
             self.occupied += 1;
         }
+        self.claims += 1;
+        let place = self.shift(&claim);
+        self.before_change(place);
         let start = self.at(place);
-        self.words[start..start + KEY_WORDS].copy_from_slice(&key);
+        self.words[start..start + KEY_WORDS].copy_from_slice(&card.words());
         Some(place)
+    }
+
+    fn search(&self, card: CardKey, is_over: impl Fn(&[u64]) -> bool) -> Option<Claim> {
+        let key = card.words();
+        let [first, second] = self.groups(key);
+        let free =
+            self.free_line(first, key, &is_over).or_else(|| self.free_line(second, key, &is_over));
+        match free {
+            Some(free) => {
+                let visits = [Visit::default(); VELOCITY_SEARCH_GROUPS_MAX];
+                Some(Claim { visits, from: None, free })
+            }
+            None => self.free_by_moving([first, second], &is_over),
+        }
     }
 
     /// The first line of `group`, in the order in which the card's search reads it, that is free.
@@ -134,7 +263,7 @@ impl Table {
         &self,
         group: usize,
         key: [u64; 2],
-        is_over: impl Fn(&Words) -> bool,
+        is_over: impl Fn(&[u64]) -> bool,
     ) -> Option<usize> {
         in_group(group, key).find(|&place| is_over(self.words(place)))
     }
@@ -142,11 +271,7 @@ impl Table {
     /// Frees a line of one of `roots`, which are full, by moving its card to that card's other
     /// group, if need be after moving one from there, and so on: breadth first, so that as few lines
     /// as possible move.
-    fn free_by_moving(
-        &mut self,
-        roots: [usize; 2],
-        is_over: impl Fn(&Words) -> bool,
-    ) -> Option<usize> {
+    fn free_by_moving(&self, roots: [usize; 2], is_over: impl Fn(&[u64]) -> bool) -> Option<Claim> {
         let mut visits = [Visit::default(); VELOCITY_SEARCH_GROUPS_MAX];
         let mut seen = 0;
         for group in roots {
@@ -165,7 +290,7 @@ impl Table {
                 // Fewer than 256 visits, four lines.
                 let from = (next as u8, line as u8);
                 if let Some(free) = self.free_line(other, key, &is_over) {
-                    return Some(self.shift(&visits, from, free));
+                    return Some(Claim { visits, from: Some(from), free });
                 }
                 let known = visits[..seen].iter().any(|visit| visit.group == other);
                 if !known && seen < VELOCITY_SEARCH_GROUPS_MAX {
@@ -178,27 +303,30 @@ impl Table {
         None
     }
 
-    /// Moves the line that `from` names into `free`, the line that leads to it into its place, and
-    /// so on; returns the place that is free at the end.
-    fn shift(
-        &mut self,
-        visits: &[Visit; VELOCITY_SEARCH_GROUPS_MAX],
-        from: (u8, u8),
-        mut free: usize,
-    ) -> usize {
-        let mut step = Some(from);
-        if self.key(free) == [0, 0] {
-            self.occupied += 1;
-        }
+    /// Moves the line that is to move first into the free one, the line that leads to it into its
+    /// place, and so on; returns the place that is free at the end.
+    fn shift(&mut self, claim: &Claim) -> usize {
+        let (mut free, mut step) = (claim.free, claim.from);
         while let Some((visit, line)) = step {
-            let visit = &visits[usize::from(visit)];
+            let visit = &claim.visits[usize::from(visit)];
             let place = visit.group * VELOCITY_GROUP_LINES + usize::from(line);
+            self.before_change(free);
             let start = self.at(place);
-            self.words.copy_within(start..start + LINE_WORDS, self.at(free));
+            self.words.copy_within(start..start + self.line_words(), self.at(free));
             free = place;
             step = visit.from;
         }
         free
+    }
+
+    /// Calls `visit` with key and words of every line that holds a card.
+    pub(super) fn for_each(&self, mut visit: impl FnMut([u64; 2], &[u64])) {
+        for place in 0..self.lines() {
+            let key = self.key(place);
+            if key != [0, 0] {
+                visit(key, self.words(place));
+            }
+        }
     }
 
     /// Every place where the card's line may be, in the order in which they are read.
@@ -212,10 +340,14 @@ impl Table {
     /// use: the cards of one shard would otherwise share some of these bits.
     #[inline]
     fn groups(&self, [_, bits]: [u64; 2]) -> [usize; 2] {
-        let first = bits as usize & self.group_mask;
-        // An odd difference, so that the two differ wherever there are two groups.
-        let second = first ^ ((bits >> 32) as usize | 1) & self.group_mask;
-        [first, second]
+        // The high half of the product spreads evenly over any number of groups.
+        let spread = |bits: u64| ((u128::from(bits) * self.groups as u128) >> 64) as usize;
+        let first = spread(bits);
+        let second = spread(bits.rotate_left(32));
+        if first != second {
+            return [first, second];
+        }
+        [first, if first + 1 < self.groups { first + 1 } else { 0 }]
     }
 
     #[inline]
@@ -226,21 +358,22 @@ impl Table {
 
     #[inline]
     fn at(&self, place: usize) -> usize {
-        self.skipped + place * LINE_WORDS
+        self.skipped + (place << self.line_shift)
     }
 
     /// Checks every line, and calls `check` with what each card's line counts.
-    pub(super) fn assert_invariants(&self, check: impl Fn(&Words)) {
+    pub(super) fn assert_invariants(&self, check: impl Fn(&[u64])) {
         assert_eq!(
-            self.words[self.at(0)..].as_ptr().align_offset(VELOCITY_LINE_BYTES),
+            self.words[self.at(0)..].as_ptr().align_offset(CACHE_WORDS * 8),
             0,
-            "Invariant: a line is one cache line"
+            "Invariant: lines begin with cache lines"
         );
         let mut occupied = 0;
         for place in 0..self.lines() {
             let key = self.key(place);
             if key == [0, 0] {
-                assert_eq!(*self.words(place), [0; VELOCITY_WORDS], "Invariant: empty is zero");
+                let is_zero = self.words(place).iter().all(|&word| word == 0);
+                assert!(is_zero, "Invariant: empty is zero");
                 continue;
             }
             occupied += 1;
@@ -263,8 +396,10 @@ impl Table {
 /// The lines of a group, beginning with the one that the card's key names.
 #[inline]
 fn in_group(group: usize, [_, bits]: [u64; 2]) -> impl Iterator<Item = usize> {
-    let begin = (bits >> 62) as usize;
+    // Bits that choose a group only in tables of more than 2^30 groups.
+    let begin = bits as usize;
     (0..VELOCITY_GROUP_LINES).map(move |step| {
-        group * VELOCITY_GROUP_LINES + ((begin + step) & (VELOCITY_GROUP_LINES - 1))
+        let line = begin.wrapping_add(step) & (VELOCITY_GROUP_LINES - 1);
+        group * VELOCITY_GROUP_LINES + line
     })
 }
