@@ -193,3 +193,23 @@ fn what_cannot_be_served_is_said() {
     assert!(problems.contains("the port is busy"), "{problems}");
     banks.stop();
 }
+
+#[test]
+fn check_says_how_an_issuer_is_reached_and_who_cannot_use_it() {
+    let text = Setup { issuers: &issuers(), ..Setup::default() }.text();
+    let folder = Folder::new();
+    let file = folder.file("switch.toml", &text).to_str().unwrap().to_owned();
+    let ended = run(folder, &["check", file.as_str()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.problems);
+    let line = ended.output.lines().find(|line| line.contains("CMBC at 127.0.0.1:")).unwrap();
+    assert!(line.ends_with(": dialect cups, framing cups"), "{line}");
+    for part in ["issuer.CMBC.connect", "acquirers iso87-ascii do not", "not translated"] {
+        assert!(ended.problems.contains(part), "{part}: {}", ended.problems);
+    }
+
+    let folder = Folder::new();
+    let file = folder.file("switch.toml", &text).to_str().unwrap().to_owned();
+    let ended = run(folder, &["demo", "--config", file.as_str()]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.problems.starts_with("issuer CMBC has `connect`"), "{}", ended.problems);
+}
