@@ -18,6 +18,8 @@ fn config(setup: &Setup, delay_us: u64) -> (Arc<Config>, IssuerId) {
         dialect: Dialect::cups(),
         framing: Framing::Cups,
     });
+    // A card for each request, so an account.
+    config.bank.accounts_max = 1 << 14;
     let behaviour = &mut config.bank.behaviour[place];
     (behaviour.delay_median_us, behaviour.delay_p99_us) = (delay_us, delay_us);
     (behaviour.silence_ppm, behaviour.late_ppm, behaviour.unknown_card_ppm) = (0, 0, 0);
