@@ -102,11 +102,13 @@ pub const ORIGINALS_BYTES_MIN: usize = 1 << 10;
 pub const REMEMBERED_BYTES_MAX: usize = 160;
 
 /// Smallest journal segment, and what all are multiples of.
-pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1 << 20;
+pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// Largest journal segment: what recovery looks through behind a torn tail.
 pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of records that a batch of reads can cause: a request's are a few times its own.
+pub const READ_RECORD_BYTES: usize = 3 << 20;
 /// Bytes of records that may wait for the disk at least: two groups of what one batch can cause.
-pub const JOURNAL_UNDURABLE_BYTES_MIN: usize = 1 << 20;
+pub const JOURNAL_UNDURABLE_BYTES_MIN: usize = 8 << 20;
 
 const _: () = assert!(VELOCITY_COUNTERS_MAX < u8::BITS as usize);
 const _: () = assert!(VELOCITY_COUNTERS_MAX + 1 + VELOCITY_LIMITS_MAX <= u64::BITS as usize);
@@ -118,6 +120,7 @@ const _: () = assert!(VELOCITY_AMOUNT_MINOR_MAX < 1 << 48);
 const _: () = assert!(VELOCITY_GROUP_LINES.is_power_of_two());
 const _: () = assert!(REMEMBERED_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(DUPLICATES_BYTES_MAX / 8 < 1 << 31 && PENDING_MAX < 1 << 31);
+const _: () = assert!(JOURNAL_UNDURABLE_BYTES_MIN / 2 > READ_RECORD_BYTES + OUTBOX_RECORD_BYTES);
 const _: () = assert!(OUTBOX_RECORD_BYTES >= 2 * RECORDS_PER_INPUT_MAX * 2_560);
 const _: () = assert!(STAGED_MAX * ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX);
 const _: () = assert!(READ_BYTES_IDLE >= FRAME_BYTES_MAX && READ_BYTES_BUSY >= READ_BYTES_IDLE);

@@ -49,11 +49,7 @@ pub(super) fn run(args: &CheckArgs, streams: &mut Streams<'_>) -> Result<(), Com
 }
 
 fn show_acquirer(out: &mut dyn Write, acquirer: &AcquirerConfig) -> io::Result<()> {
-    let framing = match acquirer.framing {
-        Framing::Cups => "cups",
-        Framing::Be2 => "be2",
-        Framing::Be2Tpdu => "be2-tpdu",
-    };
+    let framing = framing_name(acquirer.framing);
     let sign_on = if acquirer.sign_on_required { "required" } else { "not required" };
     writeln!(
         out,
@@ -112,7 +108,23 @@ fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
     for line in shown.chunks(7) {
         writeln!(out, "          {}", line.join(", "))?;
     }
+    for issuer in &config.issuers {
+        if let Some(link) = &issuer.link {
+            let (name, dialect) = (&issuer.name, link.dialect.name());
+            let framing = framing_name(link.framing);
+            let at = link.address;
+            writeln!(out, "          {name} at {at}: dialect {dialect}, framing {framing}")?;
+        }
+    }
     Ok(())
+}
+
+const fn framing_name(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Cups => "cups",
+        Framing::Be2 => "be2",
+        Framing::Be2Tpdu => "be2-tpdu",
+    }
 }
 
 fn show_velocity(out: &mut dyn Write, velocity: &VelocityConfig) -> io::Result<()> {
@@ -196,7 +208,8 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
     let (config, shards) = (&loaded.config, loaded.config.switch.shards as u64);
     let lines = config.velocity.lines as u64;
     let pending = config.switch.pending_max as u64;
-    let accounts = config.bank.accounts_max as u64 * config.issuers.len() as u64;
+    let banks = config.issuers.iter().filter(|issuer| issuer.link.is_none()).count() as u64;
+    let accounts = config.bank.accounts_max as u64 * banks;
     let velocity_bytes = lines * config.velocity.line_bytes() as u64;
     let duplicate_bytes = config.switch.duplicates_bytes as u64 * shards;
     let original_bytes = config.switch.originals_bytes as u64 * shards;

@@ -1,7 +1,8 @@
 //! The command line: one file per command.
 //!
 //! Commands write to the streams they are given and return what went wrong; this file turns that
-//! into a message and an exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+//! into a message and an exit code: 0 done, 1 failed, 2 wrong usage, 65 damaged data, 73 data in use,
+//! 74 input or output, 78 wrong configuration.
 //! Not here: anything that a command does.
 
 pub mod bank;
@@ -65,6 +66,14 @@ pub enum CommandError {
     /// Standard input or output failed.
     #[error("standard input or output: {0}")]
     Stream(#[from] io::Error),
+    /// Something that this process must not touch, in one sentence, and the exit code for it.
+    #[error("{what}")]
+    Refused {
+        /// After sysexits.
+        exit_code: u8,
+        /// Why.
+        what: String,
+    },
     /// Anything else, in one sentence.
     #[error("{0}")]
     Failed(String),
@@ -75,6 +84,7 @@ impl CommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 78,
+            Self::Refused { exit_code, .. } => *exit_code,
             Self::Stream(_) | Self::Failed(_) => 1,
         }
     }

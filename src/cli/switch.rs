@@ -3,10 +3,12 @@
 
 use super::{CommandError, quantity};
 use crate::bank::{BankSet, Ledger};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Durability};
 use crate::io::core_dumps::forbid_core_dumps;
+use crate::io::journal::{CommitPath, DataDirectory};
 use crate::io::keys::{self, KeyOrigin, KeySources};
 use crate::io::{IoTimeouts, ShardReport, Stopped, Switch};
+use crate::shard::recovery::Recovered;
 use crate::shard::{Counter, Counters, Shard};
 use hdrhistogram::Histogram;
 use std::io::Write;
@@ -33,12 +35,42 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
     let keys::Keys { secrets, origin } =
         keys::load(&sources).map_err(|error| CommandError::Failed(error.to_string()))?;
     let key_check = secrets.key_check();
+    let directory = open_directory(config, &origin, key_check)?;
     let shared = Arc::clone(config);
-    let switch = Switch::start(Arc::clone(config), IoTimeouts::default(), move |id| {
-        Shard::new(id, &shared, &secrets)
-    })
-    .map_err(|error| CommandError::Failed(error.to_string()))?;
+    let (config, timeouts) = (Arc::clone(config), IoTimeouts::default());
+    let switch =
+        Switch::start_on(config, timeouts, directory, move |id| Shard::new(id, &shared, &secrets))
+            .map_err(|error| CommandError::Refused {
+                exit_code: error.exit_code(),
+                what: error.to_string(),
+            })?;
     Ok(Started { switch, key_origin: origin, key_check })
+}
+
+/// The data directory, where there is one and something is to be kept. Cards are in it by their keys, so
+/// the card key must outlive this process.
+fn open_directory(
+    config: &Config,
+    origin: &KeyOrigin,
+    key_check: [u8; 4],
+) -> Result<Option<DataDirectory>, CommandError> {
+    let journal = &config.journal;
+    let Some(folder) = &journal.data_dir else { return Ok(None) };
+    if journal.durability == Durability::Off {
+        return Ok(None);
+    }
+    if *origin == KeyOrigin::Random {
+        let what = "a data directory needs a card key that lasts: `tapswitch key new FILE` makes one, \
+                    [keys] card_key_file names it";
+        return Err(CommandError::Refused { exit_code: 78, what: what.to_owned() });
+    }
+    let [a, b, c, d] = key_check;
+    let shards = u32::try_from(config.switch.shards).unwrap_or_default();
+    let opened = DataDirectory::open(folder, shards, [a, b, c, d, 0, 0, 0, 0]);
+    opened.map(Some).map_err(|error| CommandError::Refused {
+        exit_code: error.exit_code(),
+        what: error.to_string(),
+    })
 }
 
 /// A switch that runs, and which keys it has.
@@ -89,8 +121,54 @@ pub(super) fn write_first_screen(
         quantity::bytes((lines * config.velocity.line_bytes()) as u64),
     )?;
     writeln!(out, "keys        {}", started.keys())?;
-    writeln!(out, "durability  off: limits, repeats and reversals owed end with this process")?;
+    write_durability(out, &started.switch, config)?;
     out.flush()
+}
+
+/// What outlives this process, and what was found of the process before.
+fn write_durability(
+    out: &mut dyn Write,
+    switch: &Switch<Shard>,
+    config: &Config,
+) -> std::io::Result<()> {
+    let (Some(path), Some(folder)) = (switch.commit_path(), &config.journal.data_dir) else {
+        let off = "off: limits, repeats and reversals owed end with this process";
+        return writeln!(out, "durability  {off}");
+    };
+    let durability = match config.journal.durability {
+        Durability::Strict => "strict".to_owned(),
+        Durability::Relaxed { ms } => format!("relaxed: a crash loses up to {ms} ms"),
+        Durability::Off => "off".to_owned(),
+    };
+    let path = match path {
+        CommitPath::Direct => "",
+        CommitPath::Buffered => ", through the page cache (no direct I/O here: slower)",
+    };
+    writeln!(out, "durability  {durability}, journal in {}{path}", folder.display())?;
+    for (shard, report) in switch.recovered().iter().enumerate() {
+        let Recovered { records, in_flight, owed, .. } = report.recovered;
+        let records = quantity::grouped(records);
+        let snapshot = quantity::bytes(report.snapshot_bytes);
+        writeln!(
+            out,
+            "recovered   shard {shard}: {records} records after a snapshot of {snapshot}, \
+             {in_flight} requests under way (reversed), {owed} messages owed",
+        )?;
+        if report.torn_bytes > 0 {
+            let torn = quantity::bytes(report.torn_bytes);
+            writeln!(
+                out,
+                "recovered   shard {shard}: journal_torn{{{torn}}}: a commit was cut short"
+            )?;
+        }
+        for rejected in &report.rejected {
+            writeln!(
+                out,
+                "ALARM       shard {shard}: {rejected}; the snapshot before it was used"
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn write_issuers(out: &mut dyn Write, config: &Config) -> std::io::Result<()> {
@@ -158,6 +236,8 @@ pub(super) struct Remains {
     pub(super) switch_time_ns: Histogram<u64>,
     /// Requests not answered and messages owed: 0 unless the stop ran out of time.
     pub(super) in_flight: usize,
+    /// Of these, messages owed to issuers.
+    pub(super) owed: usize,
     /// Answers no longer remembered because newer ones took their place.
     duplicate_evictions: u64,
     /// Originals no longer remembered because newer ones took their place.
@@ -171,12 +251,13 @@ pub(super) struct Remains {
 impl Remains {
     pub(super) fn of(stopped: Stopped<ShardReport>) -> Self {
         let mut counters = Counters::default();
-        let (mut in_flight, mut cards) = (0, 0);
+        let (mut in_flight, mut owed, mut cards) = (0, 0, 0);
         let (mut duplicate_evictions, mut original_evictions) = (0, 0);
         let mut times: Option<Histogram<u64>> = None;
         for report in &stopped.reports {
             counters.merge(&report.counters);
             in_flight += report.in_flight;
+            owed += report.owed;
             duplicate_evictions += report.duplicate_evictions;
             original_evictions += report.original_evictions;
             cards += report.cards;
@@ -194,6 +275,7 @@ impl Remains {
             counters,
             switch_time_ns,
             in_flight,
+            owed,
             duplicate_evictions,
             original_evictions,
             cards,

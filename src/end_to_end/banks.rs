@@ -3,7 +3,6 @@
 use crate::client::Client;
 use crate::message::{Message, Speech};
 use crate::process::{Banks, Folder, GENEROUS, Setup, Switch, free_ports, run};
-use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -79,13 +78,19 @@ fn die_and_come_back(switch_lines: &str) {
     assert_eq!(standing(&ledger).len(), approved);
     assert!(!ledger.to_string().contains("6226019"), "cards are masked");
 
-    // Stopped in the middle of whatever they do: they take everything and answer nothing.
-    banks.signal(Signal::STOP);
+    // They take everything and answer nothing.
+    banks.freeze();
     for number in 500_000..500_000 + IN_FLIGHT {
         client.send(&purchase(number).frame());
     }
-    let echo_test = Message::echo_test(Speech::cups(), 999_999);
-    assert_eq!(client.ask(&echo_test).number(), 999_999, "those before it are on their way");
+    // A card's shard takes messages in order: when it refuses these, it has forwarded those.
+    for number in 500_000..500_000 + IN_FLIGHT {
+        let nothing = Message::purchase(Speech::cups(), number, number + 50_000);
+        client.send(&nothing.with(4, "000000000000").frame());
+    }
+    for answer in client.answers(IN_FLIGHT as usize) {
+        assert_eq!((answer.text(39).as_str(), answer.number() / 50_000), ("13", 11));
+    }
     banks.kill();
     let mut lost: Vec<u32> = client
         .answers(IN_FLIGHT as usize)
@@ -192,4 +197,24 @@ fn what_cannot_be_served_is_said() {
     assert_eq!(code, Some(1), "{problems}");
     assert!(problems.contains("the port is busy"), "{problems}");
     banks.stop();
+}
+
+#[test]
+fn check_says_how_an_issuer_is_reached_and_who_cannot_use_it() {
+    let text = Setup { issuers: &issuers(), ..Setup::default() }.text();
+    let folder = Folder::new();
+    let file = folder.file("switch.toml", &text).to_str().unwrap().to_owned();
+    let ended = run(folder, &["check", file.as_str()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.problems);
+    let line = ended.output.lines().find(|line| line.contains("CMBC at 127.0.0.1:")).unwrap();
+    assert!(line.ends_with(": dialect cups, framing cups"), "{line}");
+    for part in ["issuer.CMBC.connect", "acquirers iso87-ascii do not", "not translated"] {
+        assert!(ended.problems.contains(part), "{part}: {}", ended.problems);
+    }
+
+    let folder = Folder::new();
+    let file = folder.file("switch.toml", &text).to_str().unwrap().to_owned();
+    let ended = run(folder, &["demo", "--config", file.as_str()]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.problems.starts_with("issuer CMBC has `connect`"), "{}", ended.problems);
 }

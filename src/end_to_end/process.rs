@@ -2,7 +2,9 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid,
+};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -321,8 +323,12 @@ impl Banks {
         serde_json::from_str(&text).unwrap()
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        self.0.signal(signal);
+    /// Holds them in the middle of whatever they do: none of their threads runs any more.
+    pub(crate) fn freeze(&self) {
+        self.0.signal(Signal::STOP);
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        let pid = Pid::from_child(&self.0.child);
+        assert!(waitid(WaitId::Pid(pid), stopped).unwrap().is_some_and(|status| status.stopped()));
     }
 
     /// Kills them: nothing is written any more.

@@ -38,6 +38,9 @@ use tokio::task::spawn_local;
 /// Statements asked for and not made yet.
 const ASKED_MAX: usize = 16;
 
+/// Accounts of one bank at most: what the configuration allows for one shard.
+const ACCOUNTS_MAX: usize = 1 << 26;
+
 /// Banks being served. Dropping it stops them without waiting.
 pub struct BankServer {
     engine: EngineReport,
@@ -69,6 +72,7 @@ struct Opening {
     issuer: IssuerId,
     link: IssuerLinkConfig,
     listener: TcpListener,
+    address: SocketAddr,
 }
 
 impl BankServer {
@@ -84,7 +88,7 @@ impl BankServer {
             issuers.iter().filter_map(|&issuer| open(config, issuer)).collect::<Result<_, _>>()?;
         let served = openings.iter().map(|opening| ServedBank {
             name: config.issuers[usize::from(opening.issuer.0)].name.clone(),
-            address: opening.link.address,
+            address: opening.address,
             dialect: opening.link.dialect.name(),
         });
         let served = served.collect();
@@ -96,10 +100,7 @@ impl BankServer {
         let (ready, started) = channel();
         let (shared, desk_config, kind) = (Arc::clone(&control), Arc::clone(config), engine.engine);
         let thread = Builder::new().name("banks".into()).spawn(move || {
-            let mut banks = BankSet::serving(&desk_config, Vec::new(), |issuer, _| {
-                openings.iter().any(|opening| opening.issuer == issuer)
-            });
-            banks.keep_statement();
+            let banks = banks_of(&desk_config, &openings);
             let told = ready.clone();
             let ran = run_thread(kind, async {
                 let listeners = openings.into_iter().map(BankListener::new);
@@ -164,14 +165,27 @@ impl Drop for BankServer {
     }
 }
 
+/// Banks that have the accounts of all shards: the configuration says how many one shard's have.
+fn banks_of(config: &Config, openings: &[Opening]) -> BankSet {
+    let mut config = config.clone();
+    let shards = config.switch.shards.next_power_of_two();
+    config.bank.accounts_max = (config.bank.accounts_max * shards).min(ACCOUNTS_MAX);
+    let mut banks = BankSet::serving(&config, Vec::new(), |issuer, _| {
+        openings.iter().any(|opening| opening.issuer == issuer)
+    });
+    banks.keep_statement();
+    banks
+}
+
 /// `None` for an issuer that is not reached over TCP.
 fn open(config: &Config, issuer: IssuerId) -> Option<Result<Opening, StartError>> {
     let bank = config.issuers.get(usize::from(issuer.0))?;
     let link = bank.link.clone()?;
-    let opened = listen(link.address).map_err(|source| StartError::ListenBank {
+    let opened = listen(link.address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let opened = opened.map_err(|source| StartError::ListenBank {
         address: link.address,
         issuer: bank.name.clone(),
         source,
     });
-    Some(opened.map(|listener| Opening { issuer, link, listener }))
+    Some(opened.map(|(address, listener)| Opening { issuer, link, listener, address }))
 }

@@ -36,6 +36,11 @@ impl Clock {
         self.clamp(Now { mono_ns: mono.as_nanos() as u64, wall_ms: wall.as_millis() as u64 })
     }
 
+    /// Wall time does not begin before this: windows never roll back over a restart.
+    pub fn not_before(&mut self, wall_ms: u64) {
+        self.last.wall_ms = self.last.wall_ms.max(wall_ms);
+    }
+
     fn clamp(&mut self, read: Now) -> Now {
         self.last = Now {
             mono_ns: read.mono_ns.max(self.last.mono_ns),

@@ -3,6 +3,7 @@
 //! [`Decider`] is the seam's shape. Production implements it for the shard; the socket tests
 //! implement it with an echo, so that what they test is the kernel side alone. Dispatch is static.
 
+use super::durable::Durable;
 use crate::shard::{AcquirerId, ConnectionId, IssuerId, MeshMessage, Now, Outbox, ShardId};
 use tapswitch_protocol::FrameError;
 use tapswitch_protocol::frame::HeaderProblem;
@@ -24,7 +25,7 @@ pub enum ConnectionFault {
 ///
 /// After every call that has an outbox the caller does what the outbox says before it waits, and
 /// before the next such call when [`Outbox::has_room`] says no.
-pub trait Decider {
+pub trait Decider: Durable {
     /// A request that was parsed and prefetched, on its way to being decided.
     type Staged: Copy;
     /// Counters that other threads read while the shard runs.

@@ -16,6 +16,7 @@
 
 mod actions;
 mod batch;
+mod journal;
 mod links;
 mod stop;
 
@@ -35,9 +36,10 @@ use super::wake::{Wake, WakeListener};
 use crate::bank::BankSet;
 use crate::config::Idle;
 use crate::limits::STAGED_MAX;
-use crate::shard::{Now, Outbox, ShardId};
+use crate::shard::{IssuerId, Now, Outbox, ShardId};
 use batch::{BATCH_READS_MAX, BatchRead, StagedFrame};
 use crossbeam_queue::ArrayQueue;
+pub(crate) use journal::JournalPort;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -62,6 +64,7 @@ pub(crate) struct ShardPorts<P> {
     pub(crate) wakes: Vec<Arc<Wake>>,
     pub(crate) bank: BankPort,
     pub(crate) links: IssuerLinks,
+    pub(crate) journal: Option<JournalPort>,
     pub(crate) placed: Arc<ArrayQueue<Placed>>,
     pub(crate) stopping: Arc<Stopping>,
     pub(crate) published: Arc<P>,
@@ -89,6 +92,8 @@ pub(crate) struct Driver<D: Decider> {
     batch: Vec<BatchRead>,
     staged: Vec<StagedFrame<D::Staged>>,
     stage: Stage,
+    /// The issuer whose lost link is being dealt with.
+    losing: Option<IssuerId>,
     stop_since_ns: u64,
     /// When the last cycle began, or ended if it had something to do.
     cycled_ns: u64,
@@ -102,18 +107,23 @@ impl<D: Decider> Driver<D> {
     pub(crate) fn new(decider: D, ports: ShardPorts<D::Published>) -> io::Result<Self> {
         let own = usize::from(ports.shard.0);
         let wake = ports.wakes.get(own).ok_or(io::ErrorKind::InvalidInput)?;
+        let outbox = match &ports.journal {
+            Some(_) => Outbox::journaling(),
+            None => Outbox::new(),
+        };
         Ok(Self {
             wake: WakeListener::new(Arc::clone(wake))?,
             alarm: Alarm::new()?,
             decider,
             ports,
-            outbox: Outbox::new(),
+            outbox,
             returned: Returned::default(),
             visits: Vec::new(),
             visited: 0,
             batch: Vec::with_capacity(BATCH_READS_MAX),
             staged: Vec::with_capacity(STAGED_MAX),
             stage: Stage::Serving,
+            losing: None,
             stop_since_ns: 0,
             cycled_ns: 0,
             last_read_ns: 0,
@@ -124,6 +134,7 @@ impl<D: Decider> Driver<D> {
 
     /// Serves until the switch stops.
     pub(crate) async fn run(mut self) -> ShardEnd<D::Report> {
+        self.finish_recovery().await;
         loop {
             let more = self.cycle();
             if self.stage == Stage::Done {
@@ -135,6 +146,7 @@ impl<D: Decider> Driver<D> {
                 self.sleep().await;
             }
         }
+        self.finish_journal().await;
         self.ports.links.end().await;
         self.decider.publish(&self.ports.published);
         ShardEnd { report: self.decider.into_report(), banks: self.ports.bank.into_banks() }
@@ -143,12 +155,13 @@ impl<D: Decider> Driver<D> {
     /// One duty cycle. Tells whether more is to be done at once.
     fn cycle(&mut self) -> bool {
         let mut now = self.ports.clock.now();
+        self.run_journal(now);
         self.take_connections();
         let mut inputs = self.take_mesh(now);
         inputs += self.take_issuer_responses(now);
         inputs += self.take_links(now);
         self.expire(now);
-        let visits = self.take_reads(now);
+        let visits = if self.may_take_reads() { self.take_reads(now) } else { 0 };
         inputs += self.decide_batch(now);
         self.settle(now);
         if inputs > 0 {
@@ -158,6 +171,9 @@ impl<D: Decider> Driver<D> {
         inputs += self.run_banks(&mut now);
         self.give_back(now);
         self.settle(now);
+        let snapshots = self.go_on_snapshot(now);
+        // What this cycle recorded is on its way to the disk before the runtime parks.
+        self.run_journal(now);
         self.cycled_ns = now.mono_ns;
         if inputs > 0 {
             add(&self.ports.counters.cycles, 1);
@@ -170,7 +186,7 @@ impl<D: Decider> Driver<D> {
         self.ports.counters.buffer_bytes.store(buffer_bytes, Ordering::Relaxed);
         self.publish(now);
         self.go_on_stopping(now, inputs + visits);
-        self.visited < self.visits.len()
+        snapshots || self.visited < self.visits.len()
     }
 
     fn take_connections(&mut self) {
@@ -190,7 +206,9 @@ impl<D: Decider> Driver<D> {
     fn take_mesh(&mut self, now: Now) -> usize {
         let mut taken = 0;
         for peer in 0..self.ports.mesh.from.len() {
-            while self.ports.mesh.from.get_mut(peer).is_some_and(|(_, ring)| !ring.is_empty()) {
+            while self.may_take_inputs()
+                && self.ports.mesh.from.get_mut(peer).is_some_and(|(_, ring)| !ring.is_empty())
+            {
                 self.make_room(now);
                 let Some((from, ring)) = self.ports.mesh.from.get_mut(peer) else { break };
                 let Some(message) = ring.front() else { break };
@@ -206,7 +224,9 @@ impl<D: Decider> Driver<D> {
 
     fn take_issuer_responses(&mut self, now: Now) -> usize {
         let mut taken = 0;
-        while let Some(message) = self.ports.bank.receive() {
+        while self.may_take_inputs()
+            && let Some(message) = self.ports.bank.receive()
+        {
             self.make_room(now);
             let (issuer, acquirer) = (message.issuer, message.acquirer);
             let body = message.bytes();
@@ -220,7 +240,7 @@ impl<D: Decider> Driver<D> {
 
     fn expire(&mut self, now: Now) {
         if self.decider.next_deadline().is_some_and(|due_ns| due_ns <= now.mono_ns) {
-            while self.decider.on_deadline(now, &mut self.outbox) {
+            while self.may_take_inputs() && self.decider.on_deadline(now, &mut self.outbox) {
                 self.act(now);
             }
         }
@@ -257,6 +277,7 @@ impl<D: Decider> Driver<D> {
             self.decider.next_deadline(),
             self.ports.bank.next_due_ns(),
             self.ports.links.next_due_ns(),
+            self.ports.journal.as_ref().and_then(JournalPort::next_due_ns),
             self.ports.connections.next_due_ns(),
             publish_ns,
         ]
@@ -276,10 +297,14 @@ impl<D: Decider> Driver<D> {
         if self.may_sleep() {
             let Self { alarm, wake, ports, .. } = self;
             let (visits, links) = (ports.connections.visits(), ports.links.visits());
+            let journal = &ports.journal;
             poll_fn(|context| {
                 let signalled = wake.poll_signalled(context).is_ready();
                 let fired = alarm.poll_fired(context).is_ready();
-                if signalled || fired || !visits.is_empty() || !links.is_empty() {
+                let committed = journal
+                    .as_ref()
+                    .is_some_and(|port| port.journal.poll_progress(context).is_ready());
+                if signalled || fired || committed || !visits.is_empty() || !links.is_empty() {
                     return Poll::Ready(());
                 }
                 visits.wait(context.waker());

@@ -1,5 +1,6 @@
 //! Why a switch does not start or stop, each in one sentence that names the likely cause.
 
+use super::recover::RecoveryError;
 use std::io;
 use std::net::SocketAddr;
 
@@ -53,9 +54,23 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    Recovery(RecoveryError),
     /// A thread ended before it was ready.
     #[error("a thread ended while it started; its own message stands above")]
     Ended,
+}
+
+impl StartError {
+    /// The process's exit code for it, after sysexits where one fits.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Recovery(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
 }
 
 fn cause(error: &io::Error) -> String {

@@ -1,6 +1,9 @@
 //! The shard as what decides: nothing but names.
 
 use super::decider::{ConnectionFault, Decider};
+use super::durable::Durable;
+use crate::shard::recovery::Recovered;
+use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{
     AcquirerId, ConnectionId, Counter, Counters, IssuerId, MeshMessage, Now, Outbox, Published,
     Shard, ShardId, Staged, SwitchTime,
@@ -21,6 +24,58 @@ pub struct ShardReport {
     pub original_evictions: u64,
     /// Requests not answered and messages owed: what a stop within its time leaves at 0.
     pub in_flight: usize,
+    /// Of these, messages owed: with a journal the next start sends them.
+    pub owed: usize,
+}
+
+impl Durable for Shard {
+    fn begin_recovery(&mut self) {
+        self.begin_recovery();
+    }
+
+    fn load_begin(&mut self, header: &[u8]) -> Result<(), String> {
+        self.load_begin(header)
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.load(bytes)
+    }
+
+    fn load_end(&mut self) -> Result<(), String> {
+        self.load_end()
+    }
+
+    fn replay(&mut self, records: &[u8], known: u64) -> Result<(), String> {
+        self.replay(records, known).map_err(|error| error.to_string())
+    }
+
+    fn recovered(&self) -> Recovered {
+        self.recovered()
+    }
+
+    fn on_recovered(&mut self, now: Now, outbox: &mut Outbox) -> bool {
+        self.on_recovered(now, outbox)
+    }
+
+    fn on_journal_full(&mut self, is_full: bool) {
+        self.on_journal_full(is_full);
+    }
+
+    fn snapshot_begin(&mut self, now: Now) -> Vec<u8> {
+        self.snapshot_begin(now)
+    }
+
+    fn replay_from_lsn(&self, last_lsn: u64) -> u64 {
+        self.replay_from_lsn(last_lsn)
+    }
+
+    fn snapshot_next(&mut self, out: &mut Vec<u8>, bytes_max: usize) -> SnapshotStep {
+        self.snapshot_next(out, bytes_max)
+    }
+
+    fn snapshot_abandon(&mut self) {
+        self.snapshot_abandon();
+    }
 }
 
 impl Decider for Shard {
@@ -146,6 +201,7 @@ impl Decider for Shard {
             duplicate_evictions: self.duplicate_evictions(),
             original_evictions: self.original_evictions(),
             in_flight: self.in_flight(),
+            owed: self.owed(),
         }
     }
 }

@@ -7,12 +7,14 @@ use super::clock::Clock;
 use super::connections::{Connections, IoTimeouts};
 use super::counters::{AcceptCounters, IoCounters};
 use super::decider::Decider;
-use super::driver::{Driver, ShardEnd, ShardPorts};
+use super::driver::{Driver, JournalPort, ShardEnd, ShardPorts};
 use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
 use super::issuer_links::IssuerLinks;
+use super::journal::{CommitPath, DataDirectory, ShardJournal, Space};
 use super::listener::{Acceptor, PLACED_MAX, Placed, ShardDoor, listen};
 use super::mesh::{MeshPorts, mesh};
+use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall, RecoveryReport};
 use super::stopping::Stopping;
 use super::wake::Wake;
 use crate::bank::{BankRing, BankSet};
@@ -51,6 +53,7 @@ pub struct Switch<D: Decider> {
     acceptor: Option<JoinHandle<()>>,
     accept_counters: Arc<AcceptCounters>,
     controls: Controls,
+    journals: Option<Journals>,
 }
 
 /// How a thread tells that it is ready, or why it is not.
@@ -103,13 +106,30 @@ impl Controls {
 }
 
 impl<D: Decider + 'static> Switch<D> {
-    /// Starts a switch: `decider` is called once on each shard's own thread.
+    /// Starts a switch that keeps nothing: `decider` is called once on each shard's own thread.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start<F>(
         config: Arc<Config>,
         timeouts: IoTimeouts,
+        decider: F,
+    ) -> Result<Self, StartError>
+    where
+        F: Fn(ShardId) -> D + Send + Sync + 'static,
+    {
+        Self::start_on(config, timeouts, None, decider)
+    }
+
+    /// Starts a switch on a data directory: its shards first learn what they knew. `decider` is called
+    /// on each shard's own thread, again for each snapshot that turns out damaged.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    pub fn start_on<F>(
+        config: Arc<Config>,
+        timeouts: IoTimeouts,
+        directory: Option<DataDirectory>,
         decider: F,
     ) -> Result<Self, StartError>
     where
@@ -130,9 +150,11 @@ impl<D: Decider + 'static> Switch<D> {
             acceptor: None,
             accept_counters: Arc::default(),
             controls,
+            journals: None,
         };
         // Dropping the switch on an error stops what was started.
-        switch.start_threads(config, timeouts, Arc::new(decider), listeners)?;
+        let started = (Arc::new(decider), listeners);
+        switch.start_threads(config, timeouts, directory, started)?;
         Ok(switch)
     }
 
@@ -140,13 +162,21 @@ impl<D: Decider + 'static> Switch<D> {
         &mut self,
         config: Arc<Config>,
         timeouts: IoTimeouts,
-        decider: Arc<F>,
-        listeners: Vec<(AcquirerId, TcpListener)>,
+        directory: Option<DataDirectory>,
+        (decider, listeners): (Arc<F>, Vec<(AcquirerId, TcpListener)>),
     ) -> Result<(), StartError>
     where
         F: Fn(ShardId) -> D + Send + Sync + 'static,
     {
         let clock = Clock::new();
+        let shards = config.switch.shards;
+        let (hall, mut recovery_doors) = match directory {
+            Some(directory) => {
+                let (hall, doors) = RecoveryHall::new(directory, shards);
+                (Some(hall), doors.into_iter().map(Some).collect())
+            }
+            None => (None, (0..shards).map(|_| None).collect::<Vec<_>>()),
+        };
         let rings: Vec<_> = (0..config.switch.shards).map(|_| Arc::new(BankRing::new())).collect();
         let mut doors = Vec::new();
         let (ready, started) = channel();
@@ -165,12 +195,17 @@ impl<D: Decider + 'static> Switch<D> {
                 ring,
                 engine: self.engine.engine,
                 controls: self.controls.clone(),
+                recovery: recovery_doors.get_mut(index).and_then(Option::take),
             };
             doors.push(seed.door());
             self.start_shard(seed, Arc::clone(&decider), ready.clone())?;
         }
         self.start_banks(&config, &clock, &rings, &ready)?;
         drop(ready);
+        if let Some(hall) = hall {
+            let journals = hall.open(&config.journal);
+            self.journals = journals.map_err(|error| StartError::Recovery(error.into()))?;
+        }
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
         self.start_acceptor(listeners, doors)
     }
@@ -310,6 +345,24 @@ impl<D: Decider> Switch<D> {
         self.shards.iter().map(|shard| &shard.counters)
     }
 
+    /// What each shard found in the data directory; nothing without one.
+    #[must_use]
+    pub fn recovered(&self) -> &[RecoveryReport] {
+        self.journals.as_ref().map_or(&[], |journals| &journals.reports)
+    }
+
+    /// Whether the journal's disk takes more; `None` without a journal.
+    #[must_use]
+    pub fn journal_space(&self) -> Option<Space> {
+        self.journals.as_ref().map(|journals| journals.stock.space())
+    }
+
+    /// How commits reach the disk; `None` without a journal.
+    #[must_use]
+    pub fn commit_path(&self) -> Option<CommitPath> {
+        self.journals.as_ref().map(|journals| journals.stock.commit_path())
+    }
+
     /// What the acceptor counts.
     #[must_use]
     pub fn accept_counters(&self) -> &AcceptCounters {
@@ -338,6 +391,7 @@ struct ShardSeed<D: Decider> {
     ring: Arc<BankRing>,
     engine: Engine,
     controls: Controls,
+    recovery: Option<RecoveryDoor>,
 }
 
 impl<D: Decider + 'static> ShardSeed<D> {
@@ -350,7 +404,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
     }
 
     /// The whole life of a shard's thread; `None` when it could not start, which was told.
-    fn run(self, decider: &impl Fn(ShardId) -> D, ready: Ready) -> Option<ShardEnd<D::Report>> {
+    fn run(mut self, decider: &impl Fn(ShardId) -> D, ready: Ready) -> Option<ShardEnd<D::Report>> {
         let index = usize::from(self.shard.0);
         let name = format!("shard-{index}");
         let _leave = LeaveOnPanic { stopping: Arc::clone(&self.controls.stopping), index };
@@ -366,9 +420,22 @@ impl<D: Decider + 'static> ShardSeed<D> {
             }
         };
         let engine = self.engine;
-        let decider = decider(self.shard);
+        let make = || decider(self.shard);
+        let (decider, parts) = match self.recovery.take().map(|door| door.pass(self.shard, make)) {
+            None => (decider(self.shard), None),
+            Some(Ok(Some((decider, parts)))) => (decider, Some(parts)),
+            // Another shard could not, and has told why.
+            Some(Ok(None)) => return None,
+            Some(Err(error)) => {
+                tell(Err(StartError::Recovery(error)));
+                return None;
+            }
+        };
+        if let Some(parts) = &parts {
+            self.clock.not_before(parts.wall_ms);
+        }
         let ran = run_thread(engine, async {
-            let driver = Driver::new(decider, self.into_ports())?;
+            let driver = Driver::new(decider, self.into_ports(parts)?)?;
             tell(Ok(()));
             // A task like its connections': it then runs after all that are ready, and what they
             // have read becomes one batch. The runtime polls the outermost future more often.
@@ -380,7 +447,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
         ran.and_then(|end| end).map_err(|source| tell(Err(no_thread(&name, source)))).ok()
     }
 
-    fn into_ports(self) -> ShardPorts<D::Published> {
+    fn into_ports(mut self, parts: Option<JournalParts>) -> io::Result<ShardPorts<D::Published>> {
         let index = usize::from(self.shard.0);
         let banks = match self.controls.bank_wakes.len() {
             0 => Banks::Inline(Box::new(BankSet::new(&self.config))),
@@ -389,8 +456,10 @@ impl<D: Decider + 'static> ShardSeed<D> {
         let counters = Arc::clone(&self.counters);
         let connections = Connections::new(self.shard, &self.config, self.timeouts, counters);
         let links = IssuerLinks::new(&self.config, self.shard, self.engine, connections.pool());
-        ShardPorts {
+        let journal = parts.map(|parts| self.open_journal(parts)).transpose()?;
+        Ok(ShardPorts {
             shard: self.shard,
+            journal,
             clock: self.clock,
             connections,
             links,
@@ -404,7 +473,14 @@ impl<D: Decider + 'static> ShardSeed<D> {
             engine: self.engine,
             idle: self.config.switch.idle,
             drain_ns: self.config.switch.drain_ms * 1_000_000,
-        }
+        })
+    }
+
+    fn open_journal(&mut self, parts: JournalParts) -> io::Result<JournalPort> {
+        let config = &self.config.journal;
+        let journal = ShardJournal::new(self.engine, config, &parts.resume, parts.stock);
+        let journal = journal.map_err(io::Error::other)?;
+        Ok(JournalPort::new(journal, parts.writer, config, self.clock.now()))
     }
 }
 

@@ -64,6 +64,7 @@ counters! {
     RefusedPendingFull "refused{pending_full}" "no room for another request in flight";
     RefusedHoldsFull "refused{holds_full}" "no room for another open pre-authorization";
     RefusedSafFull "refused{saf_full}" "too many reversals and advices owed";
+    RefusedJournalFull "refused{journal_full}" "the journal's disk is nearly full";
     RefusedNoCredit "refused{no_credit}" "no slot free on the ring to the card's shard";
     RefusedOriginal "refused{original}" "about an original that is not known or does not stand";
     CompletionUnmatched "completion{unmatched}" "completions of no hold that is open here";

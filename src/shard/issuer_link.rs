@@ -57,6 +57,7 @@ impl Holder {
 
 struct Leg {
     holders: Vec<Holder>,
+    /// The number to try next; 0, which is not used, before the first.
     next: u32,
     in_flight: u32,
     in_flight_max: u32,
@@ -80,7 +81,7 @@ impl IssuerLegs {
         let first_stan = share * u32::from(shard.0);
         let leg = |issuer: &IssuerConfig| Leg {
             holders: vec![Holder::FREE; share as usize],
-            next: 1,
+            next: 0,
             in_flight: 0,
             in_flight_max: issuer.in_flight_max,
             dialect: issuer.link.as_ref().map(|link| link.dialect),
@@ -157,6 +158,9 @@ impl IssuerLegs {
         let leg = self.leg(issuer)?;
         let count = u32::try_from(leg.holders.len()).unwrap_or(u32::MAX);
         let now_s = seconds(now);
+        if leg.next == 0 {
+            leg.next = first_place(now.wall_ms, count);
+        }
         for _ in 0..STAN_TRIES {
             let place = leg.next;
             leg.next = if place + 1 < count { place + 1 } else { 1 };
@@ -237,6 +241,14 @@ impl IssuerLegs {
         let place = stan.0.checked_sub(self.first_stan)?;
         self.leg(issuer)?.holders.get_mut(place as usize)
     }
+}
+
+/// Where numbers begin: so far into the range as the moment is into its second. To issuers DE 7 and
+/// 11 together name a request, and DE 7 counts seconds: a switch that starts in the second in which
+/// the one before it ended gives other numbers than that one did.
+fn first_place(wall_ms: u64, count: u32) -> u32 {
+    let offset = wall_ms % 1_000 * u64::from(count.saturating_sub(1)) / 1_000;
+    1 + u32::try_from(offset).unwrap_or(0)
 }
 
 fn seconds(now: Now) -> u32 {
@@ -322,6 +334,17 @@ mod tests {
         legs.release_stan(ISSUER, first);
         assert!(legs.has_room(ISSUER));
         assert_eq!(legs.waiting(ISSUER, first), None);
+    }
+
+    #[test]
+    fn a_switch_that_starts_in_the_second_of_another_gives_other_numbers() {
+        let first = |wall_ms| {
+            let mut legs = legs(2);
+            legs.take_stan(Now { mono_ns: 5, wall_ms }, ISSUER, Waiting::Owed(0)).unwrap().0
+        };
+        assert_eq!(first(1_700_000_000_000), 500_001);
+        assert_eq!(first(1_700_000_000_400), 700_000);
+        assert_eq!(first(1_700_000_000_999), 999_500);
     }
 
     #[test]

@@ -108,6 +108,7 @@ pub struct Shard {
     forwarded: Vec<u32>,
     batch_began_ns: u64,
     draining: bool,
+    journal_full: bool,
     /// While records are replayed.
     recovering: Option<Box<Recovering>>,
     /// While a snapshot is put back.
@@ -194,6 +195,7 @@ impl Shard {
             forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
             batch_began_ns: 0,
             draining: false,
+            journal_full: false,
             recovering: None,
             loading: None,
             taking: None,
@@ -327,6 +329,10 @@ impl Shard {
         staged: &StagedRequest,
         outbox: &mut Outbox,
     ) {
+        // Nothing could be recorded: not even a decline is remembered.
+        if self.journal_full && self.duplicates.lookup(&staged.key).is_none() {
+            return self.answer_own(now, incoming, Reason::JournalFull, outbox);
+        }
         let decided = match kind {
             Kind::Request => self.authorize(now, incoming, staged, outbox),
             Kind::Advice => self.accept_advice(now, incoming, staged, outbox),
@@ -376,6 +382,12 @@ impl Shard {
         self.velocity.on_batch_end(now.wall_ms);
     }
 
+    /// The journal's disk is nearly full: new requests are answered "overload", and what may not be
+    /// shed stays with its sender; what is under way is finished.
+    pub fn on_journal_full(&mut self, is_full: bool) {
+        self.journal_full = is_full;
+    }
+
     /// The switch is stopping: new requests are answered "issuer unavailable".
     pub fn on_drain(&mut self) {
         self.draining = true;
@@ -385,6 +397,12 @@ impl Shard {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.pending.len() + self.saf.len() + self.credits.out()
+    }
+
+    /// Messages owed to issuers.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.saf.len()
     }
 
     /// When [`Shard::on_deadline`] is due at the latest, in monotonic nanoseconds.

@@ -43,6 +43,8 @@ pub(super) enum Reason {
     SafFull,
     /// No slot to the card's shard.
     NoCredit,
+    /// The journal's disk takes no more.
+    JournalFull,
     /// Same key, other contents.
     Conflict,
     /// What it is about is not known, or does not stand.
@@ -70,7 +72,8 @@ impl Reason {
             | Self::PendingFull
             | Self::HoldsFull
             | Self::SafFull
-            | Self::NoCredit => codes.overload,
+            | Self::NoCredit
+            | Self::JournalFull => codes.overload,
             Self::Conflict => codes.duplicate,
             Self::OriginalNotFound => codes.original_not_found,
         }
@@ -96,6 +99,7 @@ impl Reason {
             Self::PendingFull => Counter::RefusedPendingFull,
             Self::HoldsFull => Counter::RefusedHoldsFull,
             Self::SafFull => Counter::RefusedSafFull,
+            Self::JournalFull => Counter::RefusedJournalFull,
             Self::NoCredit => Counter::RefusedNoCredit,
             Self::Conflict => Counter::Conflict,
             Self::OriginalNotFound => Counter::RefusedOriginal,

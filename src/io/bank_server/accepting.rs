@@ -25,7 +25,7 @@ pub(super) struct BankListener {
 impl BankListener {
     /// Must be called inside the runtime.
     pub(super) fn new(opening: Opening) -> io::Result<Self> {
-        let Opening { issuer, link, listener } = opening;
+        let Opening { issuer, link, listener, .. } = opening;
         Ok(Self { issuer, link, socket: watch(listener.into())? })
     }
 }

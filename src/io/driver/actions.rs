@@ -1,10 +1,10 @@
 //! Doing what the shard wants done, and telling it what could not be.
 
-use super::Driver;
+use super::{Driver, ShardPorts};
 use crate::io::counters::add;
 use crate::io::decider::Decider;
 use crate::io::mesh::MeshSender;
-use crate::io::returned::Came;
+use crate::io::returned::{Came, Returned};
 use crate::shard::{Action, MeshMessage, Now};
 use std::ops::Range;
 
@@ -50,42 +50,21 @@ impl<D: Decider> Driver<D> {
         }
     }
 
-    /// Does what the outbox says.
+    /// Records what the outbox recorded, and does what it says; what waits for records is held.
     pub(super) fn act(&mut self, now: Now) {
         let Self { outbox, ports, returned, .. } = self;
-        for action in outbox.actions() {
-            match action {
-                Action::Respond { connection, bytes } => {
-                    let frame = outbox.bytes(bytes);
-                    if !ports.connections.respond(*connection, frame, now.mono_ns) {
-                        returned.push(Came::Undeliverable(*connection), frame);
-                    }
-                }
-                Action::NoAnswer { connection } => {
-                    ports.connections.on_no_answer(*connection, now.mono_ns);
-                }
-                Action::Forward { issuer, acquirer, bytes } => {
-                    let body = outbox.bytes(bytes);
-                    let sent = match ports.links.forward(*issuer, *acquirer, body) {
-                        Some(sent) => sent,
-                        None => ports.bank.forward(*issuer, *acquirer, body),
-                    };
-                    if !sent {
-                        returned.push(Came::ForwardRefused(*issuer, *acquirer), body);
-                    }
-                }
-                Action::Mesh { to, kind, connection, header_bytes, bytes } => {
-                    let ring = ports.mesh.to.get_mut(usize::from(to.0)).and_then(Option::as_mut);
-                    assert!(ring.is_some(), "Invariant: messages go to other shards that exist");
-                    if let Some(ring) = ring {
-                        ring.push(MeshMessage {
-                            kind: *kind,
-                            connection: *connection,
-                            header_bytes: *header_bytes,
-                            bytes: outbox.bytes(bytes),
-                        });
-                    }
-                }
+        let holds = match &mut ports.journal {
+            Some(journal) => journal.append(outbox),
+            None => false,
+        };
+        for (place, action) in outbox.actions().iter().enumerate() {
+            if holds
+                && outbox.is_gated(place)
+                && let Some(journal) = &mut ports.journal
+            {
+                journal.hold(place, outbox);
+            } else {
+                perform(ports, returned, now, action, |range| outbox.bytes(range));
             }
         }
         outbox.clear();
@@ -96,6 +75,49 @@ impl<D: Decider> Driver<D> {
         for (to, wake) in self.ports.mesh.to.iter_mut().zip(&self.ports.wakes) {
             if to.as_mut().is_some_and(MeshSender::publish) && wake.wake() {
                 add(&self.ports.counters.wakes, 1);
+            }
+        }
+    }
+}
+
+/// Does one thing.
+pub(super) fn perform<'b, P>(
+    ports: &mut ShardPorts<P>,
+    returned: &mut Returned,
+    now: Now,
+    action: &Action,
+    bytes_of: impl Fn(&Range<usize>) -> &'b [u8],
+) {
+    match action {
+        Action::Respond { connection, bytes } => {
+            let frame = bytes_of(bytes);
+            if !ports.connections.respond(*connection, frame, now.mono_ns) {
+                returned.push(Came::Undeliverable(*connection), frame);
+            }
+        }
+        Action::NoAnswer { connection } => {
+            ports.connections.on_no_answer(*connection, now.mono_ns);
+        }
+        Action::Forward { issuer, acquirer, bytes } => {
+            let body = bytes_of(bytes);
+            let sent = match ports.links.forward(*issuer, *acquirer, body) {
+                Some(sent) => sent,
+                None => ports.bank.forward(*issuer, *acquirer, body),
+            };
+            if !sent {
+                returned.push(Came::ForwardRefused(*issuer, *acquirer), body);
+            }
+        }
+        Action::Mesh { to, kind, connection, header_bytes, bytes } => {
+            let ring = ports.mesh.to.get_mut(usize::from(to.0)).and_then(Option::as_mut);
+            assert!(ring.is_some(), "Invariant: messages go to other shards that exist");
+            if let Some(ring) = ring {
+                ring.push(MeshMessage {
+                    kind: *kind,
+                    connection: *connection,
+                    header_bytes: *header_bytes,
+                    bytes: bytes_of(bytes),
+                });
             }
         }
     }

@@ -12,22 +12,37 @@ impl<D: Decider> Driver<D> {
     pub(super) fn take_links(&mut self, now: Now) -> usize {
         self.ports.links.look(now.mono_ns);
         let mut taken = 0;
-        while let Some(event) = self.ports.links.pop_event() {
+        while self.may_take_inputs()
+            && self.finish_loss(now)
+            && let Some(event) = self.ports.links.pop_event()
+        {
             match event {
                 LinkEvent::Up(issuer) => self.decider.on_issuer_up(now, issuer),
-                LinkEvent::Down(issuer) => {
-                    while self.decider.on_issuer_down(now, issuer, &mut self.outbox) {
-                        self.act(now);
-                    }
-                }
+                LinkEvent::Down(issuer) => self.losing = Some(issuer),
                 LinkEvent::Read(read) => taken += self.take_link_read(now, read),
             }
             taken += 1;
         }
         if taken > 0 {
+            self.finish_loss(now);
             self.settle(now);
         }
         taken
+    }
+
+    /// Ends what was in flight on a link that was lost, as far as the journal has room. Tells whether
+    /// that is all.
+    fn finish_loss(&mut self, now: Now) -> bool {
+        while let Some(issuer) = self.losing {
+            if !self.may_take_inputs() {
+                return false;
+            }
+            if !self.decider.on_issuer_down(now, issuer, &mut self.outbox) {
+                self.losing = None;
+            }
+            self.act(now);
+        }
+        true
     }
 
     fn take_link_read(&mut self, now: Now, read: LinkRead) -> usize {

@@ -1,6 +1,6 @@
 //! One shard's part of the graceful stop: see `stopping`.
 
-use super::{Driver, NS_PER_MS};
+use super::{Driver, JournalPort, NS_PER_MS};
 use crate::io::decider::Decider;
 use crate::io::stopping::Stage;
 use crate::shard::Now;
@@ -62,6 +62,7 @@ impl<D: Decider> Driver<D> {
         let quiet = inputs == 0
             && now_ns >= self.last_read_ns + quiet_ns
             && self.decider.in_flight() == 0
+            && self.ports.journal.as_ref().is_none_or(JournalPort::is_quiet)
             && self.ports.connections.nothing_to_tell()
             && self.ports.connections.all_written();
         self.ports.stopping.set_quiet(usize::from(self.ports.shard.0), quiet);

@@ -60,6 +60,12 @@ impl DataDirectory {
         Recovery::new(Arc::clone(&self.disk), folder, self.identity.stamp(shard))
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
     }

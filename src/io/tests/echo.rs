@@ -7,6 +7,7 @@
 //! * `n`: never answered, like a message that the shard drops.
 //! * `m`: answered by the next shard, over the mesh.
 
+use crate::io::durable::Durable;
 use crate::io::{ConnectionFault, Decider};
 use crate::limits::MESH_CREDITS;
 use crate::shard::tests::no_allocation::allocations;
@@ -131,6 +132,8 @@ fn copy(bytes: &[u8], outbox: &mut Outbox) -> Range<usize> {
 fn sum(bytes: &[u8]) -> u64 {
     bytes.iter().map(|&byte| u64::from(byte)).sum()
 }
+
+impl Durable for Echo {}
 
 impl Decider for Echo {
     type Staged = StagedEcho;

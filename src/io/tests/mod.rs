@@ -1,8 +1,10 @@
 //! The kernel side alone, over real sockets on 127.0.0.1, on both engines.
 
+mod bank_server;
 mod echo;
 mod endings;
 mod framing;
+mod issuer_links;
 mod rate;
 mod rig;
 mod shards;

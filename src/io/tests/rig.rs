@@ -118,6 +118,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn connect(address: SocketAddr, framing: Framing) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        Self::over(stream, framing)
+    }
+
+    /// The near end of a connection that the switch made.
+    pub(super) fn over(stream: TcpStream, framing: Framing) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();

@@ -10,10 +10,15 @@ use tapswitch_protocol::{Dialect, FieldTable, Framing, MessageWriter, Mti};
 
 const REQUESTS: u32 = 200;
 
-/// A purchase of 1.00 with one of many cards.
+/// A purchase of 1.00 with one of many cards, framed.
 fn purchase(number: u32) -> Vec<u8> {
-    let mut out = vec![0; 1_024];
-    let mti = Mti::from_number(200).unwrap();
+    frame(Framing::Cups, &purchase_message(200, number, &[]))
+}
+
+/// The same without frame, of another type, with further fields above 49.
+pub(super) fn purchase_message(mti: u16, number: u32, more: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut out = vec![0; 2_048];
+    let mti = Mti::from_number(mti).unwrap();
     let mut writer = MessageWriter::new(Dialect::cups(), mti, &mut out).unwrap();
     let pan = format!("622848{number:013}");
     let stan = format!("{number:06}");
@@ -39,12 +44,15 @@ fn purchase(number: u32) -> Vec<u8> {
         writer.put(field, value).unwrap();
     }
     writer.put(49, b"156").unwrap();
+    for (field, value) in more {
+        writer.put(*field, value).unwrap();
+    }
     let bytes = writer.finish().unwrap();
     out.truncate(bytes);
-    frame(Framing::Cups, &out)
+    out
 }
 
-fn start(mut config: Config, setup: &Setup, delay_us: u64) -> Switch<Shard> {
+pub(super) fn start(mut config: Config, setup: &Setup, delay_us: u64) -> Switch<Shard> {
     config.velocity.lines = 1 << 14;
     for bank in &mut config.bank.behaviour {
         *bank = BankBehaviour {

@@ -1,0 +1,212 @@
+//! A shard's start on a data directory: the newest whole snapshot, the records after it, and then the
+//! journal goes on where they end.
+//!
+//! ```text
+//!   shard threads   recover, each its own ──▶ Resume ─┐                    ┌─▶ driver
+//!   starting thread                                   └─▶ stock, snapshots ┘
+//! ```
+//!
+//! Not here: what records mean (the decider), files (`journal`).
+
+use super::decider::Decider;
+use super::journal::{
+    DataDirectory, JournalError, Resume, SegmentStock, SnapshotReader, SnapshotThread,
+    SnapshotWriter, StockPort,
+};
+use crate::config::JournalConfig;
+use crate::shard::ShardId;
+use crate::shard::recovery::Recovered;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Why a shard cannot start from its data directory.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The files.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Their contents.
+    #[error("{}: {what}", .file.display())]
+    Contents {
+        /// The shard's folder.
+        file: std::path::PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl RecoveryError {
+    /// The process's exit code for it, after sysexits.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Journal(error) => error.exit_code(),
+            Self::Contents { .. } => 65,
+        }
+    }
+}
+
+/// What a shard found.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveryReport {
+    /// What was replayed.
+    pub recovered: Recovered,
+    /// Bytes of a commit that a crash cut short.
+    pub torn_bytes: u64,
+    /// Bytes of the snapshot that was used.
+    pub snapshot_bytes: u64,
+    /// Snapshots that were passed over, each in a sentence: an alarm.
+    pub rejected: Vec<String>,
+}
+
+/// A decider that knows what its shard knew, and where its journal goes on.
+pub(crate) struct RecoveredShard<D> {
+    pub(crate) decider: D,
+    pub(crate) resume: Resume,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Reads what a shard left. `make` makes the decider, again for each snapshot that turns out damaged.
+pub(crate) fn recover<D: Decider>(
+    make: impl Fn() -> D,
+    directory: &DataDirectory,
+    shard: ShardId,
+) -> Result<RecoveredShard<D>, RecoveryError> {
+    let mut recovery = directory.recover(u32::from(shard.0))?;
+    let mut report = RecoveryReport::default();
+    loop {
+        let mut decider = make();
+        decider.begin_recovery();
+        let (mut from_lsn, mut known_lsn) = (1, 0);
+        if let Some(mut reader) = recovery.next_snapshot()? {
+            let mark = reader.mark();
+            match load(&mut decider, &mut reader) {
+                Ok(()) => (from_lsn, known_lsn) = (mark.replay_from_lsn, mark.lsn),
+                Err(RecoveryError::Journal(damaged @ JournalError::Damaged { .. })) => {
+                    report.rejected.push(damaged.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            report.snapshot_bytes = reader.bytes_read();
+        }
+        report.rejected.extend(recovery.rejected().iter().map(JournalError::to_string));
+        let mut groups = recovery.groups(from_lsn)?;
+        while let Some(group) = groups.next()? {
+            let known = (known_lsn + 1).saturating_sub(group.first_lsn).min(u64::from(group.count));
+            let replayed = decider.replay(group.records, known);
+            replayed
+                .map_err(|what| contents(directory, format!("LSN {}: {what}", group.first_lsn)))?;
+        }
+        report.recovered = decider.recovered();
+        let resume = recovery.resume(groups)?;
+        report.torn_bytes = resume.torn_bytes();
+        return Ok(RecoveredShard { decider, resume, report });
+    }
+}
+
+fn load<D: Decider>(decider: &mut D, reader: &mut SnapshotReader) -> Result<(), RecoveryError> {
+    let unusable =
+        |what: String| RecoveryError::Contents { file: Path::new("snapshot").to_owned(), what };
+    decider.load_begin(reader.header()).map_err(unusable)?;
+    while let Some(chunk) = reader.next_chunk()? {
+        decider.load(chunk).map_err(unusable)?;
+    }
+    decider.load_end().map_err(unusable)
+}
+
+fn contents(directory: &DataDirectory, what: String) -> RecoveryError {
+    RecoveryError::Contents { file: directory.folder().to_owned(), what }
+}
+
+/// What a shard's driver needs to go on with its journal.
+pub(crate) struct JournalParts {
+    pub(crate) resume: Resume,
+    pub(crate) stock: StockPort,
+    pub(crate) writer: SnapshotWriter,
+    /// UTC milliseconds of the latest record: no clock is behind it.
+    pub(crate) wall_ms: u64,
+}
+
+/// One shard's end while all recover.
+pub(crate) struct RecoveryDoor {
+    pub(crate) directory: Arc<DataDirectory>,
+    pub(crate) tell: Sender<(usize, Resume, RecoveryReport)>,
+    pub(crate) parts: Receiver<JournalParts>,
+}
+
+impl RecoveryDoor {
+    /// Recovers a shard, and waits for what it goes on with. `None`: another shard could not recover.
+    pub(crate) fn pass<D: Decider>(
+        self,
+        shard: ShardId,
+        make: impl Fn() -> D,
+    ) -> Result<Option<(D, JournalParts)>, RecoveryError> {
+        let Self { directory, tell, parts } = self;
+        let RecoveredShard { decider, resume, report } = recover(make, &directory, shard)?;
+        let _ = tell.send((usize::from(shard.0), resume, report));
+        // Nobody waits for this shard any more.
+        drop(tell);
+        Ok(parts.recv().ok().map(|parts| (decider, parts)))
+    }
+}
+
+/// What the process keeps for its journals.
+pub(crate) struct Journals {
+    /// What each shard found, by shard.
+    pub(crate) reports: Vec<RecoveryReport>,
+    pub(crate) stock: SegmentStock,
+    pub(crate) _snapshots: SnapshotThread,
+    /// Holds the lock.
+    pub(crate) _directory: Arc<DataDirectory>,
+}
+
+/// The starting thread's end.
+pub(crate) struct RecoveryHall {
+    told: Receiver<(usize, Resume, RecoveryReport)>,
+    parts: Vec<Sender<JournalParts>>,
+    directory: Arc<DataDirectory>,
+}
+
+impl RecoveryHall {
+    /// Doors for so many shards.
+    pub(crate) fn new(directory: DataDirectory, shards: usize) -> (Self, Vec<RecoveryDoor>) {
+        let directory = Arc::new(directory);
+        let (tell, told) = channel();
+        let (mut senders, mut doors) = (Vec::new(), Vec::new());
+        for _ in 0..shards {
+            let (sender, parts) = channel();
+            senders.push(sender);
+            let directory = Arc::clone(&directory);
+            doors.push(RecoveryDoor { directory, tell: tell.clone(), parts });
+        }
+        (Self { told, parts: senders, directory }, doors)
+    }
+
+    /// Waits until every shard has recovered, then lets them go on. `None`: one of them could not,
+    /// and has told why.
+    pub(crate) fn open(self, config: &JournalConfig) -> Result<Option<Journals>, JournalError> {
+        let mut found: Vec<Option<(Resume, RecoveryReport)>> =
+            self.parts.iter().map(|_| None).collect();
+        for _ in 0..found.len() {
+            let Ok((shard, resume, report)) = self.told.recv() else { return Ok(None) };
+            if let Some(slot) = found.get_mut(shard) {
+                *slot = Some((resume, report));
+            }
+        }
+        let (resumes, reports): (Vec<_>, Vec<_>) = found.into_iter().flatten().unzip();
+        let latest = reports.iter().map(|report| report.recovered.wall_ms).max();
+        let latest_ms = latest.unwrap_or_default();
+        let stock = SegmentStock::start(config, &resumes)?;
+        let snapshots = SnapshotThread::start(&self.directory, &resumes)?;
+        for (shard, (resume, parts)) in resumes.into_iter().zip(&self.parts).enumerate() {
+            let (stock, writer) = (stock.port(shard), snapshots.writer(shard));
+            // A shard that is gone has told why.
+            let wall_ms = latest_ms;
+            let _ = parts.send(JournalParts { resume, stock, writer, wall_ms });
+        }
+        let _directory = self.directory;
+        Ok(Some(Journals { reports, stock, _snapshots: snapshots, _directory }))
+    }
+}
