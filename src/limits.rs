@@ -79,6 +79,19 @@ pub const ORIGINALS_BYTES_MIN: usize = 1 << 10;
 /// Bytes that a remembered answer adds to its request at most.
 pub const REMEMBERED_BYTES_MAX: usize = 160;
 
+/// Entries for the outcome log that wait in one shard; further ones are dropped and counted.
+pub const OUTCOMES_MAX: usize = 8_192;
+/// Bytes of an outcome log at least: eight files of a few thousand entries.
+pub const OUTCOME_LOG_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of an outcome log at most: 1 TiB.
+pub const OUTCOME_LOG_BYTES_MAX: u64 = 1 << 40;
+/// Files of an outcome log; the oldest is deleted for a new one.
+pub const OUTCOME_LOG_FILES: u64 = 8;
+/// Blocks of entries on their way from one shard to the outcome log's thread, and bytes of each.
+pub const OUTCOME_BLOCKS: usize = 64;
+/// See [`OUTCOME_BLOCKS`].
+pub const OUTCOME_BLOCK_BYTES: usize = 1 << 16;
+
 const _: () = assert!(VELOCITY_WORDS == 6);
 const _: () = assert!(VELOCITY_RULES_MAX + VELOCITY_RULES_MAX.div_ceil(2) <= VELOCITY_WORDS);
 const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);

@@ -89,6 +89,13 @@ pub(super) fn write_first_screen(
         quantity::bytes((lines * crate::limits::VELOCITY_LINE_BYTES) as u64),
     )?;
     writeln!(out, "keys        {}", started.keys())?;
+    match &config.outcomes {
+        Some(log) => {
+            let (dir, most) = (log.dir.display(), quantity::bytes(log.bytes_max));
+            writeln!(out, "outcomes    in {dir}, {most} at most: tapswitch find {dir} --rrn …")?;
+        }
+        None => writeln!(out, "outcomes    not logged: name a folder in [outcomes]")?,
+    }
     writeln!(out, "durability  off: limits, repeats and reversals owed end with this process")?;
     out.flush()
 }
@@ -153,6 +160,8 @@ pub(super) struct Remains {
     original_evictions: u64,
     /// Cards that took a line of the velocity table.
     cards: usize,
+    /// Entries of the outcome log that could not be written.
+    pub(super) outcomes_unwritten: u64,
     /// Every bank's books.
     pub(super) banks: Vec<BankBooks>,
 }
@@ -186,6 +195,7 @@ impl Remains {
             duplicate_evictions,
             original_evictions,
             cards,
+            outcomes_unwritten: stopped.outcomes_unwritten,
             banks,
         }
     }

@@ -205,6 +205,14 @@ section! {
     }
 }
 
+section! {
+    /// `[outcomes]`.
+    RawOutcomes {
+        dir: String,
+        bytes_max: i64,
+    }
+}
+
 /// A section that has a name of the operator's choice.
 #[derive(Clone, Debug)]
 pub(super) struct Named<T> {
@@ -227,11 +235,12 @@ pub(super) struct RawFile {
     pub(super) behaviour: RawBehaviour,
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
     pub(super) keys: RawKeys,
+    pub(super) outcomes: RawOutcomes,
 }
 
 /// Sections of a file.
 pub(super) const SECTIONS: &[&str] =
-    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "keys"];
+    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "keys", "outcomes"];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["rule"];
 
@@ -257,6 +266,10 @@ impl RawFile {
             refuse_unknown(problems, "bank", table, &[RawBank::KEYS, RawBehaviour::KEYS]);
             file.bank = RawBank::read(problems, "bank", table);
             file.behaviour = RawBehaviour::read(problems, "bank", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "outcomes") {
+            refuse_unknown(problems, "outcomes", table, &[RawOutcomes::KEYS]);
+            file.outcomes = RawOutcomes::read(problems, "outcomes", table);
         }
         if let Some((table, _)) = table_at(problems, "", root, "keys") {
             refuse_unknown(problems, "keys", table, &[RawKeys::KEYS]);
@@ -297,6 +310,7 @@ impl RawFile {
             behaviour: self.behaviour.over(&default.behaviour),
             issuers: self.issuers,
             keys: self.keys.over(&default.keys),
+            outcomes: self.outcomes.over(&default.outcomes),
         }
     }
 
@@ -314,6 +328,7 @@ impl RawFile {
                 (issuer.inherited(), behaviour.inherited())
             }),
             keys: self.keys.inherited(),
+            outcomes: self.outcomes.inherited(),
         }
     }
 }

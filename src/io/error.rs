@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why a switch does not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,14 @@ pub enum StartError {
     Thread {
         /// Which thread.
         thread: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The outcome log cannot be begun.
+    #[error("cannot begin the outcome log in {}: {source}", .dir.display())]
+    OutcomeLog {
+        /// Its folder.
+        dir: PathBuf,
         /// What the kernel said.
         source: io::Error,
     },

@@ -29,6 +29,7 @@ mod error;
 pub mod keys;
 mod listener;
 mod mesh;
+pub mod outcome_log;
 mod random;
 mod read_buffer;
 mod returned;

@@ -12,6 +12,7 @@ use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
 use super::listener::{Acceptor, PLACED_MAX, Placed, ShardDoor, listen};
 use super::mesh::{MeshPorts, mesh};
+use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
 use super::stopping::Stopping;
 use super::wake::Wake;
 use crate::bank::{BankRing, BankSet};
@@ -39,6 +40,8 @@ pub struct Stopped<R> {
     pub reports: Vec<R>,
     /// Each shard's banks, by shard.
     pub banks: Vec<BankSet>,
+    /// Entries of the outcome log that could not be written.
+    pub outcomes_unwritten: u64,
 }
 
 /// A running switch. Dropping it stops it without waiting.
@@ -48,6 +51,7 @@ pub struct Switch<D: Decider> {
     shards: Vec<RunningShard<D>>,
     bank_threads: Vec<JoinHandle<Vec<(ShardId, BankSet)>>>,
     acceptor: Option<JoinHandle<()>>,
+    outcomes: Option<JoinHandle<u64>>,
     accept_counters: Arc<AcceptCounters>,
     controls: Controls,
 }
@@ -70,6 +74,7 @@ struct Controls {
     acceptor_wake: Arc<Wake>,
     banks_stop: Arc<AtomicBool>,
     bank_wakes: Vec<Arc<Wake>>,
+    outcomes: Option<OutcomeStop>,
 }
 
 impl Controls {
@@ -82,6 +87,7 @@ impl Controls {
             acceptor_wake: Wake::new()?,
             banks_stop: Arc::default(),
             bank_wakes: wakes(config.bank.threads.min(config.switch.shards))?,
+            outcomes: None,
         })
     }
 
@@ -93,6 +99,12 @@ impl Controls {
     fn stop_shards(&self) {
         self.stopping.ask();
         self.wakes.iter().for_each(|wake| wake.signal());
+    }
+
+    fn stop_outcomes(&self) {
+        if let Some(outcomes) = &self.outcomes {
+            outcomes.stop();
+        }
     }
 
     fn stop_banks(&self) {
@@ -127,6 +139,7 @@ impl<D: Decider + 'static> Switch<D> {
             shards: Vec::with_capacity(shards),
             bank_threads: Vec::new(),
             acceptor: None,
+            outcomes: None,
             accept_counters: Arc::default(),
             controls,
         };
@@ -148,6 +161,7 @@ impl<D: Decider + 'static> Switch<D> {
         let clock = Clock::new();
         let rings: Vec<_> = (0..config.switch.shards).map(|_| Arc::new(BankRing::new())).collect();
         let mut doors = Vec::new();
+        let mut ports = self.start_outcomes(&config)?.into_iter();
         let (ready, started) = channel();
         for (index, mesh) in mesh(config.switch.shards).into_iter().enumerate() {
             let ring = Arc::clone(&rings[index]);
@@ -163,6 +177,7 @@ impl<D: Decider + 'static> Switch<D> {
                 mesh,
                 ring,
                 engine: self.engine.engine,
+                outcomes: ports.next(),
                 controls: self.controls.clone(),
             };
             doors.push(seed.door());
@@ -172,6 +187,18 @@ impl<D: Decider + 'static> Switch<D> {
         drop(ready);
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
         self.start_acceptor(listeners, doors)
+    }
+
+    /// The outcome log's thread, if it is wanted; gives each shard's end of it.
+    fn start_outcomes(&mut self, config: &Config) -> Result<Vec<OutcomePort>, StartError> {
+        let Some(wanted) = &config.outcomes else { return Ok(Vec::new()) };
+        let thread = OutcomeThread::new(config, wanted)
+            .map_err(|source| StartError::OutcomeLog { dir: wanted.dir.clone(), source })?;
+        let ports = thread.ports().collect();
+        self.controls.outcomes = Some(thread.stop_handle());
+        let spawned = Builder::new().name("outcomes".into()).spawn(move || thread.run());
+        self.outcomes = Some(spawned.map_err(|source| no_thread("outcomes", source))?);
+        Ok(ports)
     }
 
     fn start_shard<F>(
@@ -275,6 +302,11 @@ impl<D: Decider + 'static> Switch<D> {
         for (index, thread) in std::mem::take(&mut self.bank_threads).into_iter().enumerate() {
             banks.extend(join(&format!("bank-{index}"), thread)?);
         }
+        self.controls.stop_outcomes();
+        let outcomes_unwritten = match self.outcomes.take() {
+            Some(thread) => join("outcomes", thread)?,
+            None => 0,
+        };
         let mut reports = Vec::with_capacity(ends.len());
         for (index, end) in ends.into_iter().enumerate() {
             reports.push(end.report);
@@ -282,7 +314,8 @@ impl<D: Decider + 'static> Switch<D> {
             banks.extend(end.banks.map(|own| (ShardId(index as u8), own)));
         }
         banks.sort_by_key(|&(shard, _)| shard);
-        Ok(Stopped { reports, banks: banks.into_iter().map(|(_, banks)| banks).collect() })
+        let banks = banks.into_iter().map(|(_, banks)| banks).collect();
+        Ok(Stopped { reports, banks, outcomes_unwritten })
     }
 }
 
@@ -321,6 +354,7 @@ impl<D: Decider> Drop for Switch<D> {
         self.controls.stop_accepting();
         self.controls.stop_shards();
         self.controls.stop_banks();
+        self.controls.stop_outcomes();
     }
 }
 
@@ -336,6 +370,7 @@ struct ShardSeed<D: Decider> {
     mesh: MeshPorts,
     ring: Arc<BankRing>,
     engine: Engine,
+    outcomes: Option<OutcomePort>,
     controls: Controls,
 }
 
@@ -400,6 +435,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
             engine: self.engine,
             idle: self.config.switch.idle,
             drain_ns: self.config.switch.drain_ms * 1_000_000,
+            outcomes: self.outcomes,
         }
     }
 }

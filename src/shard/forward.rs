@@ -7,6 +7,7 @@ use super::duplicate::{DuplicateKey, OriginalRecord, Remembered};
 use super::intake::{self, StagedRequest, Transaction};
 use super::issuer_link::Waiting;
 use super::original_data::{self, OriginalDataElements};
+use super::outcomes::Note;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::remembered::{Additions, declined};
@@ -93,7 +94,10 @@ impl Shard {
         };
         let event = if same { Event::Request } else { Event::Conflict };
         match (step(state, event).reply, pending, again) {
-            (Reply::Absorb, Some(place), _) => self.absorb(incoming, place, outbox),
+            (Reply::Absorb, Some(place), _) => {
+                self.note(now, incoming, Note::only(Counter::Absorbed));
+                self.absorb(incoming, place, outbox);
+            }
             (Reply::Replay, _, Some((code, additions))) => {
                 self.answer_again(now, incoming, (code, &additions), outbox);
             }
@@ -159,8 +163,8 @@ impl Shard {
         };
         let reserved = self.velocity.reserve(now.wall_ms, staged.card, &counted);
         reserved.map_err(|refusal| match refusal {
-            Refusal::Limit { by: LimitKind::Amount, .. } => Reason::AmountLimit,
-            Refusal::Limit { by: LimitKind::Count, .. } => Reason::CountLimit,
+            Refusal::Limit { by: LimitKind::Amount, rule } => Reason::AmountLimit(rule),
+            Refusal::Limit { by: LimitKind::Count, rule } => Reason::CountLimit(rule),
             Refusal::TableFull => Reason::VelocityFull,
         })
     }

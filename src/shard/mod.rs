@@ -31,6 +31,8 @@ mod kept;
 mod mesh_input;
 mod network_management;
 mod original_data;
+pub mod outcome;
+mod outcomes;
 mod owed;
 mod own_answer;
 mod pending;
@@ -62,6 +64,7 @@ use duplicate::{DuplicateHasher, DuplicateMemory, DuplicateRoom};
 use intake::{Kind, StagedRequest, StagedRequests};
 use issuer_link::IssuerLegs;
 use kept::Kept;
+use outcomes::Outcomes;
 use own_answer::Reason;
 use pending::Pending;
 use placement::Credits;
@@ -91,6 +94,7 @@ pub struct Shard {
     kept: Kept,
     scratch: Scratch,
     counters: Counters,
+    outcomes: Outcomes,
     times: SwitchTime,
     forwarded: Vec<u32>,
     batch_began_ns: u64,
@@ -163,6 +167,7 @@ impl Shard {
                 bytes: Box::new([0; FRAME_BYTES_MAX]),
             },
             counters: Counters::default(),
+            outcomes: Outcomes::new(id, config.outcomes.is_some()),
             times: SwitchTime::default(),
             forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
             batch_began_ns: 0,
@@ -341,6 +346,7 @@ impl Shard {
             }
         }
         self.times.end_batch(now.mono_ns);
+        self.outcomes.end_batch(now.mono_ns);
     }
 
     /// The switch is stopping: new requests are answered "issuer unavailable".

@@ -27,10 +27,10 @@ pub(super) enum Reason {
     NoStan,
     /// The switch is stopping.
     Draining,
-    /// Velocity by amount.
-    AmountLimit,
-    /// Velocity by count.
-    CountLimit,
+    /// Velocity by amount: the limit, in the order of the configuration.
+    AmountLimit(u8),
+    /// Velocity by count: the limit.
+    CountLimit(u8),
     /// No velocity line for a new card.
     VelocityFull,
     /// No room for another request in flight.
@@ -55,8 +55,8 @@ impl Reason {
             Self::Currency => ResponseCode::NOT_PERMITTED,
             Self::NoRoute => codes.no_route,
             Self::IssuerWindow | Self::NoStan | Self::Draining => codes.issuer_unavailable,
-            Self::AmountLimit => codes.amount_limit,
-            Self::CountLimit => codes.count_limit,
+            Self::AmountLimit(_) => codes.amount_limit,
+            Self::CountLimit(_) => codes.count_limit,
             Self::VelocityFull | Self::PendingFull | Self::SafFull | Self::NoCredit => {
                 codes.overload
             }
@@ -77,13 +77,22 @@ impl Reason {
             Self::IssuerWindow => Counter::RefusedIssuerWindow,
             Self::NoStan => Counter::RefusedNoStan,
             Self::Draining => Counter::RefusedDraining,
-            Self::AmountLimit => Counter::RefusedAmountLimit,
-            Self::CountLimit => Counter::RefusedCountLimit,
+            Self::AmountLimit(_) => Counter::RefusedAmountLimit,
+            Self::CountLimit(_) => Counter::RefusedCountLimit,
             Self::VelocityFull => Counter::RefusedVelocityFull,
             Self::PendingFull => Counter::RefusedPendingFull,
             Self::SafFull => Counter::RefusedSafFull,
             Self::NoCredit => Counter::RefusedNoCredit,
             Self::Conflict => Counter::Conflict,
+        }
+    }
+
+    /// For the outcome log: the limit, or the data element, from 1; 0 is neither.
+    pub(super) const fn detail(self) -> u8 {
+        match self {
+            Self::AmountLimit(limit) | Self::CountLimit(limit) => limit.saturating_add(1),
+            Self::Format(field) => field,
+            _ => 0,
         }
     }
 

@@ -5,6 +5,7 @@ use super::authorization::{Event, Hold, Reply, State, step};
 use super::duplicate::{DuplicateKey, OriginalRecord, OriginalState, Remembered};
 use super::forward::Recalled;
 use super::intake::{self, StagedRequest};
+use super::outcomes::Note;
 use super::own_answer::Reason;
 use super::remembered::declined;
 use super::velocity::Reservation;
@@ -48,7 +49,8 @@ impl Shard {
             Some(place) => self.end_reversed(now, place, outbox),
             None => known,
         };
-        self.count_reversal(state);
+        let what = reversal_counter(state);
+        self.counters.add(what);
         if step.hold == Hold::Release
             && let (Some(key), Some(original)) = (&key, &original)
         {
@@ -59,20 +61,11 @@ impl Shard {
         } else {
             None
         };
-        self.acknowledge(now, incoming, staged, step.reply, outbox);
+        self.acknowledge(now, incoming, staged, (step.reply, what), outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
         }
         Ok(())
-    }
-
-    fn count_reversal(&mut self, state: State) {
-        self.counters.add(match state {
-            State::Unknown => Counter::OriginalUnknown,
-            State::InFlight => Counter::ReversedInFlight,
-            State::Approved => Counter::Reversed,
-            State::Declined | State::Reversed => Counter::ReversalRepeated,
-        });
     }
 
     /// Stores the reversal for the issuer. One of an unknown original goes where its card is routed,
@@ -108,7 +101,7 @@ impl Shard {
         now: Now,
         incoming: &Incoming<'_>,
         staged: &StagedRequest,
-        reply: Reply,
+        (reply, what): (Reply, Counter),
         outbox: &mut Outbox,
     ) {
         let is_request = incoming.view.mti().function() == Function::Request;
@@ -118,6 +111,7 @@ impl Shard {
             ResponseCode::APPROVED
         };
         self.remember_own(staged, code);
+        self.note(now, incoming, Note::answered(what, code));
         self.answer_code(now, incoming, code, None, outbox);
     }
 
@@ -160,6 +154,8 @@ impl Shard {
         let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
         let owed = self.store_advice(incoming, (issuer, staged.card))?;
         self.remember_own(staged, ResponseCode::APPROVED);
+        let note = Note::answered(Counter::AnsweredBySwitch, ResponseCode::APPROVED);
+        self.note(now, incoming, note);
         self.answer_approved(now, incoming, outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
@@ -174,5 +170,15 @@ impl Shard {
     ) -> Result<Option<u32>, Reason> {
         let original = self.original_of(incoming).map(|(_, record)| record);
         self.store_message(incoming, whose, original.as_ref())
+    }
+}
+
+/// What a reversal of an original in this state is counted as.
+const fn reversal_counter(state: State) -> Counter {
+    match state {
+        State::Unknown => Counter::OriginalUnknown,
+        State::InFlight => Counter::ReversedInFlight,
+        State::Approved => Counter::Reversed,
+        State::Declined | State::Reversed => Counter::ReversalRepeated,
     }
 }

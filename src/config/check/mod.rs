@@ -7,6 +7,7 @@ mod acquirers;
 mod bank;
 mod codes;
 mod keys;
+mod outcomes;
 mod section;
 mod velocity;
 
@@ -45,8 +46,9 @@ pub(super) fn check(
     let bank = bank::check(raw, names, problems, host);
     let issuers = issuers(raw, names, &switch, problems);
     let keys = keys::check(&raw.keys, folder);
+    let outcomes = outcomes::check(&raw.outcomes, problems, folder);
     let iins = iins?.rows;
-    Some((Config { switch, acquirers, issuers, iins, velocity, bank, keys }, capacity))
+    Some((Config { switch, acquirers, issuers, iins, velocity, bank, keys, outcomes }, capacity))
 }
 
 fn iin_table(raw: &RawSwitch, problems: &mut Problems<'_>, folder: &Path) -> Option<IinTable> {

@@ -3,8 +3,8 @@
 mod mistakes;
 
 use super::file::{
-    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawIssuer, RawKeys, RawRule, RawSwitch,
-    RawVelocity,
+    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawIssuer, RawKeys, RawOutcomes, RawRule,
+    RawSwitch, RawVelocity,
 };
 use super::*;
 use crate::limits::VELOCITY_WORDS;
@@ -87,6 +87,7 @@ fn the_default_documents_every_key() {
         RawBehaviour::KEYS,
         RawIssuer::KEYS,
         RawKeys::KEYS,
+        RawOutcomes::KEYS,
     ];
     for key in keys.concat() {
         let set = |line: &str| {

@@ -110,6 +110,7 @@ pub(super) fn config(shards: usize) -> Config {
             behaviour: Vec::new(),
         },
         keys: KeysConfig::default(),
+        outcomes: None,
     }
 }
 

@@ -5,5 +5,6 @@ mod forgotten;
 mod hostile;
 mod mesh;
 pub(crate) mod no_allocation;
+mod outcomes;
 mod script;
 mod transitions;
