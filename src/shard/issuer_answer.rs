@@ -79,6 +79,8 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let Some(request) = self.pending.remove(place) else { return };
+        // Remembered at the end, when what was fetched for its request is long gone.
+        self.duplicates.prefetch(&request.key);
         self.deadlines.cancel(place);
         self.legs.release_stan(request.issuer, request.stan);
         let mut table = self.scratch.kept.take().unwrap_or_default();
