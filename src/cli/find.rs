@@ -20,7 +20,7 @@ use tapswitch_protocol::ResponseCode;
 #[derive(Clone, Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["rrn", "stan"]))]
 pub struct FindArgs {
-    /// The folder of the outcome log, as in [outcomes] dir
+    /// The folder of the outcome log: `dir` in the configuration
     pub dir: PathBuf,
     /// Retrieval reference number, DE 37
     #[arg(long, value_name = "R")]
