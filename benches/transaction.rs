@@ -7,7 +7,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use tapswitch::config::Config;
+use tapswitch::config::{Config, OutcomesConfig};
 use tapswitch::shard::{
     AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
 };
@@ -38,6 +38,8 @@ struct Bench {
     cards: u64,
     sent: u64,
     now: Now,
+    /// Entries of the outcome log, as the driver takes them.
+    outcomes: Vec<u8>,
 }
 
 /// Where the fields that differ lie in the request.
@@ -57,9 +59,12 @@ fn put_number(out: &mut [u8], mut number: u64) {
 }
 
 impl Bench {
-    fn new(cards: u64) -> Self {
+    fn new(cards: u64, log: bool) -> Self {
         let mut config = Config::embedded();
         config.switch.shards = 1;
+        if log {
+            config.outcomes = Some(OutcomesConfig { dir: "unused".into(), bytes_max: 1 << 30 });
+        }
         for limit in &mut config.velocity.limits {
             // The path of an approval is measured, so no limit is reached.
             limit.count_max = None;
@@ -95,6 +100,7 @@ impl Bench {
             ranges,
             cards,
             sent: 0,
+            outcomes: Vec::with_capacity(1 << 16),
             now: Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 },
         }
     }
@@ -169,7 +175,10 @@ impl Bench {
         }
         self.shard.on_deadline(self.now, &mut self.outbox);
         self.shard.on_batch_end(self.now);
+        self.shard.take_outcomes(&mut self.outcomes);
         spent += began.elapsed();
+        black_box(&self.outcomes);
+        self.outcomes.clear();
         assert_eq!(self.outbox.actions().len(), BATCH, "every request is answered");
         black_box(self.outbox.actions());
         self.outbox.clear();
@@ -179,8 +188,12 @@ impl Bench {
 
 fn transaction(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("transaction");
-    for (name, cards) in [("1k cards", 1_000), ("1M cards", 1_000_000)] {
-        let mut bench = Bench::new(cards);
+    for (name, cards, log) in [
+        ("1k cards", 1_000, false),
+        ("1M cards", 1_000_000, false),
+        ("1M cards, outcomes logged", 1_000_000, true),
+    ] {
+        let mut bench = Bench::new(cards, log);
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
                 let batches = iterations.div_ceil(BATCH as u64);

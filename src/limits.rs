@@ -114,6 +114,19 @@ const _: () = assert!(VELOCITY_COUNTERS_MAX < u8::BITS as usize);
 const _: () = assert!(VELOCITY_COUNTERS_MAX + 1 + VELOCITY_LIMITS_MAX <= u64::BITS as usize);
 const _: () =
     assert!(VELOCITY_COUNTERS_MAX + VELOCITY_COUNTERS_MAX.div_ceil(2) <= VELOCITY_WORDS_MAX);
+/// Entries for the outcome log that wait in one shard; further ones are dropped and counted.
+pub const OUTCOMES_MAX: usize = 8_192;
+/// Bytes of an outcome log at least: eight files of a few thousand entries.
+pub const OUTCOME_LOG_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of an outcome log at most: 1 TiB.
+pub const OUTCOME_LOG_BYTES_MAX: u64 = 1 << 40;
+/// Files of an outcome log; the oldest is deleted for a new one.
+pub const OUTCOME_LOG_FILES: u64 = 8;
+/// Blocks of entries on their way from one shard to the outcome log's thread, and bytes of each.
+pub const OUTCOME_BLOCKS: usize = 64;
+/// See [`OUTCOME_BLOCKS`].
+pub const OUTCOME_BLOCK_BYTES: usize = 1 << 16;
+
 const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);
 const _: () = assert!(VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX < 1 << 28);
 const _: () = assert!(VELOCITY_AMOUNT_MINOR_MAX < 1 << 48);

@@ -9,6 +9,7 @@ pub mod bank;
 pub mod check;
 pub mod decode;
 pub mod demo;
+pub mod find;
 pub mod key;
 mod live_screen;
 mod quantity;
@@ -43,6 +44,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Show the fields of one message, card data masked
     Decode(decode::DecodeArgs),
+    /// Show from the outcome log what happened to a transaction, and why
+    Find(find::FindArgs),
     /// Make a card key
     Key(key::KeyArgs),
 }
@@ -126,6 +129,7 @@ fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandE
         Command::Bank(args) => bank::run(args, streams),
         Command::Demo(args) => demo::run(args, streams),
         Command::Decode(args) => decode::run(args, streams),
+        Command::Find(args) => find::run(args, streams),
         Command::Key(args) => key::run(args, streams),
     }
 }

@@ -51,6 +51,10 @@ pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError
     if left > 0 {
         problems.push(format!("{left} requests or messages owed were not finished in drain_ms"));
     }
+    if remains.outcomes_unwritten > 0 {
+        let lost = remains.outcomes_unwritten;
+        problems.push(format!("{lost} entries of the outcome log could not be written"));
+    }
     if problems.is_empty() {
         writeln!(streams.output, "stopped     nothing left in flight, the banks' books balance")?;
         Ok(())

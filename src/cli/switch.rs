@@ -122,6 +122,13 @@ pub(super) fn write_first_screen(
     )?;
     writeln!(out, "keys        {}", started.keys())?;
     write_durability(out, &started.switch, config)?;
+    match &config.outcomes {
+        Some(log) => {
+            let (dir, most) = (log.dir.display(), quantity::bytes(log.bytes_max));
+            writeln!(out, "outcomes    in {dir}, {most} at most: tapswitch find {dir} --rrn …")?;
+        }
+        None => writeln!(out, "outcomes    not logged: name a folder in [outcomes]")?,
+    }
     out.flush()
 }
 
@@ -244,6 +251,8 @@ pub(super) struct Remains {
     original_evictions: u64,
     /// Cards that took a line of the velocity table.
     cards: usize,
+    /// Entries of the outcome log that could not be written.
+    pub(super) outcomes_unwritten: u64,
     /// Every bank's books.
     pub(super) banks: Vec<BankBooks>,
 }
@@ -279,6 +288,7 @@ impl Remains {
             duplicate_evictions,
             original_evictions,
             cards,
+            outcomes_unwritten: stopped.outcomes_unwritten,
             banks,
         }
     }

@@ -275,6 +275,14 @@ section! {
     }
 }
 
+section! {
+    /// `[outcomes]`.
+    RawOutcomes {
+        dir: String,
+        bytes_max: i64,
+    }
+}
+
 /// A section that has a name of the operator's choice.
 #[derive(Clone, Debug)]
 pub(super) struct Named<T> {
@@ -300,11 +308,12 @@ pub(super) struct RawFile {
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
     pub(super) keys: RawKeys,
     pub(super) journal: RawJournal,
+    pub(super) outcomes: RawOutcomes,
 }
 
 /// Sections of a file.
 pub(super) const SECTIONS: &[&str] =
-    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal", "keys"];
+    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal", "keys", "outcomes"];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["counter", "limit"];
 
@@ -330,6 +339,10 @@ impl RawFile {
             refuse_unknown(problems, "bank", table, &[RawBank::KEYS, RawBehaviour::KEYS]);
             file.bank = RawBank::read(problems, "bank", table);
             file.behaviour = RawBehaviour::read(problems, "bank", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "outcomes") {
+            refuse_unknown(problems, "outcomes", table, &[RawOutcomes::KEYS]);
+            file.outcomes = RawOutcomes::read(problems, "outcomes", table);
         }
         if let Some((table, _)) = table_at(problems, "", root, "keys") {
             refuse_unknown(problems, "keys", table, &[RawKeys::KEYS]);
@@ -390,6 +403,7 @@ impl RawFile {
             issuers: self.issuers,
             keys: self.keys.over(&default.keys),
             journal: self.journal.over(&default.journal),
+            outcomes: self.outcomes.over(&default.outcomes),
         }
     }
 
@@ -413,6 +427,7 @@ impl RawFile {
             }),
             keys: self.keys.inherited(),
             journal: self.journal.inherited(),
+            outcomes: self.outcomes.inherited(),
         }
     }
 }

@@ -47,6 +47,17 @@ pub struct Config {
     pub journal: JournalConfig,
     /// Where keys are.
     pub keys: KeysConfig,
+    /// The outcome log; none: nothing is logged.
+    pub outcomes: Option<OutcomesConfig>,
+}
+
+/// The outcome log: what happened to each transaction, for `tapswitch find`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutcomesConfig {
+    /// The folder in which `outcomes/` is made.
+    pub dir: PathBuf,
+    /// Bytes of all files together; the oldest are deleted.
+    pub bytes_max: u64,
 }
 
 /// Where keys are; never the keys themselves.

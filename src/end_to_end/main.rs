@@ -14,6 +14,8 @@ mod client;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod find;
+#[cfg(test)]
 mod framing;
 #[cfg(test)]
 mod lifecycle;

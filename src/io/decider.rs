@@ -101,6 +101,9 @@ pub trait Decider: Durable {
     /// When [`Decider::on_deadline`] is wanted next, in monotonic nanoseconds.
     fn next_deadline(&self) -> Option<u64>;
 
+    /// Moves entries of the outcome log to `out`, whole ones, as many as it has room for.
+    fn take_outcomes(&mut self, out: &mut Vec<u8>);
+
     /// A batch has been decided and its answers handed over; `now` is read after it.
     fn on_batch_end(&mut self, now: Now);
 

@@ -30,6 +30,7 @@ use super::engine::{self, Engine, Stream};
 use super::issuer_links::IssuerLinks;
 use super::listener::Placed;
 use super::mesh::MeshPorts;
+use super::outcome_log::OutcomePort;
 use super::returned::Returned;
 use super::stopping::{Stage, Stopping};
 use super::wake::{Wake, WakeListener};
@@ -71,6 +72,7 @@ pub(crate) struct ShardPorts<P> {
     pub(crate) engine: Engine,
     pub(crate) idle: Idle,
     pub(crate) drain_ns: u64,
+    pub(crate) outcomes: Option<OutcomePort>,
 }
 
 /// What is left of a shard.
@@ -149,6 +151,8 @@ impl<D: Decider> Driver<D> {
         self.finish_journal().await;
         self.ports.links.end().await;
         self.decider.publish(&self.ports.published);
+        self.decider.on_batch_end(self.ports.clock.now());
+        self.hand_outcomes_over(true);
         ShardEnd { report: self.decider.into_report(), banks: self.ports.bank.into_banks() }
     }
 
@@ -181,6 +185,7 @@ impl<D: Decider> Driver<D> {
             self.decider.on_batch_end(end);
             self.cycled_ns = end.mono_ns;
             self.unpublished = true;
+            self.hand_outcomes_over(false);
         }
         let buffer_bytes = self.ports.connections.buffer_bytes();
         self.ports.counters.buffer_bytes.store(buffer_bytes, Ordering::Relaxed);
@@ -267,6 +272,15 @@ impl<D: Decider> Driver<D> {
             self.decider.publish(&self.ports.published);
             self.published_ns = now.mono_ns;
             self.unpublished = false;
+            self.hand_outcomes_over(true);
+        }
+    }
+
+    /// To the outcome log, if there is one; `all` of them, or only full blocks.
+    fn hand_outcomes_over(&mut self, all: bool) {
+        let Self { decider, ports, .. } = self;
+        if let Some(port) = &mut ports.outcomes {
+            port.fill(|block| decider.take_outcomes(block), all);
         }
     }
 

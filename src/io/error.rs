@@ -3,6 +3,7 @@
 use super::recover::RecoveryError;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why a switch does not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,14 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error("{0}")]
     Recovery(RecoveryError),
+    /// The outcome log cannot be begun.
+    #[error("cannot begin the outcome log in {}: {source}", .dir.display())]
+    OutcomeLog {
+        /// Its folder.
+        dir: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A thread ended before it was ready.
     #[error("a thread ended while it started; its own message stands above")]
     Ended,

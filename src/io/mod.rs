@@ -35,6 +35,7 @@ pub mod journal;
 pub mod keys;
 mod listener;
 mod mesh;
+pub mod outcome_log;
 mod random;
 mod read_buffer;
 pub mod recover;

@@ -177,6 +177,11 @@ impl Decider for Shard {
         self.next_deadline()
     }
 
+    #[inline]
+    fn take_outcomes(&mut self, out: &mut Vec<u8>) {
+        self.take_outcomes(out);
+    }
+
     fn on_batch_end(&mut self, now: Now) {
         self.on_batch_end(now);
     }

@@ -14,6 +14,7 @@ use super::issuer_links::IssuerLinks;
 use super::journal::{CommitPath, DataDirectory, ShardJournal, Space};
 use super::listener::{Acceptor, PLACED_MAX, Placed, ShardDoor, listen};
 use super::mesh::{MeshPorts, mesh};
+use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
 use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall, RecoveryReport};
 use super::stopping::Stopping;
 use super::wake::Wake;
@@ -42,6 +43,8 @@ pub struct Stopped<R> {
     pub reports: Vec<R>,
     /// Each shard's banks, by shard.
     pub banks: Vec<BankSet>,
+    /// Entries of the outcome log that could not be written.
+    pub outcomes_unwritten: u64,
 }
 
 /// A running switch. Dropping it stops it without waiting.
@@ -51,6 +54,7 @@ pub struct Switch<D: Decider> {
     shards: Vec<RunningShard<D>>,
     bank_threads: Vec<JoinHandle<Vec<(ShardId, BankSet)>>>,
     acceptor: Option<JoinHandle<()>>,
+    outcomes: Option<JoinHandle<u64>>,
     accept_counters: Arc<AcceptCounters>,
     controls: Controls,
     journals: Option<Journals>,
@@ -74,6 +78,7 @@ struct Controls {
     acceptor_wake: Arc<Wake>,
     banks_stop: Arc<AtomicBool>,
     bank_wakes: Vec<Arc<Wake>>,
+    outcomes: Option<OutcomeStop>,
 }
 
 impl Controls {
@@ -86,6 +91,7 @@ impl Controls {
             acceptor_wake: Wake::new()?,
             banks_stop: Arc::default(),
             bank_wakes: wakes(config.bank.threads.min(config.switch.shards))?,
+            outcomes: None,
         })
     }
 
@@ -97,6 +103,12 @@ impl Controls {
     fn stop_shards(&self) {
         self.stopping.ask();
         self.wakes.iter().for_each(|wake| wake.signal());
+    }
+
+    fn stop_outcomes(&self) {
+        if let Some(outcomes) = &self.outcomes {
+            outcomes.stop();
+        }
     }
 
     fn stop_banks(&self) {
@@ -148,6 +160,7 @@ impl<D: Decider + 'static> Switch<D> {
             shards: Vec::with_capacity(shards),
             bank_threads: Vec::new(),
             acceptor: None,
+            outcomes: None,
             accept_counters: Arc::default(),
             controls,
             journals: None,
@@ -179,6 +192,7 @@ impl<D: Decider + 'static> Switch<D> {
         };
         let rings: Vec<_> = (0..config.switch.shards).map(|_| Arc::new(BankRing::new())).collect();
         let mut doors = Vec::new();
+        let mut ports = self.start_outcomes(&config)?.into_iter();
         let (ready, started) = channel();
         for (index, mesh) in mesh(config.switch.shards).into_iter().enumerate() {
             let ring = Arc::clone(&rings[index]);
@@ -194,6 +208,7 @@ impl<D: Decider + 'static> Switch<D> {
                 mesh,
                 ring,
                 engine: self.engine.engine,
+                outcomes: ports.next(),
                 controls: self.controls.clone(),
                 recovery: recovery_doors.get_mut(index).and_then(Option::take),
             };
@@ -208,6 +223,18 @@ impl<D: Decider + 'static> Switch<D> {
         }
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
         self.start_acceptor(listeners, doors)
+    }
+
+    /// The outcome log's thread, if it is wanted; gives each shard's end of it.
+    fn start_outcomes(&mut self, config: &Config) -> Result<Vec<OutcomePort>, StartError> {
+        let Some(wanted) = &config.outcomes else { return Ok(Vec::new()) };
+        let thread = OutcomeThread::new(config, wanted)
+            .map_err(|source| StartError::OutcomeLog { dir: wanted.dir.clone(), source })?;
+        let ports = thread.ports().collect();
+        self.controls.outcomes = Some(thread.stop_handle());
+        let spawned = Builder::new().name("outcomes".into()).spawn(move || thread.run());
+        self.outcomes = Some(spawned.map_err(|source| no_thread("outcomes", source))?);
+        Ok(ports)
     }
 
     fn start_shard<F>(
@@ -311,6 +338,11 @@ impl<D: Decider + 'static> Switch<D> {
         for (index, thread) in std::mem::take(&mut self.bank_threads).into_iter().enumerate() {
             banks.extend(join(&format!("bank-{index}"), thread)?);
         }
+        self.controls.stop_outcomes();
+        let outcomes_unwritten = match self.outcomes.take() {
+            Some(thread) => join("outcomes", thread)?,
+            None => 0,
+        };
         let mut reports = Vec::with_capacity(ends.len());
         for (index, end) in ends.into_iter().enumerate() {
             reports.push(end.report);
@@ -318,7 +350,8 @@ impl<D: Decider + 'static> Switch<D> {
             banks.extend(end.banks.map(|own| (ShardId(index as u8), own)));
         }
         banks.sort_by_key(|&(shard, _)| shard);
-        Ok(Stopped { reports, banks: banks.into_iter().map(|(_, banks)| banks).collect() })
+        let banks = banks.into_iter().map(|(_, banks)| banks).collect();
+        Ok(Stopped { reports, banks, outcomes_unwritten })
     }
 }
 
@@ -375,6 +408,7 @@ impl<D: Decider> Drop for Switch<D> {
         self.controls.stop_accepting();
         self.controls.stop_shards();
         self.controls.stop_banks();
+        self.controls.stop_outcomes();
     }
 }
 
@@ -390,6 +424,7 @@ struct ShardSeed<D: Decider> {
     mesh: MeshPorts,
     ring: Arc<BankRing>,
     engine: Engine,
+    outcomes: Option<OutcomePort>,
     controls: Controls,
     recovery: Option<RecoveryDoor>,
 }
@@ -473,6 +508,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
             engine: self.engine,
             idle: self.config.switch.idle,
             drain_ns: self.config.switch.drain_ms * 1_000_000,
+            outcomes: self.outcomes,
         })
     }
 

@@ -6,6 +6,7 @@ use super::duplicate::{OriginalRecord, OriginalState};
 use super::forward::Recalled;
 use super::intake::{self, StagedRequest, Transaction};
 use super::journal_record::{Answered, Change, Settlement};
+use super::outcomes::Note;
 use super::own_answer::Reason;
 use super::velocity::Reservation;
 use super::{Counter, Incoming, Now, Outbox, Shard};
@@ -61,6 +62,8 @@ impl Shard {
             let by = (staged.key, transaction.amount.0);
             self.complete_hold(now, (hold, staged.card), by, outbox);
         }
+        let note = Note::answered(Counter::AnsweredBySwitch, ResponseCode::APPROVED);
+        self.note(now, incoming, note);
         self.answer_approved(now, incoming, Gate::Durable, outbox);
         if let Some(place) = stored {
             self.send_owed(now, place, outbox);

@@ -94,11 +94,15 @@ counters! {
     CrossedOut "mesh{out}" "requests handed to another shard";
     CrossedIn "mesh{in}" "requests taken from another shard";
     AnswerCut "remembered{cut}" "answers too long to be remembered whole";
+    OutcomeDropped "outcome{dropped}" "entries that the outcome log was too slow for";
     NetworkManagement "network_management" "0800 and 0820 answered";
 }
 
 /// Numbers of [`Counter`].
 pub const COUNTERS: usize = Counter::ALL.len();
+
+/// The outcome log writes a counter as one byte.
+const _: () = assert!(COUNTERS <= 1 << 8);
 
 /// A shard's own counters.
 #[derive(Clone)]

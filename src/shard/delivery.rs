@@ -2,6 +2,7 @@
 //! other shards. An approval that finds no connection of its acquirer is taken back.
 
 use super::authorization::{Event, step};
+use super::outcomes::Note;
 use super::own_answer::Reason;
 use super::remembered::{Additions, Decoded};
 use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
@@ -45,6 +46,8 @@ impl Shard {
     ) {
         self.counters.add(reason.counter());
         let code = reason.code(&incoming.profile.codes);
+        let note = Note { detail: reason.detail(), ..Note::answered(reason.counter(), code) };
+        self.note(now, incoming, note);
         self.answer_code(now, incoming, code, reason.field().as_ref(), Gate::Open, outbox);
     }
 
@@ -99,6 +102,7 @@ impl Shard {
             relay(view.mti().response()?, (view, echo), nothing, decoded.fields(), out).ok()
         });
         self.counters.add(Counter::Replayed);
+        self.note(now, incoming, Note::answered(Counter::Replayed, code));
         self.times.answered(now.mono_ns, 0);
         self.deliver(now, incoming.connection, frame, Gate::Durable, outbox);
     }
@@ -184,6 +188,7 @@ impl Shard {
         let moves_money = view.processing_code().is_some_and(|code| !code.moves_no_money());
         let is_request = matches!(view.mti().number() / 10 % 100, 11 | 21);
         if !(approved && moves_money && is_request) {
+            self.note(now, incoming, Note::only(Counter::UndeliverableOther));
             return self.counters.add(Counter::UndeliverableOther);
         }
         let owner = match view.pan() {
@@ -203,10 +208,12 @@ impl Shard {
         let fields = incoming.profile.duplicate_key;
         let key = self.hasher.key(incoming.connection.acquirer, class, fields, view);
         let Some(original) = self.original(&key) else {
+            self.note(now, incoming, Note::only(Counter::UndeliverableLost));
             return self.counters.add(Counter::UndeliverableLost);
         };
         if step(original.state.into(), Event::Undeliverable).owe_reversal {
             self.counters.add(Counter::Undeliverable);
+            self.note(now, incoming, Note::only(Counter::Undeliverable));
             self.undo_original(now, &key, &original, incoming.profile.codes.time_out, outbox);
             self.owe_reversal_of(now, incoming, &original, outbox);
         }

@@ -250,6 +250,7 @@ impl DuplicateMemory {
         answer: &[u8],
     ) {
         let (state, response_code) = (record.state, record.response_code);
+        self.originals.prefetch(OriginalKey::of(key));
         self.append_answer(&StoredAnswer { key: *key, fingerprint, state, response_code, answer });
         if state == OriginalState::Declined {
             // Rarely there; a decline after an approval under the same key takes its place.

@@ -9,6 +9,7 @@ use super::intake::{self, StagedRequest, Transaction};
 use super::issuer_link::Waiting;
 use super::journal_record::{Change, Forwarded};
 use super::original_data::{self, OriginalDataElements};
+use super::outcomes::Note;
 use super::owed::REVERSAL;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
@@ -128,7 +129,10 @@ impl Shard {
         };
         let event = if same { Event::Request } else { Event::Conflict };
         match (step(state, event).reply, pending, again) {
-            (Reply::Absorb, Some(place), _) => self.absorb(incoming, place, outbox),
+            (Reply::Absorb, Some(place), _) => {
+                self.note(now, incoming, Note::only(Counter::Absorbed));
+                self.absorb(incoming, place, outbox);
+            }
             (Reply::Replay, _, Some((code, additions))) => {
                 self.answer_again(now, incoming, (code, &additions), outbox);
             }
@@ -202,8 +206,8 @@ impl Shard {
             Refusal::Limit { limit, by } => {
                 let code = self.velocity.limit(limit).and_then(|(_, code)| code);
                 match by {
-                    LimitKind::Amount => Reason::AmountLimit(code),
-                    LimitKind::Count => Reason::CountLimit(code),
+                    LimitKind::Amount => Reason::AmountLimit { limit, code },
+                    LimitKind::Count => Reason::CountLimit { limit, code },
                 }
             }
             Refusal::TableFull => Reason::VelocityFull,

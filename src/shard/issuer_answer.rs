@@ -5,6 +5,7 @@ use super::delivery::{Gate, write_frame};
 use super::duplicate::{OriginalRecord, OriginalState};
 use super::issuer_link::Waiting;
 use super::journal_record::{Answered, Change, Settlement};
+use super::outcomes::Note;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
@@ -31,7 +32,7 @@ impl Shard {
         let mut table = self.scratch.issuer.take().unwrap_or_default();
         let error = profile.dialect.parse(body, &mut table).err();
         if let Some(view) = table.view(profile.dialect, body) {
-            self.match_answer(now, issuer, (&view, error.is_none()), outbox);
+            self.match_answer(now, (issuer, acquirer), (&view, error.is_none()), outbox);
         } else {
             self.counters.add(Counter::Unmatched);
         }
@@ -41,7 +42,7 @@ impl Shard {
     fn match_answer(
         &mut self,
         now: Now,
-        issuer: IssuerId,
+        (issuer, acquirer): (IssuerId, AcquirerId),
         (view, is_well_formed): (&MessageView<'_>, bool),
         outbox: &mut Outbox,
     ) {
@@ -53,6 +54,7 @@ impl Shard {
                 let sent = self.pending.get(place).map(|request| request.sent);
                 if is_well_formed && sent != view.transmission_time() {
                     // The number is in use again: this answers an earlier request.
+                    self.note_late(now, (issuer, acquirer), view);
                     return self.counters.add(Counter::Late);
                 }
                 self.on_answer(now, place, (view, is_well_formed), outbox);
@@ -61,7 +63,10 @@ impl Shard {
                 self.on_acknowledgement(now, (issuer, stan), place, view, outbox);
             }
             Some(Waiting::Owed(_)) => self.counters.add(Counter::Unmatched),
-            None if self.legs.is_quarantined(issuer, stan) => self.counters.add(Counter::Late),
+            None if self.legs.is_quarantined(issuer, stan) => {
+                self.note_late(now, (issuer, acquirer), view);
+                self.counters.add(Counter::Late);
+            }
             None => self.counters.add(Counter::Unmatched),
         }
     }
@@ -77,6 +82,8 @@ impl Shard {
         let Some(request) = self.pending.remove(place) else { return };
         // Of several acquirers with one dialect the request's own is answered.
         let Some(profile) = self.profile(request.origin) else { return };
+        // Remembered at the end, when what was fetched for its request is long gone.
+        self.duplicates.prefetch(&request.key);
         self.deadlines.cancel(place);
         self.legs.release_stan(request.issuer, request.stan);
         let mut table = self.scratch.kept.take().unwrap_or_default();
@@ -99,7 +106,7 @@ impl Shard {
             }
             None => {
                 self.counters.add(Counter::MisEchoed);
-                let end = Ending::of(step, profile.codes.mis_echoed);
+                let end = Ending::of(step, profile.codes.mis_echoed, Counter::MisEchoed);
                 self.end_unanswered(now, request, end, outbox);
             }
         }
@@ -121,13 +128,20 @@ impl Shard {
         let kept = self.kept.get(request.kept);
         let (header, message) =
             kept.split_at_checked(usize::from(request.header_bytes)).unwrap_or_default();
-        let frame = table.view(dialect, message).and_then(|view| {
+        let view = table.view(dialect, message);
+        let frame = view.as_ref().and_then(|view| {
             let echo = if request.pan_from_track { dialect.echo.without(2) } else { dialect.echo };
             write_frame(profile, header, outbox, |out| {
                 let mti = request.mti.response()?;
-                relay(mti, (&view, echo), (answer, adds), &[], out).ok()
+                relay(mti, (view, echo), (answer, adds), &[], out).ok()
             })
         });
+        if let Some(view) = &view {
+            let note = Note::answered(Counter::AnsweredByIssuer, code);
+            if !self.outcomes.note_request(now, &request, view, note) {
+                self.counters.add(Counter::OutcomeDropped);
+            }
+        }
         let additions = Additions::of(answer, adds);
         if additions.is_cut {
             self.counters.add(Counter::AnswerCut);
@@ -214,7 +228,8 @@ impl Shard {
         self.counters.add(Counter::TimedOut);
         self.legs.quarantine_stan(now, request.issuer, request.stan);
         let Some(profile) = self.profile(request.origin) else { return };
-        let end = Ending::of(step(State::InFlight, Event::Deadline), profile.codes.time_out);
+        let step = step(State::InFlight, Event::Deadline);
+        let end = Ending::of(step, profile.codes.time_out, Counter::TimedOut);
         self.end_unanswered(now, request, end, outbox);
     }
 
@@ -243,7 +258,8 @@ impl Shard {
             false => Counter::RefusedIssuerWindow,
         });
         let code = profile.codes.issuer_unavailable;
-        let end = Ending { state: State::Declined, code, owe_reversal: false };
+        let what = Counter::RefusedIssuerWindow;
+        let end = Ending { state: State::Declined, code, owe_reversal: false, what };
         self.end_unanswered(now, request, end, outbox);
     }
 
@@ -260,7 +276,8 @@ impl Shard {
         self.legs.quarantine_stan(now, request.issuer, request.stan);
         let key = request.key;
         let code = self.profile(request.origin)?.codes.time_out;
-        let end = Ending { state: State::Reversed, code, owe_reversal: false };
+        let what = Counter::ReversedInFlight;
+        let end = Ending { state: State::Reversed, code, owe_reversal: false, what };
         self.end_unanswered(now, request, end, outbox);
         self.original(&key)
     }
@@ -281,6 +298,7 @@ impl Shard {
         let owe = end.owe_reversal && !request.processing.moves_no_money();
         let owed = if owe { self.store_reversal(now, &request, &profile, outbox) } else { None };
         let frame = self.write_kept_answer(&request, &profile, end.code, outbox);
+        self.note_kept(now, &request, &profile, Note::answered(end.what, end.code));
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredBySwitch);
         self.times.answered(now.mono_ns, request.before_ns);
@@ -317,11 +335,13 @@ pub(super) struct Ending {
     state: State,
     code: ResponseCode,
     owe_reversal: bool,
+    /// What it is counted as.
+    what: Counter,
 }
 
 impl Ending {
-    pub(super) const fn of(step: Step, code: ResponseCode) -> Self {
-        Self { state: step.next, code, owe_reversal: step.owe_reversal }
+    pub(super) const fn of(step: Step, code: ResponseCode, what: Counter) -> Self {
+        Self { state: step.next, code, owe_reversal: step.owe_reversal, what }
     }
 }
 

@@ -32,7 +32,8 @@ impl Shard {
         self.deadlines.cancel(place);
         self.legs.quarantine_stan(now, request.issuer, request.stan);
         let Some(profile) = self.profile(request.origin) else { return };
-        let end = Ending::of(step(State::InFlight, Event::Deadline), profile.codes.time_out);
+        let step = step(State::InFlight, Event::Deadline);
+        let end = Ending::of(step, profile.codes.time_out, Counter::LinkLost);
         self.end_unanswered(now, request, end, outbox);
     }
 

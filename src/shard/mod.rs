@@ -37,6 +37,8 @@ mod link_state;
 mod mesh_input;
 mod network_management;
 mod original_data;
+pub mod outcome;
+mod outcomes;
 mod owed;
 mod own_answer;
 mod pending;
@@ -72,6 +74,7 @@ use duplicate::{DuplicateHasher, DuplicateMemory, DuplicateRoom};
 use intake::{Kind, StagedRequest, StagedRequests};
 use issuer_link::IssuerLegs;
 use kept::Kept;
+use outcomes::Outcomes;
 use own_answer::Reason;
 use pending::Pending;
 use placement::Credits;
@@ -104,6 +107,7 @@ pub struct Shard {
     kept: Kept,
     scratch: Scratch,
     counters: Counters,
+    outcomes: Outcomes,
     times: SwitchTime,
     forwarded: Vec<u32>,
     batch_began_ns: u64,
@@ -191,6 +195,7 @@ impl Shard {
                 bytes: Box::new([0; FRAME_BYTES_MAX]),
             },
             counters: Counters::default(),
+            outcomes: Outcomes::new(id, config.outcomes.is_some()),
             times: SwitchTime::default(),
             forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
             batch_began_ns: 0,
@@ -380,6 +385,7 @@ impl Shard {
         }
         self.times.end_batch(now.mono_ns);
         self.velocity.on_batch_end(now.wall_ms);
+        self.outcomes.end_batch(now.mono_ns);
     }
 
     /// The journal's disk is nearly full: new requests are answered "overload", and what may not be

@@ -29,10 +29,20 @@ pub(super) enum Reason {
     NoStan,
     /// The switch is stopping.
     Draining,
-    /// Velocity by amount, and the limit's own code if it has one.
-    AmountLimit(Option<ResponseCode>),
-    /// Velocity by count, likewise.
-    CountLimit(Option<ResponseCode>),
+    /// Velocity by amount.
+    AmountLimit {
+        /// In the order of the configuration.
+        limit: u8,
+        /// Its own code, if it has one.
+        code: Option<ResponseCode>,
+    },
+    /// Velocity by count.
+    CountLimit {
+        /// As above.
+        limit: u8,
+        /// As above.
+        code: Option<ResponseCode>,
+    },
     /// No velocity line for a new card.
     VelocityFull,
     /// No room for another request in flight.
@@ -65,9 +75,10 @@ impl Reason {
             Self::IssuerWindow | Self::IssuerDown | Self::NoStan | Self::Draining => {
                 codes.issuer_unavailable
             }
-            Self::AmountLimit(Some(code)) | Self::CountLimit(Some(code)) => code,
-            Self::AmountLimit(None) => codes.amount_limit,
-            Self::CountLimit(None) => codes.count_limit,
+            Self::AmountLimit { code: Some(code), .. }
+            | Self::CountLimit { code: Some(code), .. } => code,
+            Self::AmountLimit { code: None, .. } => codes.amount_limit,
+            Self::CountLimit { code: None, .. } => codes.count_limit,
             Self::VelocityFull
             | Self::PendingFull
             | Self::HoldsFull
@@ -93,8 +104,8 @@ impl Reason {
             Self::IssuerDown => Counter::RefusedIssuerDown,
             Self::NoStan => Counter::RefusedNoStan,
             Self::Draining => Counter::RefusedDraining,
-            Self::AmountLimit(_) => Counter::RefusedAmountLimit,
-            Self::CountLimit(_) => Counter::RefusedCountLimit,
+            Self::AmountLimit { .. } => Counter::RefusedAmountLimit,
+            Self::CountLimit { .. } => Counter::RefusedCountLimit,
             Self::VelocityFull => Counter::RefusedVelocityFull,
             Self::PendingFull => Counter::RefusedPendingFull,
             Self::HoldsFull => Counter::RefusedHoldsFull,
@@ -103,6 +114,17 @@ impl Reason {
             Self::NoCredit => Counter::RefusedNoCredit,
             Self::Conflict => Counter::Conflict,
             Self::OriginalNotFound => Counter::RefusedOriginal,
+        }
+    }
+
+    /// For the outcome log: the limit, or the data element, from 1; 0 is neither.
+    pub(super) const fn detail(self) -> u8 {
+        match self {
+            Self::AmountLimit { limit, .. } | Self::CountLimit { limit, .. } => {
+                limit.saturating_add(1)
+            }
+            Self::Format(field) => field,
+            _ => 0,
         }
     }
 

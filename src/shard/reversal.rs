@@ -7,6 +7,7 @@ use super::duplicate::{DuplicateKey, OriginalRecord, OriginalState, Remembered};
 use super::forward::Recalled;
 use super::intake::{self, StagedRequest};
 use super::journal_record::{Answered, Change, Settlement, Undone};
+use super::outcomes::Note;
 use super::owed::REVERSAL;
 use super::own_answer::Reason;
 use super::remembered::declined;
@@ -59,7 +60,8 @@ impl Shard {
             Some(place) => self.end_reversed(now, place, outbox),
             None => known,
         };
-        self.count_reversal(state);
+        let what = reversal_counter(state);
+        self.counters.add(what);
         if step.hold == Hold::Release
             && let (Some(key), Some(original)) = (&key, &original)
         {
@@ -70,7 +72,7 @@ impl Shard {
         } else {
             None
         };
-        self.acknowledge(now, incoming, staged, step.reply, outbox);
+        self.acknowledge(now, incoming, staged, (step.reply, what), outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
         }
@@ -106,20 +108,11 @@ impl Shard {
         self.counters.add(Counter::Reduced);
         let whose = (original.issuer, original.card);
         let owed = self.store_message(now, incoming, whose, Some(original), outbox)?;
-        self.acknowledge(now, incoming, staged, Reply::Accept, outbox);
+        self.acknowledge(now, incoming, staged, (Reply::Accept, Counter::Reduced), outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
         }
         Ok(())
-    }
-
-    fn count_reversal(&mut self, state: State) {
-        self.counters.add(match state {
-            State::Unknown => Counter::OriginalUnknown,
-            State::InFlight => Counter::ReversedInFlight,
-            State::Approved => Counter::Reversed,
-            State::Declined | State::Reversed => Counter::ReversalRepeated,
-        });
     }
 
     /// Stores the reversal for the issuer. One of an unknown original goes where its card is routed,
@@ -158,7 +151,7 @@ impl Shard {
         now: Now,
         incoming: &Incoming<'_>,
         staged: &StagedRequest,
-        reply: Reply,
+        (reply, what): (Reply, Counter),
         outbox: &mut Outbox,
     ) {
         let is_request = incoming.view.mti().function() == Function::Request;
@@ -168,6 +161,7 @@ impl Shard {
             ResponseCode::APPROVED
         };
         self.remember_own(now, staged, code, outbox);
+        self.note(now, incoming, Note::answered(what, code));
         self.answer_code(now, incoming, code, None, Gate::Durable, outbox);
     }
 
@@ -236,4 +230,14 @@ impl Shard {
 fn replacement_amount(view: &MessageView<'_>) -> Option<AmountMinor> {
     let digits = view.raw(95)?.get(..12)?;
     core::str::from_utf8(digits).ok()?.parse().ok().map(AmountMinor)
+}
+
+/// What a reversal of an original in this state is counted as.
+const fn reversal_counter(state: State) -> Counter {
+    match state {
+        State::Unknown => Counter::OriginalUnknown,
+        State::InFlight => Counter::ReversedInFlight,
+        State::Approved => Counter::Reversed,
+        State::Declined | State::Reversed => Counter::ReversalRepeated,
+    }
 }

@@ -94,7 +94,7 @@ fn warn_of_no_effect(section: &mut Section<'_, '_>, raw: &RawJournal, word: Word
 /// Segments are whole blocks, and one takes all that may wait.
 fn check_sizes(section: &mut Section<'_, '_>, raw: &RawJournal, segment: u64, undurable: usize) {
     if !segment.is_multiple_of(JOURNAL_SEGMENT_BYTES_MIN) {
-        let message = format!("{segment} is not a whole number of MiB");
+        let message = format!("{segment} is not a multiple of 8 MiB");
         let cause = format!("the next is {}", segment.next_multiple_of(JOURNAL_SEGMENT_BYTES_MIN));
         section.error(at(&raw.segment_bytes), "segment_bytes", message, cause);
     }

@@ -9,6 +9,7 @@ mod codes;
 mod issuers;
 mod journal;
 mod keys;
+mod outcomes;
 mod section;
 mod velocity;
 mod velocity_when;
@@ -51,8 +52,11 @@ pub(super) fn check(
     let issuers = issuers::check(raw, names, (&switch, &acquirers), problems);
     let keys = keys::check(&raw.keys, folder);
     let journal = journal::check(&raw.journal, problems, folder);
+    let outcomes = outcomes::check(&raw.outcomes, problems, folder);
     let iins = iins?.rows;
-    Some((Config { switch, acquirers, issuers, iins, velocity, bank, journal, keys }, capacity))
+    let config =
+        Config { switch, acquirers, issuers, iins, velocity, bank, journal, keys, outcomes };
+    Some((config, capacity))
 }
 
 fn iin_table(raw: &RawSwitch, problems: &mut Problems<'_>, folder: &Path) -> Option<IinTable> {

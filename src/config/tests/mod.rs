@@ -4,7 +4,7 @@ mod mistakes;
 
 use super::file::{
     RawAcquirer, RawBank, RawBehaviour, RawCodes, RawCounter, RawIssuer, RawJournal, RawKeys,
-    RawLimit, RawSwitch, RawVelocity, RawWhen,
+    RawLimit, RawOutcomes, RawSwitch, RawVelocity, RawWhen,
 };
 use super::*;
 use crate::limits::VELOCITY_WORDS_MAX;
@@ -91,6 +91,7 @@ fn the_default_documents_every_key() {
         RawIssuer::KEYS,
         RawKeys::KEYS,
         RawJournal::KEYS,
+        RawOutcomes::KEYS,
     ];
     for key in keys.concat() {
         let set = |line: &str| {

@@ -245,6 +245,8 @@ impl Decider for Echo {
         self.later.front().map(|&(due_ns, _, _)| due_ns)
     }
 
+    fn take_outcomes(&mut self, _: &mut Vec<u8>) {}
+
     fn on_batch_end(&mut self, _: Now) {
         if self.seen.requests > WARM_UP && self.seen.closed == 0 {
             let made = allocations();

@@ -40,6 +40,11 @@ pub(super) const ENTRY_BYTES: usize = KEY_BYTES + ORIGINAL_BYTES;
 /// Bytes of the index for each: it is at most half full.
 const INDEX_BYTES: usize = 2 * 8;
 
+/// Evictions between asking for an entry's slot of the index, or for its key, and needing it.
+const SLOTS_AHEAD: u64 = 4;
+/// See [`SLOTS_AHEAD`].
+const KEYS_AHEAD: u64 = 12;
+
 /// A key and a record.
 type Entry = [u8; ENTRY_BYTES];
 
@@ -173,9 +178,10 @@ impl Originals {
             self.evictions += 1;
         }
         self.first += 1;
-        let next = self.place_of(self.first);
-        self.index.prefetch(self.key(next).hash());
-        prefetch(&self.entries[self.place_of(self.first + 8) as usize]);
+        // The slots of the next to go are fetched some evictions ahead, their keys before that.
+        let soon = self.place_of(self.first + SLOTS_AHEAD);
+        self.index.prefetch(self.key(soon).hash());
+        prefetch(&self.entries[self.place_of(self.first + KEYS_AHEAD) as usize]);
     }
 
     #[inline]

@@ -121,6 +121,7 @@ pub(super) fn config(shards: usize) -> Config {
         },
         keys: KeysConfig::default(),
         journal: journal(),
+        outcomes: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod link;
 mod mesh;
 mod money;
 pub(crate) mod no_allocation;
+mod outcomes;
 mod restart;
 mod script;
 mod transitions;

@@ -1,6 +1,8 @@
 //! After start-up a shard's data path allocates nothing: counted per thread.
 
 use super::fixture::{Request, World, config, connection, cups_header, issuer_answer};
+use crate::config::OutcomesConfig;
+use crate::shard::outcome::OUTCOME_BYTES;
 use crate::shard::{AcquirerId, Action, Outbox};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -40,6 +42,7 @@ fn the_data_path_allocates_nothing() {
     let mut config = config(1);
     config.velocity.limits[0].count_max = None;
     config.velocity.limits[0].amount_minor_max = Some(1_000_000);
+    config.outcomes = Some(OutcomesConfig { dir: "unused".into(), bytes_max: 1 << 20 });
     let mut world = World::new(&config);
     let header = cups_header();
     let rounds = 2_000u32;
@@ -63,6 +66,8 @@ fn the_data_path_allocates_nothing() {
         })
         .collect();
     let mut outbox = Outbox::new();
+    let mut outcomes = Vec::with_capacity(1 << 16);
+    let mut noted = 0;
     let (mut forwards, mut responses) = (0, 0);
     let before = allocations();
     for (message, answer) in messages.iter().zip(&answers) {
@@ -78,9 +83,13 @@ fn the_data_path_allocates_nothing() {
         }
         world.shard.on_deadline(world.now, &mut outbox);
         world.shard.on_batch_end(world.now);
+        world.shard.take_outcomes(&mut outcomes);
+        noted += outcomes.len() / OUTCOME_BYTES;
+        outcomes.clear();
     }
     assert_eq!(allocations() - before, 0);
     assert!(forwards > 900 && forwards == responses, "{forwards} forwarded, {responses} answered");
+    assert_eq!(noted, rounds as usize, "each request has one outcome");
 }
 
 fn count(outbox: &Outbox, which: impl Fn(&Action) -> bool) -> usize {
