@@ -1,18 +1,21 @@
 //! The command line: one file per command.
 //!
 //! Commands write to the streams they are given and return what went wrong; this file turns that
-//! into a message and an exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+//! into a message and an exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration; of data
+//! directories 65 damaged or foreign, 73 in use, 74 unreadable.
 //! Not here: anything that a command does.
 
 pub mod check;
 pub mod decode;
 pub mod demo;
+pub mod journal;
 mod live_screen;
 mod quantity;
 pub mod run;
 mod switch;
 
 use crate::config::ConfigError;
+use crate::io::journal::JournalError;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -38,6 +41,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Show the fields of one message, card data masked
     Decode(decode::DecodeArgs),
+    /// Look at a data directory: journal, snapshots, damage
+    Journal(journal::JournalArgs),
 }
 
 /// Where a command reads and writes.
@@ -56,6 +61,9 @@ pub enum CommandError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A data directory cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Standard input or output failed.
     #[error("standard input or output: {0}")]
     Stream(#[from] io::Error),
@@ -69,6 +77,7 @@ impl CommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 78,
+            Self::Journal(error) => error.exit_code(),
             Self::Stream(_) | Self::Failed(_) => 1,
         }
     }
@@ -109,6 +118,7 @@ fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandE
         Command::Run(args) => run::run(args, streams),
         Command::Demo(args) => demo::run(args, streams),
         Command::Decode(args) => decode::run(args, streams),
+        Command::Journal(args) => journal::run(args, streams),
     }
 }
 

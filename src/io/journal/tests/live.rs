@@ -126,7 +126,7 @@ fn a_directory_is_taken_once_and_by_its_own() {
     assert!(matches!(again, JournalError::Locked { .. }));
     assert_eq!(again.exit_code(), 73);
     let report = inspect(temp.path(), Inspection::Whole, &mut |_, _| {}).unwrap();
-    assert!(report.in_use && report.damage().is_none());
+    assert!(report.in_use && report.into_damage().is_none());
     let identity = *directory.identity();
     drop(directory);
     for (shards, key_check, said) in [(1, [4; 8], "another card key"), (2, KEY_CHECK, "1 shards")] {
