@@ -3,7 +3,7 @@
 //!
 //! `journal/arrivals/N` is the mean time from a record's arrival to its being durable when N a
 //! second arrive; percentiles and records per commit are printed beside it. Segments are prepared
-//! meanwhile, as in the switch. `journal/raw` is the disk alone: one 4 KiB write that is durable
+//! meanwhile, as in the switch. `journal/read` is a start after them. `journal/raw` is the disk alone: one 4 KiB write that is durable
 //! when it returns, past the page cache and through it.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -36,7 +36,7 @@ struct Bench {
     clock: Clock,
     stock: Option<SegmentStock>,
     folder: PathBuf,
-    _directory: DataDirectory,
+    directory: DataDirectory,
 }
 
 impl Bench {
@@ -58,7 +58,7 @@ impl Bench {
             ShardJournal::new(Engine::TokioUring, &config, &resumes[0], stock.port(0))
         })?;
         let (stock, clock) = (Some(stock), Clock::new());
-        Ok(Self { runtime, journal, clock, stock, folder, _directory: directory })
+        Ok(Self { runtime, journal, clock, stock, folder, directory })
     }
 
     /// One commit after the other; the time of so many.
@@ -122,6 +122,29 @@ impl Drop for Bench {
         self.stock.take();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// What a start does with a journal: every group read and checked, and the rest of its last segment
+/// looked through.
+fn read(criterion: &mut Criterion) {
+    const COMMITS: u64 = 400;
+    let mut bench = Bench::new().expect("a journal");
+    bench.commits(COMMITS, SIZES[2]);
+    let mut group = criterion.benchmark_group("journal/read");
+    let records = COMMITS * SIZES[2] as u64;
+    group.throughput(Throughput::Elements(records));
+    group.bench_function(format!("{records} records"), |bencher| {
+        bencher.iter(|| {
+            let recovery = bench.directory.recover(0).expect("a shard");
+            let mut groups = recovery.groups(1).expect("groups");
+            let mut count = 0;
+            while let Some(group) = groups.next().expect("no damage") {
+                count += u64::from(group.count);
+            }
+            assert_eq!(count, records);
+        });
+    });
+    group.finish();
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -208,5 +231,5 @@ fn open(path: &Path, flags: i32) -> Option<fs::File> {
     OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
 }
 
-criterion_group!(benches, commits, arrivals, raw);
+criterion_group!(benches, commits, arrivals, read, raw);
 criterion_main!(benches);
