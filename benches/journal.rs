@@ -183,6 +183,10 @@ fn arrivals(criterion: &mut Criterion) {
 #[expect(clippy::print_stderr, reason = "figures that criterion has no place for")]
 fn report(rate: u64, journal: &ShardJournal, latency_ns: &Histogram<u64>) {
     let counters = journal.counters();
+    if counters.commits == 0 {
+        // Not asked for.
+        return;
+    }
     let us = |quantile| latency_ns.value_at_quantile(quantile) as f64 / 1e3;
     eprintln!(
         "{rate} records a second: durable after p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us; {:.1} \
