@@ -4,7 +4,8 @@
 //! `journal/arrivals/N` is the mean time from a record's arrival to its being durable when N a
 //! second arrive; percentiles and records per commit are printed beside it. Segments are prepared
 //! meanwhile, as in the switch. `journal/read` is a start after them. `journal/raw` is the disk alone: one 4 KiB write that is durable
-//! when it returns, past the page cache and through it.
+//! when it returns, past the page cache and through it. Where io_uring is refused only that is
+//! measured.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hdrhistogram::Histogram;
@@ -15,6 +16,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tapswitch::config::{Config, Durability, JournalConfig};
+use tapswitch::io::engine::probe_io_uring;
 use tapswitch::io::journal::{
     BLOCK_BYTES, DataDirectory, JournalError, Resume, SegmentStock, ShardJournal,
 };
@@ -127,6 +129,9 @@ impl Drop for Bench {
 /// What a start does with a journal: every group read and checked, and the rest of its last segment
 /// looked through.
 fn read(criterion: &mut Criterion) {
+    if probe_io_uring().is_err() {
+        return;
+    }
     const COMMITS: u64 = 400;
     let mut bench = Bench::new().expect("a journal");
     bench.commits(COMMITS, SIZES[2]);
@@ -153,6 +158,9 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn commits(criterion: &mut Criterion) {
+    if probe_io_uring().is_err() {
+        return;
+    }
     let mut bench = Bench::new().expect("a journal");
     let mut group = criterion.benchmark_group("journal/commit");
     for records in SIZES {
@@ -168,6 +176,9 @@ fn commits(criterion: &mut Criterion) {
 }
 
 fn arrivals(criterion: &mut Criterion) {
+    if probe_io_uring().is_err() {
+        return;
+    }
     let mut group = criterion.benchmark_group("journal/arrivals");
     for rate in RATES {
         let mut bench = Bench::new().expect("a journal");
