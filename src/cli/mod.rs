@@ -1,8 +1,8 @@
 //! The command line: one file per command.
 //!
 //! Commands write to the streams they are given and return what went wrong; this file turns that
-//! into a message and an exit code: 0 done, 1 failed, 2 wrong usage, 65 damaged data, 73 data in use,
-//! 74 input or output, 78 wrong configuration.
+//! into a message and an exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration; of data
+//! directories 65 damaged or foreign, 73 in use, 74 unreadable.
 //! Not here: anything that a command does.
 
 pub mod bank;
@@ -10,6 +10,7 @@ pub mod check;
 pub mod decode;
 pub mod demo;
 pub mod find;
+pub mod journal;
 pub mod key;
 mod live_screen;
 mod quantity;
@@ -17,6 +18,7 @@ pub mod run;
 mod switch;
 
 use crate::config::ConfigError;
+use crate::io::journal::JournalError;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -48,6 +50,8 @@ pub enum Command {
     Find(find::FindArgs),
     /// Make a card key
     Key(key::KeyArgs),
+    /// Look at a data directory: journal, snapshots, damage
+    Journal(journal::JournalArgs),
 }
 
 /// Where a command reads and writes.
@@ -66,6 +70,9 @@ pub enum CommandError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A data directory cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Standard input or output failed.
     #[error("standard input or output: {0}")]
     Stream(#[from] io::Error),
@@ -88,6 +95,7 @@ impl CommandError {
         match self {
             Self::Config(_) => 78,
             Self::Refused { exit_code, .. } => *exit_code,
+            Self::Journal(error) => error.exit_code(),
             Self::Stream(_) | Self::Failed(_) => 1,
         }
     }
@@ -131,6 +139,7 @@ fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandE
         Command::Decode(args) => decode::run(args, streams),
         Command::Find(args) => find::run(args, streams),
         Command::Key(args) => key::run(args, streams),
+        Command::Journal(args) => journal::run(args, streams),
     }
 }
 

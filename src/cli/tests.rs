@@ -1,6 +1,7 @@
 //! Command lines as a person types them: output, messages, exit codes.
 
 mod decode;
+mod journal;
 
 use super::*;
 

@@ -65,12 +65,12 @@ fn mistakes_of_form_name_line_and_key() {
 const OF_THE_JOURNAL: &[Row] = &[
     ("[journal]\ndurability = \"fsync\"", 2, "journal.durability", "strict, relaxed, off", ""),
     ("[journal]\ndata_dir = 5", 2, "journal.data_dir", "must be text", ""),
-    ("[journal]\nsegment_bytes = 67_108_865", 2, "journal.segment_bytes", "whole", "68157440"),
+    ("[journal]\nsegment_bytes = 67_108_865", 2, "journal.segment_bytes", "of 8 MiB", "75497472"),
     (
-        "[journal]\nsegment_bytes = 1_048_576",
+        "[journal]\nsegment_bytes = 8_388_608",
         2,
         "journal.undurable_bytes_max",
-        "16777216 is above segment_bytes 1048576",
+        "16777216 is above segment_bytes 8388608",
         "in one segment",
     ),
     ("[journal]\nstall_max_ms = 5", 2, "journal.stall_max_ms", "outside 100", "seconds written"),

@@ -4,9 +4,9 @@
 //! Not here: group commits, which go through the engine (`device`).
 
 use rustix::fs::{OFlags, statvfs};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Data reaches the disk before a write returns; metadata need not. rustix's flag of that name is
@@ -82,7 +82,8 @@ pub(crate) struct KernelDisk;
 
 impl Disk for KernelDisk {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        fs::create_dir_all(folder)
+        // Limits and debts of cards are nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

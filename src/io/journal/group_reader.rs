@@ -102,6 +102,8 @@ pub struct GroupReader {
     chain: u32,
     tail: Option<Tail>,
     groups: u64,
+    /// Where damage was seen once: segment and offset.
+    doubted: Option<(u64, u64)>,
 }
 
 impl GroupReader {
@@ -127,6 +129,7 @@ impl GroupReader {
             segments,
             tail: None,
             groups: 0,
+            doubted: None,
         };
         let begun = || reader.segments.iter().enumerate().filter(|(_, it)| it.header.is_some());
         let oldest = begun().next();
@@ -303,31 +306,50 @@ impl GroupReader {
     }
 
     fn end_at(&mut self, current: usize, listed: Listed) -> Result<(), JournalError> {
-        let Some(Open { file, length }) = &self.open else { return Ok(()) };
-        let (length, from) = (*length, self.offset);
+        match self.judge(current, listed) {
+            // A running process may have written the place, and what follows it, since the place
+            // was looked at.
+            Err(JournalError::Damaged { .. })
+                if self.doubted != Some((listed.number, self.offset)) =>
+            {
+                self.doubted = Some((listed.number, self.offset));
+                self.window.forget();
+                self.segments = survey(&*self.disk, &self.folder, &self.stamp)?;
+                let again = self.segments.iter().position(|it| it.number == listed.number);
+                self.current = again.or(self.current);
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(tail) => {
+                self.tail = Some(tail);
+                Ok(())
+            }
+        }
+    }
+
+    /// The tail, or why it is none.
+    fn judge(&self, current: usize, listed: Listed) -> Result<Tail, JournalError> {
+        let Some(Open { file, length }) = &self.open else {
+            unreachable!("Invariant: the place was looked at")
+        };
+        let from = self.offset;
         let path = segment_path(&self.folder, listed.number);
         let rest = look_through(&**file, &self.stamp, listed.number, from, self.next_lsn);
         let rest = rest.trying("read", &path)?;
         if let Some(valid_at) = rest.valid_group_at {
-            // A process that runs may have written both since the place was looked at.
-            self.window.forget();
-            if let Found::Group(..) = self.look()? {
-                return Ok(());
-            }
             let lsn = self.next_lsn;
             let what = format!("record {lsn} is not as it was written, but offset {valid_at} is");
             return Err(self.damaged(listed.number, from, what));
         }
         self.refuse_if_anything_follows(Some((current, rest.used_to > from)))?;
-        let bytes = listed.header.map_or(length, |header| header.bytes);
-        self.tail = Some(Tail {
+        let bytes = listed.header.map_or(*length, |header| header.bytes);
+        Ok(Tail {
             position: Some(Position { segment: listed.number, offset: from, bytes }),
             last_lsn: self.next_lsn - 1,
             chain: self.chain,
             torn_bytes: rest.used_to.saturating_sub(from),
             unused: self.segments[current + 1..].iter().map(|listed| listed.number).collect(),
-        });
-        Ok(())
+        })
     }
 
     /// Looks for anything valid in the segments after the present one. `after`: which one that is,

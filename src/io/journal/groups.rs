@@ -98,10 +98,11 @@ impl Groups {
 
     /// Whether records of so many bytes can be appended now. `next_is_ready`: whether there is a
     /// segment to go on with when the one in use is full.
-    pub(super) fn has_room(&self, bytes: usize, next_is_ready: bool) -> bool {
+    #[inline]
+    pub(super) fn has_room(&self, bytes: usize, next_is_ready: impl FnOnce() -> bool) -> bool {
         let payload = self.forming_bytes + bytes;
         let fits_buffer = GROUP_HEADER_BYTES + payload <= self.forming.len();
-        fits_buffer && (next_is_ready || self.fits_segment(payload))
+        fits_buffer && (self.fits_segment(payload) || next_is_ready())
     }
 
     fn fits_segment(&self, payload_bytes: usize) -> bool {

@@ -32,14 +32,15 @@ pub struct DirectoryReport {
 }
 
 impl DirectoryReport {
-    /// The first damage.
+    /// The first damage, without the rest.
     #[must_use]
-    pub fn damage(&self) -> Option<&JournalError> {
-        let damaged = |shard: &'_ ShardSummary| shard.damage.is_some();
-        let snapshots = self.shards.iter().flat_map(|shard| &shard.snapshots);
-        let journal = self.shards.iter().find(|shard| damaged(shard));
-        let journal = journal.and_then(|shard| shard.damage.as_ref());
-        journal.or_else(|| snapshots.filter_map(|it| it.bytes.as_ref().err()).next())
+    pub fn into_damage(self) -> Option<JournalError> {
+        let (mut journals, mut snapshots) = (Vec::new(), Vec::new());
+        for shard in self.shards {
+            journals.extend(shard.damage);
+            snapshots.extend(shard.snapshots.into_iter().filter_map(|it| it.bytes.err()));
+        }
+        journals.into_iter().chain(snapshots).next()
     }
 }
 

@@ -123,7 +123,7 @@ impl ShardJournal {
     #[inline]
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.groups.has_room(bytes, self.stock.ready() > 0)
+        self.groups.has_room(bytes, || self.stock.ready() > 0)
     }
 
     /// Appends `count` whole records and returns the LSN of the last. The bytes of one call become
@@ -199,7 +199,7 @@ impl ShardJournal {
         }
     }
 
-    /// Ends the process when the disk has not answered for too long: those who wait get no answer
+    /// After [`ShardJournal::pump`]: ends the process when the disk has not answered for too long: those who wait get no answer
     /// here, and another instance may serve them.
     pub fn check_stall(&self, now_ns: u64) {
         let since_ns = self.in_flight.map(|in_flight| in_flight.since_ns);

@@ -67,6 +67,8 @@ struct Shared {
 /// up then.
 pub struct SnapshotThread {
     shared: Arc<Shared>,
+    /// What each shard was recovered from.
+    complete_lsns: Vec<Option<u64>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -103,7 +105,8 @@ impl SnapshotThread {
         let scribe = Scribe { shared: Arc::clone(&shared), disk, lines: lines.collect() };
         let thread = Builder::new().name("journal-snapshots".into()).spawn(move || scribe.run());
         let thread = Some(thread.trying("start the thread that writes snapshots in", root)?);
-        Ok(Self { shared, thread })
+        let complete_lsns = resumes.iter().map(|resume| resume.snapshot.map(|mark| mark.lsn));
+        Ok(Self { shared, complete_lsns: complete_lsns.collect(), thread })
     }
 
     /// A shard's end, by its place in what was given to [`SnapshotThread::start`].
@@ -111,7 +114,8 @@ impl SnapshotThread {
     pub fn writer(&self, shard: usize) -> SnapshotWriter {
         assert!(shard < self.shared.free.len(), "Invariant: a shard of this thread");
         let shared = Arc::clone(&self.shared);
-        SnapshotWriter { shared, shard, mark: None, filling: None, filled: 0 }
+        let complete_lsn = self.complete_lsns[shard];
+        SnapshotWriter { shared, shard, mark: None, complete_lsn, filling: None, filled: 0 }
     }
 }
 
@@ -132,17 +136,20 @@ pub struct SnapshotWriter {
     shard: usize,
     /// Of the snapshot that is written.
     mark: Option<SnapshotMark>,
+    /// LSN of the last complete one.
+    complete_lsn: Option<u64>,
     filling: Option<AlignedBuffer>,
     filled: usize,
 }
 
 impl SnapshotWriter {
-    /// Begins one; `false` when the last is not over yet or no buffer is free. `header` is what the
+    /// Begins one; `false` when the last is not over yet, no buffer is free, or nothing came after
+    /// the last complete one: it would take that one's place, and two are kept. `header` is what the
     /// caller wants to know before the first chunk when it is read back.
     #[must_use]
     pub fn begin(&mut self, mark: SnapshotMark, header: &[u8]) -> bool {
         assert!(header.len() <= CHUNK_PAYLOAD_BYTES, "Invariant: a header fits a chunk");
-        if self.mark.is_some() {
+        if self.mark.is_some() || self.complete_lsn.is_some_and(|lsn| mark.lsn <= lsn) {
             return false;
         }
         let Some(mut buffer) = self.shared.free[self.shard].pop() else { return false };
@@ -200,7 +207,10 @@ impl SnapshotWriter {
     /// [`SnapshotEnd::NoRoom`] before the end, the caller need not go on.
     pub fn take_end(&mut self) -> Option<SnapshotEnd> {
         let end = match self.shared.ends[self.shard].swap(NO_NEWS, Ordering::Acquire) {
-            COMPLETE => SnapshotEnd::Complete,
+            COMPLETE => {
+                self.complete_lsn = self.mark.map(|mark| mark.lsn);
+                SnapshotEnd::Complete
+            }
             NO_ROOM => SnapshotEnd::NoRoom,
             _ => return None,
         };

@@ -73,6 +73,26 @@ proptest! {
     }
 }
 
+/// Row F4: a disk that is full while a segment is prepared keeps nothing of it.
+#[test]
+fn a_full_disk_leaves_no_part_of_a_segment() {
+    let mut rig = Rig::new();
+    rig.fill(1);
+    let (calls, zeros) = (rig.disk.calls(), AlignedBuffer::new(4_096));
+    for call in 1..=calls {
+        let disk = Arc::new(rig.disk.copy());
+        disk.fail_at(calls + call, io::ErrorKind::StorageFull);
+        if prepare(&*disk, &folder(), 2, SEGMENT_BYTES, &zeros).is_ok() {
+            assert!(call > 10, "a segment takes as many writes");
+            return;
+        }
+        let names = disk.list(&folder()).unwrap();
+        assert!(names.iter().all(|name| !name.ends_with(".unfinished")), "{names:?}");
+        assert_eq!(recover(&disk).unwrap().1, rig.written);
+    }
+    panic!("it never succeeded");
+}
+
 /// Row F1: a group of eleven sectors, of which any first or last ones reached the disk.
 #[test]
 fn a_commit_torn_at_any_sector_is_cut() {

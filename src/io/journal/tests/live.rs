@@ -10,6 +10,7 @@ use crate::io::journal::{
     SnapshotMark, SnapshotThread, SnapshotWriter, Space, inspect,
 };
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const KEY_CHECK: [u8; 8] = [3; 8];
 
@@ -126,7 +127,7 @@ fn a_directory_is_taken_once_and_by_its_own() {
     assert!(matches!(again, JournalError::Locked { .. }));
     assert_eq!(again.exit_code(), 73);
     let report = inspect(temp.path(), Inspection::Whole, &mut |_, _| {}).unwrap();
-    assert!(report.in_use && report.damage().is_none());
+    assert!(report.in_use && report.into_damage().is_none());
     let identity = *directory.identity();
     drop(directory);
     for (shards, key_check, said) in [(1, [4; 8], "another card key"), (2, KEY_CHECK, "1 shards")] {
@@ -236,6 +237,7 @@ fn snapshots_are_written_by_their_thread_and_read_back() {
     push_all(&mut writer, &contents);
     assert!(writer.finish(0));
     assert_eq!(end_of_snapshot(&mut writer), SnapshotEnd::Complete);
+    assert!(!writer.begin(mark, b"again"), "nothing came after it");
     let later = SnapshotMark { lsn: 1, replay_from_lsn: 1 };
     assert!(writer.begin(later, b"beyond"));
     assert!(!writer.finish(0), "the journal is not durable that far");
@@ -274,4 +276,39 @@ fn a_disk_without_room_gives_a_snapshot_up() {
     assert!(writer.finish(0));
     assert_eq!(end_of_snapshot(&mut writer), SnapshotEnd::Complete);
     assert_eq!(disk.list(&folder()).unwrap(), ["00000000000000000000.snapshot"]);
+}
+
+/// What a look from outside sees while records are written is never taken for damage.
+#[test]
+fn a_look_beside_a_running_writer_sees_a_prefix() {
+    let temp = TempFolder::new("beside");
+    let (_directory, resumes, _) = open(temp.path());
+    let stock = SegmentStock::start(&config(), &resumes).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            run_thread(Engine::Tokio, async {
+                let mut journal =
+                    ShardJournal::new(Engine::Tokio, &config(), &resumes[0], stock.port(0))
+                        .unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    // Without room the next segment is on its way.
+                    if journal.has_room(20_000) {
+                        journal.append(&[6; 20_000], 1);
+                        settle_strictly(&mut journal).await;
+                    }
+                }
+                journal.durable_lsn()
+            })
+        });
+        let mut seen = 0;
+        for _ in 0..30 {
+            let report = inspect(temp.path(), Inspection::Quick, &mut |_, _| {}).unwrap();
+            assert!(report.shards[0].damage.is_none(), "{:?}", report.shards[0].damage);
+            assert!(report.shards[0].last_lsn >= seen);
+            seen = report.shards[0].last_lsn;
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(writer.join().unwrap().unwrap() >= seen);
+    });
 }

@@ -67,7 +67,7 @@ impl Rig {
     }
 
     fn append(&mut self, records: &[u8], count: u32) {
-        if !self.groups.has_room(records.len(), true) {
+        if !self.groups.has_room(records.len(), || true) {
             self.commit().unwrap();
         }
         let lsn = self.groups.append(records, count);

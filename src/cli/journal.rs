@@ -1,0 +1,96 @@
+//! `tapswitch journal inspect|verify DIR`: what a data directory holds, and whether all of it is as
+//! it was written. Read only, also beside a running switch.
+//!
+//! Not here: what single records say.
+
+use super::quantity::{bytes, grouped};
+use super::{CommandError, Streams};
+use crate::io::journal::{
+    DirectoryReport, FORMAT_VERSION, Inspection, ShardSummary, SnapshotSummary, inspect,
+};
+use clap::{Args, Subcommand};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What `journal` can be told.
+#[derive(Clone, Debug, Args)]
+pub struct JournalArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub command: JournalCommand,
+}
+
+/// What can be done with a data directory.
+#[derive(Clone, Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Show segments, records, snapshots, a torn tail, damage
+    Inspect(DirectoryArgs),
+    /// The same, and read every byte of every snapshot
+    Verify(DirectoryArgs),
+}
+
+/// Which one.
+#[derive(Clone, Debug, Args)]
+pub struct DirectoryArgs {
+    /// The data directory
+    pub folder: PathBuf,
+}
+
+/// Shows a data directory.
+pub(super) fn run(args: &JournalArgs, streams: &mut Streams<'_>) -> Result<(), CommandError> {
+    let (folder, inspection) = match &args.command {
+        JournalCommand::Inspect(args) => (&args.folder, Inspection::Quick),
+        JournalCommand::Verify(args) => (&args.folder, Inspection::Whole),
+    };
+    let report = inspect(folder, inspection, &mut |_, _| {})?;
+    show(streams.output, folder, &report)?;
+    match report.into_damage() {
+        Some(damage) => Err(damage.into()),
+        None => Ok(()),
+    }
+}
+
+fn show(out: &mut dyn Write, folder: &Path, report: &DirectoryReport) -> io::Result<()> {
+    let id = u128::from_be_bytes(report.identity.directory);
+    writeln!(out, "directory {}: format {FORMAT_VERSION}, id {id:032x}", folder.display())?;
+    if report.in_use {
+        writeln!(out, "          in use: what a running process writes meanwhile is not shown")?;
+    }
+    report.shards.iter().try_for_each(|shard| show_shard(out, shard))
+}
+
+fn show_shard(out: &mut dyn Write, shard: &ShardSummary) -> io::Result<()> {
+    let records = match shard.last_lsn {
+        0 => "no records".to_owned(),
+        last => format!("records {} to {}", grouped(shard.first_lsn), grouped(last)),
+    };
+    writeln!(
+        out,
+        "shard {:<3} {records}, {} in {} groups; {} segments, {} more lie ready",
+        shard.shard,
+        bytes(shard.record_bytes),
+        grouped(shard.groups),
+        shard.segments,
+        shard.ready,
+    )?;
+    if shard.torn_bytes > 0 {
+        let torn = bytes(shard.torn_bytes);
+        writeln!(out, "          torn tail: {torn} of an interrupted commit; the next start cuts")?;
+    }
+    if let Some(damage) = &shard.damage {
+        writeln!(out, "          DAMAGED   {damage}")?;
+    }
+    shard.snapshots.iter().try_for_each(|snapshot| show_snapshot(out, snapshot))
+}
+
+fn show_snapshot(out: &mut dyn Write, snapshot: &SnapshotSummary) -> io::Result<()> {
+    let lsn = grouped(snapshot.lsn);
+    match (&snapshot.mark, &snapshot.bytes) {
+        (Some(mark), Ok(read)) => {
+            let (from, read) = (grouped(mark.replay_from_lsn), bytes(*read));
+            writeln!(out, "          snapshot at {lsn}, replay from {from}; {read} read")
+        }
+        (_, Err(damage)) => writeln!(out, "          DAMAGED   snapshot at {lsn}: {damage}"),
+        (None, Ok(_)) => writeln!(out, "          snapshot at {lsn}"),
+    }
+}
