@@ -8,6 +8,7 @@ pub mod check;
 pub mod decode;
 pub mod demo;
 mod live_screen;
+mod memory_screen;
 mod quantity;
 pub mod run;
 mod switch;

@@ -1,7 +1,7 @@
 //! A switch as `run` and `demo` start and stop it: first screen, final books. Not here: what either
 //! does in between.
 
-use super::{CommandError, quantity};
+use super::{CommandError, memory_screen, quantity};
 use crate::bank::{BankSet, Ledger};
 use crate::config::{Config, ConfigError};
 use crate::io::core_dumps::forbid_core_dumps;
@@ -30,10 +30,12 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Switch<Shard>, CommandError>
         CommandError::Failed(format!("no random keys from the kernel: {error}"))
     })?;
     let shared = Arc::clone(config);
-    Switch::start(Arc::clone(config), IoTimeouts::default(), move |id| {
-        Shard::new(id, &shared, &secrets)
-    })
-    .map_err(|error| CommandError::Failed(error.to_string()))
+    let started = memory_screen::while_shown(|| {
+        Switch::start(Arc::clone(config), IoTimeouts::default(), move |id| {
+            Shard::new(id, &shared, &secrets)
+        })
+    });
+    started.map_err(|error| CommandError::Failed(error.to_string()))
 }
 
 /// What was started, where, and what it does not do.

@@ -8,7 +8,7 @@
 use super::key::DuplicateKey;
 use super::original::{ORIGINAL_BYTES, OriginalRecord};
 use crate::limits::REMEMBERED_BYTES_MAX;
-use crate::prefault::prefault;
+use crate::memory::prefault;
 use crate::shard::velocity::prefetch;
 
 /// Entries begin at multiples of this; places count in it.
