@@ -19,6 +19,7 @@
 mod capture;
 mod conditions;
 mod counters;
+pub mod escrow;
 mod layout;
 mod limits;
 mod occupancy;
