@@ -2,6 +2,7 @@
 
 mod fixture;
 mod hostile;
+mod limits;
 mod mesh;
 pub(crate) mod no_allocation;
 mod script;
