@@ -3,14 +3,15 @@
 //! `in cache` is a merchant's regulars: 1,000 cards that come again and again. `resident` is a wallet's
 //! nation: cards at random in a table that no cache holds, each of which costs a miss of the cache and
 //! of the address translation; in the switch the lines of a batch are prefetched while its messages
-//! are parsed, which `prefetched` stands for. A step is one transaction judged and held, and another
-//! that is posted and released, so that the table stays as it is.
+//! are parsed, which `prefetched` stands for. A step is what a transaction that is approved and reversed
+//! costs: judged and held, posted, released; the table stays as it is. `reserved` is the first of them
+//! alone: judged and held.
 //!
-//! The tables of `resident` are small by default. For a nation's, one at a time:
+//! The tables of `resident` are small by default. For a nation's, 16 GB each, one at a time:
 //!
 //! ```sh
 //! VELOCITY_CARDS=200000000 cargo bench --bench velocity -- 'resident/64'
-//! VELOCITY_CARDS=450000000 cargo bench --bench velocity -- 'resident/32'
+//! VELOCITY_CARDS=450000000 VELOCITY_PERCENT=90 cargo bench --bench velocity -- 'resident/32'
 //! ```
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -29,8 +30,9 @@ use tapswitch_protocol::Pan;
 /// 2026-01-01 00:00 UTC.
 const NOW_MS: u64 = 1_767_225_600_000;
 const BATCH: usize = 32;
-/// Cards of a `resident` table unless the environment says otherwise.
+/// Cards of a `resident` table, and how full it is, unless the environment says otherwise.
 const CARDS: u64 = 2_000_000;
+const PERCENT: u64 = 80;
 /// A tap at a gate: two counters and four limits of the shipped profile.
 const TAP: VelocityTransaction = VelocityTransaction {
     amount_minor: 400,
@@ -93,6 +95,9 @@ fn spread(number: u64) -> CardKey {
     CardKey(key.to_le_bytes())
 }
 
+/// What is done to a card.
+type Visit = fn(&mut Velocity, CardKey);
+
 /// Counts a transaction, and posts and releases another.
 #[inline]
 fn step(velocity: &mut Velocity, card: CardKey) {
@@ -100,6 +105,14 @@ fn step(velocity: &mut Velocity, card: CardKey) {
         velocity.hold(NOW_MS, card, &reservation);
         let posted = velocity.post(NOW_MS, card, &reservation, TAP.amount_minor, false);
         velocity.release(NOW_MS, card, black_box(&posted));
+    }
+}
+
+/// Counts a transaction.
+#[inline]
+fn reserve(velocity: &mut Velocity, card: CardKey) {
+    if let Ok(reservation) = velocity.judge(NOW_MS, card, black_box(&TAP)) {
+        velocity.hold(NOW_MS, card, black_box(&reservation));
     }
 }
 
@@ -125,14 +138,16 @@ fn enrol(velocity: &mut Velocity, cards: impl Iterator<Item = CardKey>) {
     }
 }
 
-/// Tables that are four fifths full.
+/// Tables that are four fifths full, or as full as the environment says.
 fn resident(c: &mut Criterion) {
     for (name, config) in [("64 bytes", shipped()), ("32 bytes", one_counter())] {
         let mut group = c.benchmark_group(format!("velocity/resident/{name}"));
         group.throughput(Throughput::Elements(BATCH as u64));
         let mut table: Option<(Velocity, u64)> = None;
         let mut state = 1u64;
-        for (way, prefetched) in [("alone", false), ("prefetched", true)] {
+        let ways: [(&str, bool, Visit); 3] =
+            [("alone", false, step), ("prefetched", true, step), ("reserved", true, reserve)];
+        for (way, prefetched, visit) in ways {
             let id = BenchmarkId::new(way, format!("batch of {BATCH}"));
             group.bench_function(id, |b| {
                 let (velocity, cards) = table.get_or_insert_with(|| nation(name, &config));
@@ -145,7 +160,7 @@ fn resident(c: &mut Criterion) {
                     if prefetched {
                         batch.iter().for_each(|&card| velocity.prefetch(card));
                     }
-                    batch.iter().for_each(|&card| step(velocity, card));
+                    batch.iter().for_each(|&card| visit(velocity, card));
                 });
             });
         }
@@ -156,9 +171,10 @@ fn resident(c: &mut Criterion) {
 /// A table with all its cards, and how long they took.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 fn nation(name: &str, config: &VelocityConfig) -> (Velocity, u64) {
-    let wanted = std::env::var("VELOCITY_CARDS").ok().and_then(|text| text.parse().ok());
-    let cards: u64 = wanted.unwrap_or(CARDS);
-    let lines = (cards as usize * 5 / 4).next_multiple_of(4);
+    let wanted = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let cards: u64 = wanted("VELOCITY_CARDS").unwrap_or(CARDS);
+    let percent: u64 = wanted("VELOCITY_PERCENT").unwrap_or(PERCENT).clamp(1, 95);
+    let lines = (cards * 100).div_ceil(percent).next_multiple_of(4) as usize;
     let start = Instant::now();
     let mut velocity = Velocity::new(config, lines);
     let made = start.elapsed();

@@ -9,5 +9,5 @@ pub mod cli;
 pub mod config;
 pub mod io;
 pub mod limits;
-mod prefault;
+pub mod memory;
 pub mod shard;

@@ -13,6 +13,7 @@ pub mod find;
 pub mod journal;
 pub mod key;
 mod live_screen;
+mod memory_screen;
 mod quantity;
 pub mod run;
 mod switch;

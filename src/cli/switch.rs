@@ -1,7 +1,7 @@
 //! A switch as `run` and `demo` start and stop it: first screen, final books. Not here: what either
 //! does in between.
 
-use super::{CommandError, quantity};
+use super::{CommandError, memory_screen, quantity};
 use crate::bank::{BankSet, Ledger};
 use crate::config::{Config, ConfigError, Durability};
 use crate::io::core_dumps::forbid_core_dumps;
@@ -38,12 +38,13 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
     let directory = open_directory(config, &origin, key_check)?;
     let shared = Arc::clone(config);
     let (config, timeouts) = (Arc::clone(config), IoTimeouts::default());
-    let switch =
+    let started = memory_screen::while_shown(|| {
         Switch::start_on(config, timeouts, directory, move |id| Shard::new(id, &shared, &secrets))
-            .map_err(|error| CommandError::Refused {
-                exit_code: error.exit_code(),
-                what: error.to_string(),
-            })?;
+    });
+    let switch = started.map_err(|error| CommandError::Refused {
+        exit_code: error.exit_code(),
+        what: error.to_string(),
+    })?;
     Ok(Started { switch, key_origin: origin, key_check })
 }
 

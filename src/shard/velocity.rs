@@ -19,6 +19,7 @@
 mod capture;
 mod conditions;
 mod counters;
+pub mod escrow;
 mod layout;
 mod limits;
 mod occupancy;
@@ -128,7 +129,8 @@ pub struct Velocity {
     occupancy: Occupancy,
     /// By limit.
     refusals: Vec<u64>,
-    has_reset: bool,
+    /// The counters that a PIN sets back, as a mask.
+    reset_by_pin: u8,
 }
 
 impl Velocity {
@@ -143,7 +145,7 @@ impl Velocity {
             layout: Layout::new(lines, &config.counters),
             occupancy: Occupancy::default(),
             refusals: vec![0; limits.len()],
-            has_reset: counters.has_reset(),
+            reset_by_pin: counters.reset_by_pin(),
             counters,
             limits,
         }
@@ -266,10 +268,11 @@ impl Velocity {
     ) -> Reservation {
         self.counters.advance(wall_ms);
         let amount_minor = amount_minor.min(reservation.amount_minor());
-        let resets = pin && self.has_reset;
-        // Without a part to take back and without such a counter, posted is as good as pending.
-        let changes = amount_minor < reservation.amount_minor() || self.has_reset;
-        if !(resets || changes && !reservation.is_empty()) {
+        let resets = pin && self.reset_by_pin != 0;
+        // To counters that no PIN sets back, posted is as good as pending.
+        let changes = amount_minor < reservation.amount_minor() && !reservation.is_empty()
+            || reservation.counters() & self.reset_by_pin != 0;
+        if !resets && !changes {
             return *reservation;
         }
         let mut posted = reservation.with_amount(amount_minor);

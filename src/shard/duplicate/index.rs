@@ -4,7 +4,7 @@
 //! It is never more than half full, never grows, and leaves no tombstones: whatever follows a
 //! removed entry moves back. Whether the place holds the very key is the caller's to check.
 
-use crate::prefault::prefault;
+use crate::memory::prefault;
 use crate::shard::velocity::prefetch;
 
 const EMPTY: u64 = 0;

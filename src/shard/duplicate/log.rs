@@ -11,7 +11,7 @@ use super::key::DuplicateKey;
 use super::original::OriginalState;
 use super::scan::StoredAnswer;
 use crate::limits::REMEMBERED_BYTES_MAX;
-use crate::prefault::prefault;
+use crate::memory::prefault;
 use crate::shard::velocity::prefetch;
 
 /// Entries begin at multiples of this; places count in it.

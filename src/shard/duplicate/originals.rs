@@ -10,7 +10,7 @@ use super::index::{Index, Place};
 use super::key::DuplicateKey;
 use super::original::{ORIGINAL_BYTES, OriginalRecord};
 use super::scan::within;
-use crate::prefault::prefault;
+use crate::memory::prefault;
 use crate::shard::velocity::prefetch;
 
 /// What names an original: the greater part of its key.

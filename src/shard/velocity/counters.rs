@@ -245,10 +245,11 @@ impl Counters {
         }
     }
 
-    /// Whether a PIN sets any counter back.
-    #[inline]
-    pub(super) fn has_reset(&self) -> bool {
-        self.counters.iter().any(|counter| counter.meaning == Meaning::Resettable)
+    /// The counters that a PIN sets back, as a mask.
+    pub(super) fn reset_by_pin(&self) -> u8 {
+        let counters = self.counters.iter().enumerate();
+        let reset = counters.filter(|(_, counter)| counter.meaning == Meaning::Resettable);
+        reset.fold(0, |mask, (place, _)| mask | 1 << place)
     }
 
     /// Calls `change` with every word in which a reservation is counted, those left out that have

@@ -17,7 +17,7 @@ use crate::limits::{
     CARD_KEY_BYTES, VELOCITY_GROUP_LINES, VELOCITY_LINE_WORDS, VELOCITY_LINES_MAX,
     VELOCITY_PROBE_MAX, VELOCITY_SEARCH_GROUPS_MAX,
 };
-use crate::prefault::prefault;
+use crate::memory::zeroed_words;
 use crate::shard::CardKey;
 
 /// Words of the card key, at the head of the line.
@@ -28,7 +28,6 @@ const CACHE_WORDS: usize = 8;
 /// Lines by card key. The key of all zeros marks an empty line; a card has that key with a
 /// probability of 2^-128 and would then be counted afresh at each transaction.
 pub(super) struct Table {
-    /// Allocated zeroed.
     words: Box<[u64]>,
     /// Words before the first one that begins a cache line.
     skipped: usize,
@@ -73,8 +72,7 @@ impl Table {
             "Invariant: velocity lines are within their limits"
         );
         // Alignment by hand: a zeroed allocation of an aligned type would need unsafe code.
-        let mut words = vec![0u64; lines * line_words + CACHE_WORDS].into_boxed_slice();
-        prefault(&mut words);
+        let words = zeroed_words(lines * line_words + CACHE_WORDS);
         let skipped = words.as_ptr().align_offset(CACHE_WORDS * 8);
         assert!(skipped < CACHE_WORDS, "Invariant: a cache line begins within the first 64 bytes");
         let groups = lines / VELOCITY_GROUP_LINES;

@@ -36,6 +36,8 @@ enum Step {
         pick: usize,
         amount_minor: u64,
     },
+    /// A snapshot begins, unless one is under way.
+    Cut,
 }
 
 /// One transaction as the model remembers it.
@@ -79,6 +81,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(pick, amount_minor)| Step::ReleasePart { pick, amount_minor }),
         1 => (any::<usize>(), 0..30u64)
             .prop_map(|(pick, amount_minor)| Step::More { pick, amount_minor }),
+        1 => Just(Step::Cut),
     ];
     prop::collection::vec(step, 1..160)
 }
@@ -293,13 +296,21 @@ struct Play {
     replica: Velocity,
     model: Model,
     now_ms: u64,
+    cut: Option<Cut>,
+}
+
+/// A snapshot under way: what was counted when it began, and where it is loaded into.
+struct Cut {
+    at_ms: u64,
+    state_hash: u64,
+    loaded: Velocity,
 }
 
 impl Play {
     fn new(config: VelocityConfig, now_ms: u64) -> Self {
         let (velocity, replica) = (made(&config), made(&config));
         let model = Model { config, kept: BTreeMap::new(), next: 0, has_excess: false };
-        Self { velocity, replica, model, now_ms }
+        Self { velocity, replica, model, now_ms, cut: None }
     }
 
     fn reserve(&mut self, number: u64, t: VelocityTransaction, advice: bool) {
@@ -391,11 +402,37 @@ impl Play {
         match *step {
             Step::Advance { ms } => self.now_ms += ms,
             Step::Reserve { card, t, advice } => self.reserve(card, t, advice),
+            Step::Cut => self.begin_cut(),
             Step::Post { pick, .. }
             | Step::Release { pick }
             | Step::ReleasePart { pick, .. }
             | Step::More { pick, .. } => self.follow_up(pick, step),
         }
+    }
+
+    fn begin_cut(&mut self) {
+        if self.cut.is_none() {
+            self.velocity.counters.advance(self.now_ms);
+            self.velocity.snapshot_begin();
+            let state_hash = self.velocity.state_hash();
+            let loaded = made(&self.model.config);
+            self.cut = Some(Cut { at_ms: self.now_ms, state_hash, loaded });
+        }
+    }
+
+    /// A little of the snapshot, between any two steps.
+    fn read_cut(&mut self) {
+        let Some(mut cut) = self.cut.take() else { return };
+        let mut out = Vec::new();
+        let is_more = self.velocity.snapshot_next(&mut out, 24).unwrap();
+        cut.loaded.snapshot_load(&out).unwrap();
+        if is_more {
+            self.cut = Some(cut);
+            return;
+        }
+        cut.loaded.counters.advance(cut.at_ms);
+        cut.loaded.assert_invariants();
+        assert_eq!(cut.loaded.state_hash(), cut.state_hash, "the cut is as it was");
     }
 
     fn assert_counts(&mut self) {
@@ -417,6 +454,10 @@ fn play(config: VelocityConfig, start_ms: u64, steps: &[Step]) {
     for step in steps {
         play.step(step);
         play.assert_counts();
+        play.read_cut();
+    }
+    while play.cut.is_some() {
+        play.read_cut();
     }
     play.velocity.assert_invariants();
     // The replica has not seen the last moments, in which nothing was counted.

@@ -1,0 +1,66 @@
+//! How far the memory of large tables is, on standard error, while a switch starts. A start without
+//! large tables shows nothing.
+
+use super::quantity::bytes;
+use crate::memory::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{Write, stderr};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+const REDRAWN_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs `start`, and shows meanwhile how much memory it has touched.
+pub(super) fn while_shown<T>(start: impl FnOnce() -> T) -> T {
+    let (ended, ending) = (Mutex::new(false), Condvar::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| show_until(&ended, &ending));
+        let started = start();
+        *ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        ending.notify_all();
+        started
+    })
+}
+
+fn show_until(ended: &Mutex<bool>, ending: &Condvar) {
+    let before = Progress::now();
+    let mut bar: Option<ProgressBar> = None;
+    let mut is_over = ended.lock().unwrap_or_else(PoisonError::into_inner);
+    while !*is_over {
+        let waited = ending.wait_timeout(is_over, REDRAWN_EVERY);
+        (is_over, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let now = Progress::now();
+        let (all, touched) = since(before, now);
+        if all > 0 {
+            let bar = bar.get_or_insert_with(new_bar);
+            bar.set_length(all);
+            bar.set_position(touched);
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+        let (all, _) = since(before, Progress::now());
+        let seconds = bar.elapsed().as_secs_f64();
+        // When standard error is gone, the switch starts all the same.
+        let _ = writeln!(stderr(), "memory      {} of tables in {seconds:.1} s", bytes(all));
+    }
+}
+
+/// Bytes of tables begun since then, and touched.
+fn since(before: Progress, now: Progress) -> (u64, u64) {
+    (now.all_bytes - before.all_bytes, now.touched_bytes - before.touched_bytes)
+}
+
+fn new_bar() -> ProgressBar {
+    let template = "memory      {bar:40} {bytes} of {total_bytes}, {eta} left";
+    let style = ProgressStyle::with_template(template);
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_started_is_returned() {
+        assert_eq!(super::while_shown(|| 7), 7);
+    }
+}
