@@ -10,7 +10,6 @@ use crate::io::journal::{
     SnapshotMark, SnapshotThread, SnapshotWriter, Space, inspect,
 };
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 const KEY_CHECK: [u8; 8] = [3; 8];
 
@@ -284,31 +283,35 @@ fn a_look_beside_a_running_writer_sees_a_prefix() {
     let temp = TempFolder::new("beside");
     let (_directory, resumes, _) = open(temp.path());
     let stock = SegmentStock::start(&config(), &resumes).unwrap();
-    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             run_thread(Engine::Tokio, async {
                 let mut journal =
                     ShardJournal::new(Engine::Tokio, &config(), &resumes[0], stock.port(0))
                         .unwrap();
-                while !stop.load(Ordering::Relaxed) {
+                // A bounded number: a look reads all there is, and would never catch up.
+                while journal.last_lsn() < LOOKED_AT {
                     // Without room the next segment is on its way.
                     if journal.has_room(20_000) {
                         journal.append(&[6; 20_000], 1);
                         settle_strictly(&mut journal).await;
+                    } else {
+                        std::thread::yield_now();
                     }
                 }
                 journal.durable_lsn()
             })
         });
         let mut seen = 0;
-        for _ in 0..30 {
+        while seen < LOOKED_AT && !writer.is_finished() {
             let report = inspect(temp.path(), Inspection::Quick, &mut |_, _| {}).unwrap();
             assert!(report.shards[0].damage.is_none(), "{:?}", report.shards[0].damage);
             assert!(report.shards[0].last_lsn >= seen);
             seen = report.shards[0].last_lsn;
         }
-        stop.store(true, Ordering::Relaxed);
         assert!(writer.join().unwrap().unwrap() >= seen);
     });
 }
+
+/// Records that are written beside the looks.
+const LOOKED_AT: u64 = 500;
