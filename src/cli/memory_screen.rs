@@ -9,6 +9,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 const REDRAWN_EVERY: Duration = Duration::from_millis(100);
+/// Less memory than this is there at once, and not worth a word.
+const SHOWN_BYTES_MIN: u64 = 1 << 30;
 
 /// Runs `start` on a thread of its own, and shows meanwhile how much memory it has touched. This thread
 /// shows, because it may have standard error to itself.
@@ -51,7 +53,7 @@ fn show_until(ended: &Mutex<bool>, ending: &Condvar) {
         (end, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let now = Progress::now();
         let (all, touched) = since(before, now);
-        if all > 0 {
+        if all >= SHOWN_BYTES_MIN {
             let bar = bar.get_or_insert_with(new_bar);
             bar.set_length(all);
             bar.set_position(touched);
