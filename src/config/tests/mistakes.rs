@@ -233,6 +233,20 @@ const OF_ACQUIRERS: &[Row] = &[
         "",
     ),
     (
+        "[acquirer.cups]\nqr_code_de = 2",
+        2,
+        "acquirer.cups.qr_code_de",
+        "DE 2 cannot say it",
+        "card data",
+    ),
+    (
+        "[acquirer.cups]\nqr_code_de = 60\nqr_code_static = \"1\"",
+        2,
+        "acquirer.cups.qr_code_de",
+        "`1` and `` cannot be told apart",
+        "what stands there",
+    ),
+    (
         "[acquirer.cups]\ntransit_mccs = [41111]",
         2,
         "acquirer.cups.transit_mccs",
