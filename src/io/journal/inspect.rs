@@ -2,9 +2,10 @@
 //!
 //! Not here: how it is printed (`cli`); what records say.
 
-use super::directory::{is_in_use, read_identity};
+use super::directory::is_in_use;
 use super::disk::{Disk, KernelDisk};
 use super::error::{JournalError, Trying};
+use super::generation::{Generation, current};
 use super::group_reader::{Group, GroupReader};
 use super::layout::{Identity, SNAPSHOT_ENDING, SnapshotMark, number_of, shard_folder};
 use super::snapshot::SnapshotReader;
@@ -85,18 +86,18 @@ pub struct SnapshotSummary {
 /// # Errors
 /// It is no data directory, or cannot be read. Damage is part of the report.
 pub fn inspect(
-    folder: &Path,
+    root: &Path,
     inspection: Inspection,
     each: &mut dyn FnMut(u32, &Group<'_>),
 ) -> Result<DirectoryReport, JournalError> {
     let disk: Arc<dyn Disk> = Arc::new(KernelDisk);
-    let Some(identity) = read_identity(&*disk, folder)? else {
+    let Some(Generation { folder, identity, .. }) = current(&*disk, root)? else {
         let what = "it has no identity: this is no data directory".to_owned();
-        return Err(JournalError::Foreign { file: folder.to_owned(), what });
+        return Err(JournalError::Foreign { file: root.to_owned(), what });
     };
-    let in_use = is_in_use(folder)?;
+    let in_use = is_in_use(root)?;
     let shards = (0..identity.shards)
-        .map(|shard| look_at(&disk, folder, (&identity, shard), inspection, each));
+        .map(|shard| look_at(&disk, &folder, (&identity, shard), inspection, each));
     Ok(DirectoryReport { identity, in_use, shards: shards.collect::<Result<_, _>>()? })
 }
 
