@@ -59,6 +59,8 @@ impl DataDirectory {
         let generation = match current(&*disk, root)? {
             Some(found) => {
                 accept(&found, key_check)?;
+                // Its name must be durable before the one before it is deleted.
+                disk.sync_folder(&found.folder).trying("sync", &found.folder)?;
                 remove_others(&*disk, root, found.number)?;
                 found
             }
