@@ -37,16 +37,24 @@ fn configuration(data: &Folder, shards: usize, more: &str) -> String {
     setup.text()
 }
 
+fn make_key(data: &Folder) {
+    let key = data.path("card.key");
+    let made = run(Folder::new(), &[OsStr::new("key"), OsStr::new("new"), key.as_os_str()]);
+    assert_eq!(made.code, Some(0), "{}", made.problems);
+}
+
 fn start(text: &str) -> Switch {
     let folder = Folder::new();
     let file = folder.file("switch.toml", text);
     Switch::start(folder, &file)
 }
 
-fn verify(folder: &Path) {
+fn verify(folder: &Path, generation: u32) {
     let arguments = [OsStr::new("journal"), OsStr::new("verify"), folder.as_os_str()];
     let ended = run(Folder::new(), &arguments);
     assert_eq!((ended.code, ended.problems.as_str()), (Some(0), ""), "{}", ended.output);
+    let wanted = format!("generation {generation}: the layout was changed\ncarried   from");
+    assert!(ended.output.contains(&wanted), "{}", ended.output);
 }
 
 /// The `number`th purchase of each card.
@@ -62,10 +70,7 @@ fn told(answer: &Message) -> (String, String, String) {
 #[test]
 fn other_shards_and_counters_go_on_with_what_was_known() {
     let data = Folder::new();
-    let key = data.path("card.key");
-    let made = run(Folder::new(), &[OsStr::new("key"), OsStr::new("new"), key.as_os_str()]);
-    assert_eq!(made.code, Some(0), "{}", made.problems);
-
+    make_key(&data);
     let switch = start(&configuration(&data, 1, ""));
     let mut client = Client::of(&switch, Speech::cups());
     let mut known = Vec::new();
@@ -77,11 +82,11 @@ fn other_shards_and_counters_go_on_with_what_was_known() {
     switch.signal(Signal::KILL);
     assert_eq!(switch.end().code, None);
 
-    for (shards, more, carried) in [
+    for (generation, (shards, more, carried)) in (2..).zip([
         (2, "thrice", "shards: 1 before, 2 now"),
         (2, "", "counter thrice is gone and left behind"),
         (1, "thrice", "shards: 2 before, 1 now"),
-    ] {
+    ]) {
         let switch = start(&configuration(&data, shards, more));
         switch.said(&format!("carried     {carried}"));
         switch.said("carried     counter twice is carried over");
@@ -96,7 +101,7 @@ fn other_shards_and_counters_go_on_with_what_was_known() {
         client.ask(&new);
         switch.signal(Signal::KILL);
         switch.end();
-        verify(&data.path("data"));
+        verify(&data.path("data"), generation);
     }
     // The same layout again: nothing is carried over a second time.
     let switch = start(&configuration(&data, 1, "thrice"));
@@ -108,5 +113,42 @@ fn other_shards_and_counters_go_on_with_what_was_known() {
     let generations = std::fs::read_dir(data.path("data")).unwrap();
     let names: Vec<_> = generations.map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.len() == 2 && names.contains(&"generation-0004".into()), "{names:?}");
+    switch.stop();
+}
+
+/// Nothing is left out silently, and a refused start changes nothing.
+#[test]
+fn a_table_that_is_too_small_is_refused_and_what_was_known_stays() {
+    let data = Folder::new();
+    make_key(&data);
+    let text = configuration(&data, 2, "");
+    let switch = start(&text);
+    let mut client = Client::of(&switch, Speech::cups());
+    let all: Vec<u32> = (0..1_200).collect();
+    for part in all.chunks(200) {
+        let requests = part.iter().map(|&card| Message::purchase(Speech::cups(), card, card));
+        client.send(&requests.flat_map(|request| request.frame()).collect::<Vec<_>>());
+        assert!(client.answers(part.len()).iter().all(|answer| answer.text(39) == "00"));
+    }
+    switch.signal(Signal::KILL);
+    switch.end();
+
+    let small = text.replace("lines = 65_536", "lines = 1_024");
+    let folder = Folder::new();
+    let file = folder.file("switch.toml", &small);
+    let ended = run(folder, &[OsStr::new("run"), OsStr::new("--config"), file.as_os_str()]);
+    assert_eq!(ended.code, Some(65), "{}", ended.problems);
+    assert!(ended.problems.contains("the table is too small"), "{}", ended.problems);
+    let switch = start(&text);
+    let mut client = Client::of(&switch, Speech::cups());
+    for card in [0, 1, 1_199] {
+        let again = client.ask(&Message::purchase(Speech::cups(), card, card));
+        assert_eq!(again.text(39), "00", "the first answer again");
+        let second = Message::purchase(Speech::cups(), card, 5_000 + card);
+        assert_eq!(client.ask(&second).text(39), "00");
+        let third = Message::purchase(Speech::cups(), card, 10_000 + card);
+        assert_eq!(client.ask(&third).text(39), "65");
+    }
+    drop(client);
     switch.stop();
 }
