@@ -8,6 +8,7 @@ use crate::shard::state_layout::StateLayout;
 use crate::shard::{
     AcquirerId, ConnectionId, IssuerId, Now, Outbox, Shard, ShardId, card_cipher, placement,
 };
+use proptest::prelude::*;
 use tapswitch_protocol::{Dialect, Pan};
 
 const CARDS: [&str; 4] = ["C1", "C2", "C3", "C4"];
@@ -355,4 +356,105 @@ fn more_holds_than_fit_are_refused_in_a_sentence() {
     };
     assert_eq!(load_into(2), Ok(()));
     assert!(load_into(1).unwrap_err().contains("preauthorizations_max must be larger"));
+}
+
+/// What a card and its issuer are told, kept without any table.
+#[derive(Default)]
+struct Model {
+    /// By card: STAN, amount, and whether it still counts.
+    bought: [Vec<(u32, u64, bool)>; 4],
+    under_way: usize,
+    owed: usize,
+    stan: u32,
+}
+
+const LIMIT_MINOR: u64 = 1_000_000;
+
+impl Model {
+    fn counted(&self, card: usize) -> u64 {
+        self.bought[card].iter().filter(|it| it.2).map(|it| it.1).sum()
+    }
+
+    /// One transaction of the process; what happens to it is drawn.
+    fn transact(&mut self, process: &mut Process, draw: u32) {
+        let place = draw as usize % 4;
+        let (card, amount) = (CARDS[place], u64::from(draw / 4 % 4_999) + 1);
+        self.stan += 1;
+        let request = buy(card, self.stan, amount);
+        let owner = process.owner(card);
+        match draw / 20_000 % 8 {
+            0 => {
+                assert_eq!(process.request(&request).len(), 1);
+                self.under_way += 1;
+            }
+            1 => {
+                assert_eq!(process.request(&request).len(), 1);
+                assert_eq!(process.issuer(owner, "51"), ["A1 0210 51"]);
+            }
+            2 => {
+                let Some(last) = self.bought[place].iter_mut().rev().find(|it| it.2) else {
+                    return;
+                };
+                let original_stan = Some(last.0);
+                let reversal = Request { mti: 420, original_stan, ..buy(card, self.stan, last.1) };
+                assert_eq!(process.request(&reversal)[0], "A1 0430 00");
+                last.2 = false;
+                self.owed += 1;
+            }
+            _ => {
+                process.buy(&request);
+                self.bought[place].push((self.stan, amount, true));
+            }
+        }
+    }
+
+    /// All that was said before is still so.
+    fn check(&mut self, process: &mut Process) {
+        let owed: usize = process.shards.iter().map(|world| world.shard.owed()).sum();
+        assert_eq!(owed, self.owed);
+        for (place, card) in CARDS.into_iter().enumerate() {
+            for &(stan, amount, counts) in &self.bought[place] {
+                let code = if counts { "A1 0210 00" } else { "A1 0210 98" };
+                assert_eq!(process.request(&buy(card, stan, amount)), [code], "{card} {stan}");
+            }
+            let left = LIMIT_MINOR - self.counted(place);
+            self.stan += 2;
+            let above = later(card, self.stan, left + 1);
+            assert_eq!(process.request(&above), ["A1 0210 61"], "{card}");
+            let all = later(card, self.stan - 1, left);
+            assert_eq!(process.request(&all).len(), 1, "{card}");
+            let owner = process.owner(card);
+            assert_eq!(process.issuer(owner, "51"), ["A1 0210 51"]);
+        }
+    }
+}
+
+/// One counter that stays, and others beside it.
+fn layout(draw: u32) -> Config {
+    let others: &[(&str, VelocityWindow, u32)] =
+        &[("hour", HOUR, 9_999), ("day", DAY, 9_999), ("more", DAY, 9_999)];
+    let from = (draw / 3 % 2) as usize;
+    let until = 2 + (draw / 6 % 2) as usize;
+    let mut config = with_counters(draw as usize % 3 + 1, &others[from..until]);
+    let limit = config.velocity.limits.iter_mut().find(|limit| limit.name == "day").unwrap();
+    limit.amount_minor_max = Some(LIMIT_MINOR);
+    config
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_layouts_nothing_is_forgotten_and_nothing_counts_twice(
+        lives in prop::collection::vec((any::<u32>(), prop::collection::vec(any::<u32>(), 0..60)), 2..4),
+    ) {
+        let mut model = Model::default();
+        let mut process = Process::new(layout(0));
+        for (next, draws) in lives {
+            draws.iter().for_each(|&draw| model.transact(&mut process, draw));
+            process = process.restart(layout(next));
+            model.owed += std::mem::take(&mut model.under_way);
+            model.check(&mut process);
+        }
+    }
 }
