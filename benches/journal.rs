@@ -44,7 +44,7 @@ struct Bench {
 impl Bench {
     fn new() -> Result<Self, JournalError> {
         let folder = folder("journal");
-        let directory = DataDirectory::open(&folder, 1, [0; 8])?;
+        let directory = DataDirectory::open(&folder, 1, [0; 8], b"bench")?;
         let recovery = directory.recover(0)?;
         let groups = recovery.groups(1)?;
         let resumes: [Resume; 1] = [recovery.resume(groups)?];

@@ -56,6 +56,15 @@ fn show(out: &mut dyn Write, folder: &Path, report: &DirectoryReport) -> io::Res
     if report.in_use {
         writeln!(out, "          in use: what a running process writes meanwhile is not shown")?;
     }
+    if report.generation > 1 {
+        writeln!(out, "          generation {}: the layout was changed", report.generation)?;
+    }
+    for carried in &report.carried {
+        match &carried.bytes {
+            Ok(read) => writeln!(out, "carried   from the layout before; {} read", bytes(*read))?,
+            Err(damage) => writeln!(out, "carried   DAMAGED   {damage}")?,
+        }
+    }
     report.shards.iter().try_for_each(|shard| show_shard(out, shard))
 }
 

@@ -4,12 +4,14 @@
 use super::{CommandError, memory_screen, quantity};
 use crate::bank::{BankSet, Ledger};
 use crate::config::{Config, ConfigError, Durability};
+use crate::io::carry::carry_over;
 use crate::io::core_dumps::forbid_core_dumps;
 use crate::io::journal::{CommitPath, DataDirectory};
 use crate::io::keys::{self, KeyOrigin, KeySources};
 use crate::io::{IoTimeouts, ShardReport, Stopped, Switch};
 use crate::shard::recovery::Recovered;
-use crate::shard::{Counter, Counters, Shard};
+use crate::shard::state_layout::StateLayout;
+use crate::shard::{Counter, Counters, Secrets, Shard};
 use hdrhistogram::Histogram;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -35,7 +37,8 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
     let keys::Keys { secrets, origin } =
         keys::load(&sources).map_err(|error| CommandError::Failed(error.to_string()))?;
     let key_check = secrets.key_check();
-    let directory = open_directory(config, &origin, key_check)?;
+    let directory = open_directory(config, &origin, &secrets)?;
+    let (directory, carried) = directory.unzip();
     let shared = Arc::clone(config);
     let (config, timeouts) = (Arc::clone(config), IoTimeouts::default());
     let started = memory_screen::while_shown(|| {
@@ -45,7 +48,8 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
         exit_code: error.exit_code(),
         what: error.to_string(),
     })?;
-    Ok(Started { switch, key_origin: origin, key_check })
+    let carried = carried.unwrap_or_default();
+    Ok(Started { switch, key_origin: origin, key_check, carried })
 }
 
 /// The data directory, where there is one and something is to be kept. Cards are in it by their keys, so
@@ -53,8 +57,8 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
 fn open_directory(
     config: &Config,
     origin: &KeyOrigin,
-    key_check: [u8; 4],
-) -> Result<Option<DataDirectory>, CommandError> {
+    secrets: &Secrets,
+) -> Result<Option<(DataDirectory, Vec<String>)>, CommandError> {
     let journal = &config.journal;
     let Some(folder) = &journal.data_dir else { return Ok(None) };
     if journal.durability == Durability::Off {
@@ -65,13 +69,34 @@ fn open_directory(
                     [keys] card_key_file names it";
         return Err(CommandError::Refused { exit_code: 78, what: what.to_owned() });
     }
-    let [a, b, c, d] = key_check;
-    let shards = u32::try_from(config.switch.shards).unwrap_or_default();
-    let opened = DataDirectory::open(folder, shards, [a, b, c, d, 0, 0, 0, 0]);
-    opened.map(Some).map_err(|error| CommandError::Refused {
-        exit_code: error.exit_code(),
-        what: error.to_string(),
-    })
+    let [a, b, c, d] = secrets.key_check();
+    let wanted = StateLayout::of(config);
+    let (shards, layout) = (u32::try_from(wanted.shards).unwrap_or_default(), wanted.to_bytes());
+    let opened = DataDirectory::open(folder, shards, [a, b, c, d, 0, 0, 0, 0], &layout);
+    let directory = opened.map_err(|error| refused(error.exit_code(), &error))?;
+    let before = StateLayout::from_bytes(directory.layout())
+        .map_err(|what| refused(65, &format!("{}: {what}", directory.folder().display())))?;
+    if before == wanted {
+        return Ok(Some((directory, Vec::new())));
+    }
+    let before_config = before.config(config);
+    let carried = memory_screen::while_shown(|| {
+        carry_over(&directory, (shards, &layout), |id| Shard::new(id, &before_config, secrets))
+    });
+    let (next, reports) = carried.map_err(|error| refused(error.exit_code(), &error))?;
+    let mut told = before.changes_to(&wanted);
+    for (shard, report) in reports.iter().enumerate() {
+        let lost =
+            report.rejected.iter().map(|what| format!("ALARM: shard {shard} before: {what}"));
+        told.extend(lost);
+    }
+    let under_way: usize = reports.iter().map(|report| report.recovered.in_flight).sum();
+    told.push(format!("{under_way} requests were under way (reversed)"));
+    Ok(Some((next, told)))
+}
+
+fn refused(exit_code: u8, what: &impl ToString) -> CommandError {
+    CommandError::Refused { exit_code, what: what.to_string() }
 }
 
 /// A switch that runs, and which keys it has.
@@ -79,6 +104,8 @@ pub(super) struct Started {
     pub(super) switch: Switch<Shard>,
     key_origin: KeyOrigin,
     key_check: [u8; 4],
+    /// What became of what another layout left, in sentences.
+    carried: Vec<String>,
 }
 
 impl Started {
@@ -122,6 +149,9 @@ pub(super) fn write_first_screen(
         quantity::bytes((lines * config.velocity.line_bytes()) as u64),
     )?;
     writeln!(out, "keys        {}", started.keys())?;
+    for line in &started.carried {
+        writeln!(out, "carried     {line}")?;
+    }
     match &config.outcomes {
         Some(log) => {
             let (dir, most) = (log.dir.display(), quantity::bytes(log.bytes_max));

@@ -18,6 +18,8 @@ mod find;
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod layouts;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod malformed;

@@ -68,6 +68,11 @@ pub trait Durable {
         Vec::new()
     }
 
+    /// The same, for deciders of another layout, each of which takes over its own part.
+    fn carry_begin(&mut self, now: Now) -> Vec<u8> {
+        self.snapshot_begin(now)
+    }
+
     /// The first record that is needed beside a snapshot cut now, after `last_lsn`.
     fn replay_from_lsn(&self, last_lsn: u64) -> u64 {
         last_lsn + 1

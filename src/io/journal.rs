@@ -17,6 +17,7 @@ mod device;
 mod directory;
 mod disk;
 mod error;
+mod generation;
 mod group_reader;
 mod groups;
 mod inspect;

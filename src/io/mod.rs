@@ -18,6 +18,7 @@ mod bank_port;
 mod bank_server;
 mod bank_thread;
 mod buffer_pool;
+pub mod carry;
 pub mod clock;
 mod connections;
 pub mod core_dumps;

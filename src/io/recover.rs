@@ -16,7 +16,6 @@ use super::journal::{
 use crate::config::JournalConfig;
 use crate::shard::ShardId;
 use crate::shard::recovery::Recovered;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -90,6 +89,12 @@ pub(crate) fn recover<D: Decider>(
                 Err(error) => return Err(error),
             }
             report.snapshot_bytes = reader.bytes_read();
+        } else {
+            // Nothing but what shards of another layout left.
+            for mut reader in directory.carried()? {
+                load(&mut decider, &mut reader)?;
+                report.snapshot_bytes += reader.bytes_read();
+            }
         }
         report.rejected.extend(recovery.rejected().iter().map(JournalError::to_string));
         let mut groups = recovery.groups(from_lsn)?;
@@ -107,8 +112,8 @@ pub(crate) fn recover<D: Decider>(
 }
 
 fn load<D: Decider>(decider: &mut D, reader: &mut SnapshotReader) -> Result<(), RecoveryError> {
-    let unusable =
-        |what: String| RecoveryError::Contents { file: Path::new("snapshot").to_owned(), what };
+    let file = reader.path().to_owned();
+    let unusable = |what: String| RecoveryError::Contents { file: file.clone(), what };
     decider.load_begin(reader.header()).map_err(unusable)?;
     while let Some(chunk) = reader.next_chunk()? {
         decider.load(chunk).map_err(unusable)?;
@@ -198,6 +203,10 @@ impl RecoveryHall {
         let (resumes, reports): (Vec<_>, Vec<_>) = found.into_iter().flatten().unzip();
         let latest = reports.iter().map(|report| report.recovered.wall_ms).max();
         let latest_ms = latest.unwrap_or_default();
+        self.directory.complete()?;
+        if resumes.iter().all(Resume::has_two_snapshots) {
+            self.directory.remove_carried()?;
+        }
         let stock = SegmentStock::start(config, &resumes)?;
         let snapshots = SnapshotThread::start(&self.directory, &resumes)?;
         for (shard, (resume, parts)) in resumes.into_iter().zip(&self.parts).enumerate() {

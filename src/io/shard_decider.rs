@@ -65,6 +65,10 @@ impl Durable for Shard {
         self.snapshot_begin(now)
     }
 
+    fn carry_begin(&mut self, now: Now) -> Vec<u8> {
+        self.carry_begin(now)
+    }
+
     fn replay_from_lsn(&self, last_lsn: u64) -> u64 {
         self.replay_from_lsn(last_lsn)
     }

@@ -7,6 +7,8 @@
 use super::identity::{IssuerId, Now, ShardId};
 use crate::config::IssuerConfig;
 use crate::limits::STANS;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use tapswitch_protocol::{Dialect, Stan, TransmissionTime};
 
 /// How long after a time-out a late answer may still come.
@@ -73,6 +75,8 @@ pub(super) struct IssuerLegs {
     legs: Vec<Leg>,
     first_stan: u32,
     clock: TransmissionClock,
+    /// Messages owed that another shard of another layout gave a number to, by it.
+    adopted: BTreeMap<(u8, u32), u32>,
 }
 
 impl IssuerLegs {
@@ -93,6 +97,7 @@ impl IssuerLegs {
             legs: issuers.iter().map(leg).collect(),
             first_stan,
             clock: TransmissionClock::default(),
+            adopted: BTreeMap::new(),
         }
     }
 
@@ -191,21 +196,32 @@ impl IssuerLegs {
         }
     }
 
-    /// A number that was given out before a restart; false when it is not this shard's or taken.
-    pub(super) fn retake_stan(&mut self, issuer: IssuerId, stan: Stan, by: Waiting) -> bool {
+    /// The number that a message owed was given before a restart, perhaps by a shard that is no
+    /// more: the issuer knows the message by it. False when it is taken.
+    pub(super) fn retake_stan(&mut self, issuer: IssuerId, stan: Stan, place: u32) -> bool {
         match self.holder(issuer, stan) {
             Some(holder) if *holder == Holder::FREE => {
-                *holder = Holder::of(by);
+                *holder = Holder::of(Waiting::Owed(place));
                 true
             }
-            _ => false,
+            Some(_) => false,
+            None => match self.adopted.entry((issuer.0, stan.0)) {
+                Entry::Vacant(entry) => {
+                    entry.insert(place);
+                    true
+                }
+                Entry::Occupied(_) => false,
+            },
         }
     }
 
     /// Who waits for an answer with this number.
     #[inline]
     pub(super) fn waiting(&mut self, issuer: IssuerId, stan: Stan) -> Option<Waiting> {
-        self.holder(issuer, stan)?.waiting()
+        match self.holder(issuer, stan) {
+            Some(holder) => holder.waiting(),
+            None => self.adopted.get(&(issuer.0, stan.0)).copied().map(Waiting::Owed),
+        }
     }
 
     /// Whether an answer with this number is a late one.
@@ -227,7 +243,10 @@ impl IssuerLegs {
     }
 
     fn set(&mut self, issuer: IssuerId, stan: Stan, to: Holder) {
-        let Some(holder) = self.holder(issuer, stan) else { return };
+        let Some(holder) = self.holder(issuer, stan) else {
+            self.adopted.remove(&(issuer.0, stan.0));
+            return;
+        };
         let was_request = matches!(holder.waiting(), Some(Waiting::Request(_)));
         *holder = to;
         if was_request && let Some(leg) = self.leg(issuer) {

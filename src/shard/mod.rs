@@ -51,6 +51,7 @@ pub mod routing;
 mod saf;
 mod secrets;
 pub mod snapshot;
+pub mod state_layout;
 mod switch_time;
 pub mod velocity;
 

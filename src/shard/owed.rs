@@ -149,12 +149,12 @@ impl Shard {
         self.transmit(now, place, outbox);
     }
 
-    /// After a restart: an entry that was sent before keeps its numbers where they are this shard's.
+    /// After a restart: an entry that was sent before keeps its numbers unless another has them.
     pub(super) fn resume_owed(&mut self, place: u32) {
         let Some(owed) = self.saf.get_mut(place) else { return };
         let issuer = owed.issuer;
         if let Some((stan, _)) = owed.sent
-            && !self.legs.retake_stan(issuer, stan, Waiting::Owed(place))
+            && !self.legs.retake_stan(issuer, stan, place)
             && let Some(owed) = self.saf.get_mut(place)
         {
             owed.sent = None;

@@ -1,27 +1,30 @@
-//! A shard's durable state in pieces, taken while it serves, and put back at a restart.
+//! A shard's durable state in pieces, taken while it serves.
 //!
 //! Velocity counters are cut at one record: what changes before its turn is copied first. Answers,
 //! originals, holds and messages owed are read a little later than the cut: they are keyed and
 //! absolute, so the records after the cut set them right. Requests in flight are not part of it: the
 //! journal is read from the oldest of them on.
 //!
-//! Bytes of a piece: what it is (1), its length (4), contents. Not here: files and checksums.
+//! Bytes of a piece: what it is (1), its length (4), contents. Not here: putting it back (`load`), files and checksums.
 
-use super::duplicate::{Cursor, DuplicateKey, OriginalKey, ScanEntry, StoredAnswer};
-use super::duplicate::{ORIGINAL_BYTES, OriginalRecord, OriginalState};
+mod load;
+
+pub(super) use load::Loading;
+
+use super::duplicate::{Cursor, ORIGINAL_BYTES, ScanEntry};
 use super::field_list::StoredFields;
 use super::identity::CardKey;
-use super::journal_record::decode::decode;
 use super::journal_record::{Change, OwedId, OwedMessage, RECORD_BYTES_MAX, Record};
 use super::velocity::{Layout, SnapshotGivenUp};
 use super::{Now, Shard};
-use crate::shard::placement;
 use serde::{Deserialize, Serialize};
 
 const VELOCITY: u8 = 1;
 const RECORD: u8 = 2;
 const ANSWER: u8 = 3;
 const ORIGINAL: u8 = 4;
+/// An answer with its card before it.
+const ANSWER_OF_CARD: u8 = 5;
 /// What a piece is, and its length.
 const HEAD_BYTES: usize = 5;
 /// Entries of small tables looked at in one step.
@@ -51,9 +54,11 @@ struct Header {
     /// Lines of the velocity table.
     lines: usize,
     velocity: Layout,
+    /// Whether shards of another layout carry it on.
+    carried: bool,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How far a snapshot is.
 pub(super) struct Taking {
@@ -62,6 +67,8 @@ pub(super) struct Taking {
     /// Messages owed from here on became so after the cut.
     owed_below: u64,
     wall_ms: u64,
+    /// Whether shards of another layout carry it on: then answers go with their cards.
+    carried: bool,
 }
 
 enum Part {
@@ -71,27 +78,26 @@ enum Part {
     Owed(u32),
 }
 
-/// What is known while a snapshot is put back.
-pub(super) struct Loading {
-    /// A piece that is not whole yet.
-    rest: Vec<u8>,
-    /// When it was taken.
-    wall_ms: u64,
-    /// The layout to carry over from, where it is another one.
-    from: Option<Layout>,
-    owed: Vec<Vec<u8>>,
-}
-
 impl Shard {
     /// Cuts here: everything recorded until now will be in it, nothing later. Returns what it says of
     /// itself.
     pub fn snapshot_begin(&mut self, now: Now) -> Vec<u8> {
+        self.begin(now, false)
+    }
+
+    /// The same for shards of another layout, each of which takes over its own cards.
+    pub fn carry_begin(&mut self, now: Now) -> Vec<u8> {
+        self.begin(now, true)
+    }
+
+    fn begin(&mut self, now: Now, carried: bool) -> Vec<u8> {
         self.velocity.snapshot_begin();
         self.taking = Some(Taking {
             part: Part::Velocity,
             answers: self.duplicates.scan_begin(),
             owed_below: self.saf.next_number(),
             wall_ms: now.wall_ms,
+            carried,
         });
         let header = Header {
             version: VERSION,
@@ -101,6 +107,7 @@ impl Shard {
             started_wall_ms: self.started_wall_ms,
             lines: self.velocity.lines(),
             velocity: self.velocity.layout().clone(),
+            carried,
         };
         serde_json::to_vec(&header).unwrap_or_default()
     }
@@ -146,8 +153,17 @@ impl Shard {
                 }
             }
             Part::Answers => {
-                let mut visit = |entry: ScanEntry<'_>| add_entry(out, &entry);
-                if !self.duplicates.scan_next(&mut taking.answers, bytes_max, &mut visit) {
+                let duplicates = &self.duplicates;
+                let mut visit = |entry: ScanEntry<'_>| {
+                    let card = match &entry {
+                        ScanEntry::Answer(stored) if taking.carried => {
+                            duplicates.card_of(&stored.key)
+                        }
+                        ScanEntry::Answer(_) | ScanEntry::Original(..) => None,
+                    };
+                    add_entry(out, card, &entry);
+                };
+                if !duplicates.scan_next(&mut taking.answers, bytes_max, &mut visit) {
                     taking.part = Part::Holds(0);
                 }
             }
@@ -191,119 +207,6 @@ impl Shard {
             add_record(out, taking.wall_ms, Change::Owed(message));
         }
     }
-
-    /// Begins to put a snapshot back into this shard, which is new.
-    ///
-    /// # Errors
-    /// It is of another version, or cannot be read.
-    pub fn load_begin(&mut self, header: &[u8]) -> Result<(), String> {
-        let header: Header = serde_json::from_slice(header)
-            .map_err(|error| format!("its header cannot be read: {error}"))?;
-        if header.version != VERSION {
-            return Err(format!(
-                "it is of version {}, this program reads {VERSION}",
-                header.version
-            ));
-        }
-        let same = header.shards == self.shards
-            && header.lines == self.velocity.lines()
-            && header.velocity == *self.velocity.layout();
-        if let Some(recovering) = &mut self.recovering {
-            recovering.on_snapshot(header.wall_ms);
-        }
-        self.started_wall_ms = header.started_wall_ms;
-        let from = (!same).then_some(header.velocity);
-        self.loading =
-            Some(Loading { rest: Vec::new(), wall_ms: header.wall_ms, from, owed: Vec::new() });
-        Ok(())
-    }
-
-    /// The next bytes of it, cut anywhere.
-    ///
-    /// # Errors
-    /// They cannot be read, or do not fit this shard.
-    pub fn load(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let Some(mut loading) = self.loading.take() else { return Ok(()) };
-        loading.rest.extend_from_slice(bytes);
-        let mut read = 0;
-        while let Some((what, piece)) = loading.rest.get(read..).and_then(split_piece) {
-            read += HEAD_BYTES + piece.len();
-            if what == RECORD && is_owed(piece) {
-                loading.owed.push(piece.to_vec());
-            } else {
-                self.load_piece(what, piece, (loading.wall_ms, loading.from.as_ref()))?;
-            }
-        }
-        loading.rest.drain(..read);
-        self.loading = Some(loading);
-        Ok(())
-    }
-
-    /// That was all of it.
-    ///
-    /// # Errors
-    /// It ends within a piece.
-    pub fn load_end(&mut self) -> Result<(), String> {
-        let Some(loading) = self.loading.take() else { return Ok(()) };
-        if !loading.rest.is_empty() {
-            return Err("it ends within a piece".into());
-        }
-        // Messages of a card are sent in the order in which they became owed.
-        let mut owed = loading.owed;
-        owed.sort_by_key(|record| owed_number(record));
-        for record in owed {
-            self.load_piece(RECORD, &record, (0, None))?;
-        }
-        Ok(())
-    }
-
-    fn load_piece(
-        &mut self,
-        what: u8,
-        mut piece: &[u8],
-        (wall_ms, from): (u64, Option<&Layout>),
-    ) -> Result<(), String> {
-        match (what, from) {
-            (VELOCITY, None) => {
-                self.velocity.snapshot_load(piece).map_err(|error| error.to_string())
-            }
-            (VELOCITY, Some(from)) => {
-                let (id, shards) = (self.id, self.shards);
-                let keep = |card: CardKey| placement::owner(card, shards) == id;
-                let imported = self.velocity.snapshot_import(wall_ms, from, piece, keep);
-                imported.map_err(|error| error.to_string())
-            }
-            (RECORD, _) => {
-                let decoded = decode(&mut piece).map_err(|error| error.to_string())?;
-                self.apply(&decoded.record());
-                Ok(())
-            }
-            (ANSWER, _) => self.load_answer(piece).ok_or_else(|| "an answer is cut".into()),
-            (ORIGINAL, _) => self.load_original(piece).ok_or_else(|| "an original is cut".into()),
-            _ => Err(format!("a piece of unknown kind {what}")),
-        }
-    }
-
-    fn load_answer(&mut self, piece: &[u8]) -> Option<()> {
-        let (key, rest) = piece.split_first_chunk()?;
-        let (fingerprint, rest) = rest.split_first_chunk()?;
-        let (&[state, a, b], answer) = rest.split_first_chunk()?;
-        self.duplicates.restore_answer(&StoredAnswer {
-            key: DuplicateKey(*key),
-            fingerprint: u64::from_le_bytes(*fingerprint),
-            state: OriginalState::from_number(state)?,
-            response_code: [a, b],
-            answer,
-        });
-        Some(())
-    }
-
-    fn load_original(&mut self, piece: &[u8]) -> Option<()> {
-        let (key, rest) = piece.split_first_chunk()?;
-        let record = OriginalRecord::decode(rest.first_chunk::<ORIGINAL_BYTES>()?);
-        self.duplicates.restore_original(OriginalKey(*key), &record);
-        Some(())
-    }
 }
 
 /// Begins a piece; its length is written at its end.
@@ -320,11 +223,6 @@ fn end(out: &mut [u8], at: usize) {
     }
 }
 
-fn split_piece(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let (&[what, a, b, c, d], rest) = bytes.split_first_chunk()?;
-    Some((what, rest.get(..u32::from_le_bytes([a, b, c, d]) as usize)?))
-}
-
 fn add_record(out: &mut Vec<u8>, wall_ms: u64, change: Change<'_>) {
     let mut bytes = [0; RECORD_BYTES_MAX];
     let count = Record { wall_ms, change }.encode(&mut bytes);
@@ -333,10 +231,13 @@ fn add_record(out: &mut Vec<u8>, wall_ms: u64, change: Change<'_>) {
     end(out, at);
 }
 
-fn add_entry(out: &mut Vec<u8>, entry: &ScanEntry<'_>) {
+fn add_entry(out: &mut Vec<u8>, card: Option<CardKey>, entry: &ScanEntry<'_>) {
     match entry {
         ScanEntry::Answer(stored) => {
-            let at = begin(out, ANSWER);
+            let at = begin(out, if card.is_some() { ANSWER_OF_CARD } else { ANSWER });
+            if let Some(card) = card {
+                out.extend_from_slice(&card.0);
+            }
             out.extend_from_slice(&stored.key.0);
             out.extend_from_slice(&stored.fingerprint.to_le_bytes());
             let [a, b] = stored.response_code;
@@ -352,17 +253,5 @@ fn add_entry(out: &mut Vec<u8>, entry: &ScanEntry<'_>) {
             out.extend_from_slice(&bytes);
             end(out, at);
         }
-    }
-}
-
-/// Whether an encoded record says that a message is owed.
-fn is_owed(record: &[u8]) -> bool {
-    owed_number(record).is_some()
-}
-
-fn owed_number(mut record: &[u8]) -> Option<u64> {
-    match decode(&mut record).ok()?.record().change {
-        Change::Owed(message) => Some(message.id.number),
-        _ => None,
     }
 }

@@ -42,7 +42,7 @@ use crate::config::{QrCode, QrLevel, TransactionKind, VelocityConfig};
 use crate::limits::{VELOCITY_LOOKED_AT_ONCE, VELOCITY_WORDS_MAX};
 use crate::shard::CardKey;
 use counters::Counters;
-use layout::Translation;
+pub(in crate::shard) use layout::Translation;
 use limits::Limits;
 use occupancy::Occupancy;
 use table::Table;
@@ -405,9 +405,9 @@ impl Velocity {
         &self.layout
     }
 
-    /// What is still counted of a reservation that was made under another layout.
-    pub fn translate(&self, from: &Layout, reservation: &Reservation) -> Reservation {
-        Translation::new(from, &self.layout).reservation(reservation)
+    /// To this layout from another one.
+    pub(in crate::shard) fn translation(&self, from: &Layout) -> Translation {
+        Translation::new(from, &self.layout)
     }
 
     /// Exchanges limits, conditions and codes; what is counted stays.

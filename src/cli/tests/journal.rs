@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Two commits of three records together, and a snapshot after the first.
 fn fill(folder: &Path) {
-    let directory = DataDirectory::open(folder, 1, [1; 8]).unwrap();
+    let directory = DataDirectory::open(folder, 1, [1; 8], b"layout").unwrap();
     let recovery = directory.recover(0).unwrap();
     let groups = recovery.groups(1).unwrap();
     let resumes = [recovery.resume(groups).unwrap()];
@@ -66,7 +66,7 @@ fn a_data_directory_is_shown_and_its_damage_is_code_65() {
     let verified = say(&["journal", "verify", &path], "");
     assert!(verified.output.contains("replay from 2; 20 KiB read\n"), "{}", verified.output);
     // The last group: a crash may have torn it.
-    let segment = data.join("shard-00/00000000000000000001.journal");
+    let segment = data.join("generation-0001/shard-00/00000000000000000001.journal");
     flip(&segment, 8_192 + 100);
     let said = say(&["journal", "inspect", &path], "");
     assert_eq!(said.code, 0);
@@ -81,7 +81,7 @@ fn a_data_directory_is_shown_and_its_damage_is_code_65() {
         assert!(said.output.contains("DAMAGED"), "{}", said.output);
     }
     flip(&segment, 4_096 + 100);
-    flip(&data.join("shard-00/00000000000000000001.snapshot"), 8_192 + 3_000);
+    flip(&data.join("generation-0001/shard-00/00000000000000000001.snapshot"), 8_192 + 3_000);
     assert_eq!(say(&["journal", "inspect", &path], "").code, 0);
     let said = say(&["journal", "verify", &path], "");
     assert_eq!(said.code, 65);

@@ -30,6 +30,8 @@ pub(crate) trait Disk: Send + Sync {
     fn open(&self, file: &Path, access: Access) -> io::Result<Box<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, file: &Path) -> io::Result<()>;
+    /// A folder and all that is in it.
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
     /// Makes what was created, renamed and removed in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     fn room(&self, folder: &Path) -> io::Result<Room>;
@@ -113,6 +115,10 @@ impl Disk for KernelDisk {
 
     fn remove(&self, file: &Path) -> io::Result<()> {
         fs::remove_file(file)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::remove_dir_all(folder)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {

@@ -2,11 +2,14 @@
 //!
 //! Not here: how it is printed (`cli`); what records say.
 
-use super::directory::{is_in_use, read_identity};
+use super::directory::{CARRIED, is_in_use};
 use super::disk::{Disk, KernelDisk};
 use super::error::{JournalError, Trying};
+use super::generation::{Generation, current};
 use super::group_reader::{Group, GroupReader};
-use super::layout::{Identity, SNAPSHOT_ENDING, SnapshotMark, number_of, shard_folder};
+use super::layout::{
+    Identity, SNAPSHOT_ENDING, SnapshotMark, carried_folder, number_of, shard_folder,
+};
 use super::snapshot::SnapshotReader;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +30,10 @@ pub struct DirectoryReport {
     pub identity: Identity,
     /// Whether a process writes to it: then the last group may be torn because it is being written.
     pub in_use: bool,
+    /// Counts the layouts that it has had.
+    pub generation: u64,
+    /// What the shards of the layout before left, by shard, as long as it is needed.
+    pub carried: Vec<SnapshotSummary>,
     /// By shard.
     pub shards: Vec<ShardSummary>,
 }
@@ -35,7 +42,8 @@ impl DirectoryReport {
     /// The first damage, without the rest.
     #[must_use]
     pub fn into_damage(self) -> Option<JournalError> {
-        let (mut journals, mut snapshots) = (Vec::new(), Vec::new());
+        let carried = self.carried.into_iter().filter_map(|it| it.bytes.err());
+        let (mut journals, mut snapshots) = (Vec::new(), carried.collect::<Vec<_>>());
         for shard in self.shards {
             journals.extend(shard.damage);
             snapshots.extend(shard.snapshots.into_iter().filter_map(|it| it.bytes.err()));
@@ -85,19 +93,40 @@ pub struct SnapshotSummary {
 /// # Errors
 /// It is no data directory, or cannot be read. Damage is part of the report.
 pub fn inspect(
-    folder: &Path,
+    root: &Path,
     inspection: Inspection,
     each: &mut dyn FnMut(u32, &Group<'_>),
 ) -> Result<DirectoryReport, JournalError> {
     let disk: Arc<dyn Disk> = Arc::new(KernelDisk);
-    let Some(identity) = read_identity(&*disk, folder)? else {
+    let Some(generation) = current(&*disk, root)? else {
         let what = "it has no identity: this is no data directory".to_owned();
-        return Err(JournalError::Foreign { file: folder.to_owned(), what });
+        return Err(JournalError::Foreign { file: root.to_owned(), what });
     };
-    let in_use = is_in_use(folder)?;
+    let in_use = is_in_use(root)?;
+    let carried = look_at_carried(&*disk, &generation, inspection)?;
+    let Generation { folder, identity, number, .. } = generation;
     let shards = (0..identity.shards)
-        .map(|shard| look_at(&disk, folder, (&identity, shard), inspection, each));
-    Ok(DirectoryReport { identity, in_use, shards: shards.collect::<Result<_, _>>()? })
+        .map(|shard| look_at(&disk, &folder, (&identity, shard), inspection, each));
+    let shards = shards.collect::<Result<_, _>>()?;
+    Ok(DirectoryReport { identity, in_use, generation: number, carried, shards })
+}
+
+fn look_at_carried(
+    disk: &dyn Disk,
+    generation: &Generation,
+    inspection: Inspection,
+) -> Result<Vec<SnapshotSummary>, JournalError> {
+    let root = &generation.folder;
+    let names = disk.list(root).trying("list", root)?;
+    let shards = (0..generation.carried).filter(|&shard| names.contains(&carried_folder(shard)));
+    let look = |shard| {
+        let (folder, stamp) = (root.join(carried_folder(shard)), generation.identity.stamp(shard));
+        let opened = SnapshotReader::open(disk, &folder, &stamp, CARRIED.lsn);
+        let mark = opened.as_ref().ok().map(SnapshotReader::mark);
+        let bytes = opened.and_then(|reader| read(reader, inspection));
+        SnapshotSummary { lsn: CARRIED.lsn, mark, bytes }
+    };
+    Ok(shards.map(look).collect())
 }
 
 fn look_at(

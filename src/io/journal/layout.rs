@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   DIR/lock                     held by the process that writes
-//!   DIR/identity                 one block: version, directory id, shards, key check
-//!   DIR/shard-00/N.journal       a header block, then groups, each from a block's start
-//!   DIR/shard-00/LSN.snapshot    a header block, then chunks, each from a block's start
+//!   DIR/generation-0001          all that was written under one layout (GEN)
+//!   GEN/identity                 one block: version, id, shards, key check; then the layout
+//!   GEN/shard-00/N.journal       a header block, then groups, each from a block's start
+//!   GEN/shard-00/LSN.snapshot    a header block, then chunks, each from a block's start
+//!   GEN/carried-00/0.snapshot    what shard 00 of the generation before left
 //! ```
 //!
 //! A log sequence number (LSN) is the ordinal of a record: the first is 1, none is left out. A
@@ -380,7 +382,25 @@ pub(super) fn number_of(name: &str, ending: &str) -> Option<u64> {
     if plain { digits.parse().ok() } else { None }
 }
 
-/// The folder of a shard inside the data directory.
+/// The folder of a shard inside a generation.
 pub(super) fn shard_folder(shard: u32) -> String {
     format!("shard-{shard:02}")
+}
+
+/// The folder of what a shard of the generation before left.
+pub(super) fn carried_folder(shard: u32) -> String {
+    format!("carried-{shard:02}")
+}
+
+const GENERATION: &str = "generation-";
+
+/// The folder of a generation inside the data directory.
+pub(super) fn generation_folder(number: u64) -> String {
+    format!("{GENERATION}{number:04}")
+}
+
+/// The number of the generation of this name; `None` for other names.
+pub(super) fn generation_number(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(GENERATION)?.parse().ok()?;
+    (generation_folder(number) == name).then_some(number)
 }

@@ -42,6 +42,7 @@ pub struct Resume {
     /// Number of the next segment.
     pub(super) next_segment: u64,
     pub(super) snapshot: Option<SnapshotMark>,
+    has_older_snapshot: bool,
     torn_bytes: u64,
 }
 
@@ -50,6 +51,11 @@ impl Resume {
     #[must_use]
     pub fn last_lsn(&self) -> u64 {
         self.start.last_lsn
+    }
+
+    /// Whether the shard was recovered from its own snapshot, and has one before that.
+    pub(crate) fn has_two_snapshots(&self) -> bool {
+        self.snapshot.is_some() && self.has_older_snapshot
     }
 
     /// Bytes that a crash left of a commit, and that were cut.
@@ -135,6 +141,7 @@ impl Recovery {
             start,
             folder: self.folder,
             next_segment: tail.position.map_or(1, |position| position.segment + 1),
+            has_older_snapshot: !self.untried.is_empty(),
             snapshot: self.used,
             torn_bytes: tail.torn_bytes,
         })

@@ -59,6 +59,24 @@ impl SnapshotFile {
         Ok(())
     }
 
+    /// What the caller says of the whole: before everything else.
+    pub(super) fn append_header(&mut self, payload: &[u8]) -> io::Result<()> {
+        self.append_copied(ChunkKind::Header, payload)
+    }
+
+    /// The next part, of any length.
+    pub(super) fn append_data(&mut self, payload: &[u8]) -> io::Result<()> {
+        let mut parts = payload.chunks(CHUNK_PAYLOAD_BYTES);
+        parts.try_for_each(|part| self.append_copied(ChunkKind::Data, part))
+    }
+
+    fn append_copied(&mut self, kind: ChunkKind, payload: &[u8]) -> io::Result<()> {
+        let bytes = (CHUNK_HEADER_BYTES + payload.len()).next_multiple_of(BLOCK_BYTES);
+        let mut chunk = AlignedBuffer::new(bytes);
+        chunk[CHUNK_HEADER_BYTES..CHUNK_HEADER_BYTES + payload.len()].copy_from_slice(payload);
+        self.append(kind, &mut chunk, payload.len())
+    }
+
     /// Completes it: from here on a restart uses it.
     pub(super) fn finish(mut self, disk: &dyn Disk) -> io::Result<SnapshotMark> {
         let mut end = AlignedBuffer::new(BLOCK_BYTES);
@@ -129,6 +147,12 @@ impl SnapshotReader {
             (ChunkKind::Data | ChunkKind::End, _) => return Err(reader.wrong_order()),
         }
         Ok(reader)
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Up to where it reaches.

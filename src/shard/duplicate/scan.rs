@@ -10,6 +10,7 @@
 use super::original::{OriginalRecord, OriginalState};
 use super::originals::OriginalKey;
 use super::{DuplicateKey, DuplicateMemory, ENTRY_BYTES_MAX};
+use crate::shard::CardKey;
 use core::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
@@ -86,6 +87,13 @@ impl DuplicateMemory {
             visit(ScanEntry::Original(key, record));
         }
         budget == 0
+    }
+
+    /// The card of an answered request whose original is remembered.
+    #[must_use]
+    pub fn card_of(&self, key: &DuplicateKey) -> Option<CardKey> {
+        let at = self.originals.find(OriginalKey::of(key))?;
+        Some(self.originals.record(at).card)
     }
 
     /// Puts an answer back that a scan visited; what was put back before is older.

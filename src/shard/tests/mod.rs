@@ -4,6 +4,7 @@ mod field_list;
 pub(in crate::shard) mod fixture;
 mod forgotten;
 mod hostile;
+mod layouts;
 mod limits;
 mod link;
 mod mesh;

@@ -39,7 +39,7 @@ impl LayoutCounter {
     }
 
     /// As a counter that means nothing, to lay words out by.
-    fn laid_out(&self) -> VelocityCounter {
+    pub(in crate::shard) fn laid_out(&self) -> VelocityCounter {
         VelocityCounter {
             name: self.name.clone(),
             scope: self.scope,
@@ -51,7 +51,7 @@ impl LayoutCounter {
 }
 
 impl Layout {
-    pub(super) fn new(lines: usize, counters: &[VelocityCounter]) -> Self {
+    pub(in crate::shard) fn new(lines: usize, counters: &[VelocityCounter]) -> Self {
         Self { lines, counters: counters.iter().map(LayoutCounter::of).collect() }
     }
 
@@ -78,7 +78,7 @@ impl Layout {
 }
 
 /// From the words and bits of one layout to those of another.
-pub(super) struct Translation {
+pub(in crate::shard) struct Translation {
     /// For each counter of the one layout its place in the other.
     places: Vec<Option<usize>>,
     from: Counters,
@@ -91,7 +91,7 @@ impl Translation {
     }
 
     /// What the other layout still counts of a reservation of the one.
-    pub(super) fn reservation(&self, reservation: &Reservation) -> Reservation {
+    pub(in crate::shard) fn reservation(&self, reservation: &Reservation) -> Reservation {
         let counted = |bit: usize| reservation.counters() & 1 << bit != 0;
         let places = self.places.iter().enumerate().filter(|(bit, _)| counted(*bit));
         let counters = places.filter_map(|(_, place)| *place).fold(0, |bits, to| bits | 1 << to);

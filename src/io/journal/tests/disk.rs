@@ -3,7 +3,7 @@
 //! or crash at any of them.
 
 use crate::io::journal::disk::{Access, Disk, DiskFile, Room};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -183,7 +183,8 @@ impl Disk for TestDisk {
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let state = self.state();
         let inside = state.names.keys().filter_map(|path| path.strip_prefix(folder).ok());
-        Ok(inside.map(|name| name.display().to_string()).collect())
+        let first = inside.filter_map(|name| name.iter().next()?.to_str());
+        Ok(first.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -215,6 +216,12 @@ impl Disk for TestDisk {
         state.file(path)?;
         state.rename(Rename::Remove(path.to_owned()));
         state.done()
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        let inside = |path: &&PathBuf| path.starts_with(folder);
+        let paths: Vec<PathBuf> = self.state().names.keys().filter(inside).cloned().collect();
+        paths.iter().try_for_each(|path| self.remove(path))
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {

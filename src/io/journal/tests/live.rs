@@ -30,7 +30,7 @@ pub(super) fn config() -> JournalConfig {
 }
 
 pub(super) fn open(folder: &Path) -> (DataDirectory, [Resume; 1], Vec<u8>) {
-    let directory = DataDirectory::open(folder, 1, KEY_CHECK).unwrap();
+    let directory = DataDirectory::open(folder, 1, KEY_CHECK, b"layout").unwrap();
     let recovery = directory.recover(0).unwrap();
     let mut groups = recovery.groups(1).unwrap();
     let records = read_all(&mut groups).unwrap();
@@ -122,23 +122,25 @@ fn relaxed_commits_start_at_their_time_and_release_at_once() {
 fn a_directory_is_taken_once_and_by_its_own() {
     let temp = TempFolder::new("taken");
     let (directory, ..) = open(temp.path());
-    let again = DataDirectory::open(temp.path(), 1, KEY_CHECK).err().unwrap();
+    let again = DataDirectory::open(temp.path(), 1, KEY_CHECK, b"layout").err().unwrap();
     assert!(matches!(again, JournalError::Locked { .. }));
     assert_eq!(again.exit_code(), 73);
     let report = inspect(temp.path(), Inspection::Whole, &mut |_, _| {}).unwrap();
     assert!(report.in_use && report.into_damage().is_none());
     let identity = *directory.identity();
     drop(directory);
-    for (shards, key_check, said) in [(1, [4; 8], "another card key"), (2, KEY_CHECK, "1 shards")] {
-        let error = DataDirectory::open(temp.path(), shards, key_check).err().unwrap();
-        assert!(error.to_string().contains(said), "{error}");
-    }
+    let error = DataDirectory::open(temp.path(), 1, [4; 8], b"layout").err().unwrap();
+    assert!(error.to_string().contains("another card key"), "{error}");
+    let other = DataDirectory::open(temp.path(), 2, KEY_CHECK, b"other").unwrap();
+    assert!(*other.identity() == identity && other.layout() == b"layout", "as it was made");
+    drop(other);
     assert_eq!(*open(temp.path()).0.identity(), identity);
-    std::fs::remove_file(temp.path().join("identity")).unwrap();
-    let error = DataDirectory::open(temp.path(), 1, KEY_CHECK).err().unwrap();
+    let path = temp.path().join("generation-0001/identity");
+    std::fs::remove_file(&path).unwrap();
+    let error = DataDirectory::open(temp.path(), 1, KEY_CHECK, b"layout").err().unwrap();
     assert!(matches!(error, JournalError::Foreign { .. }), "{error}");
-    std::fs::write(temp.path().join("identity"), [0; 4_096]).unwrap();
-    let error = DataDirectory::open(temp.path(), 1, KEY_CHECK).err().unwrap();
+    std::fs::write(&path, [0; 4_096]).unwrap();
+    let error = DataDirectory::open(temp.path(), 1, KEY_CHECK, b"layout").err().unwrap();
     assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
 }
 
@@ -243,7 +245,7 @@ fn snapshots_are_written_by_their_thread_and_read_back() {
     // Ends before it is finished: given up.
     drop(thread);
     drop(directory);
-    let directory = DataDirectory::open(temp.path(), 1, KEY_CHECK).unwrap();
+    let directory = DataDirectory::open(temp.path(), 1, KEY_CHECK, b"layout").unwrap();
     let mut recovery = directory.recover(0).unwrap();
     let mut reader = recovery.next_snapshot().unwrap().unwrap();
     assert_eq!((reader.mark(), reader.header()), (mark, &b"header"[..]));

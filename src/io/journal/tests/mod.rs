@@ -4,6 +4,7 @@ mod crashes;
 mod damage;
 mod disk;
 mod fail_stop;
+mod generations;
 mod live;
 mod snapshots;
 

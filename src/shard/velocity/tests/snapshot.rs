@@ -136,7 +136,7 @@ fn counters_are_carried_over_by_name() {
     assert_eq!(after.occupied(), 1, "a card that counts nothing is left behind");
     assert_eq!(after.counted(START_MS + 1, card(1), 0), Some((1, 40)));
     assert_eq!(after.counted(START_MS + 1, card(1), 1), Some((0, 0)));
-    let held = after.translate(&from, &held);
+    let held = after.translation(&from).reservation(&held);
     after.release(START_MS + 1, card(1), &held);
     assert_eq!(after.counted(START_MS + 1, card(1), 0), Some((0, 0)));
     // Two hours later nothing of it counts, and nothing is taken over.

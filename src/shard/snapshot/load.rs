@@ -1,0 +1,218 @@
+//! A snapshot is put back into a new shard: its own as it was, or what the shards of another layout
+//! left. Of those it takes over its own cards, counters that it knows by name and shape, and gives
+//! messages owed new places among its own.
+//!
+//! Not here: how a snapshot is taken.
+
+use super::{ANSWER, ANSWER_OF_CARD, HEAD_BYTES, Header, ORIGINAL, RECORD, VELOCITY, VERSION};
+use crate::shard::duplicate::{DuplicateKey, ORIGINAL_BYTES, OriginalKey, OriginalRecord};
+use crate::shard::duplicate::{OriginalState, StoredAnswer};
+use crate::shard::identity::CardKey;
+use crate::shard::journal_record::decode::decode;
+use crate::shard::journal_record::{Change, OwedMessage, Record};
+use crate::shard::preauthorization::Hold;
+use crate::shard::velocity::{Layout, Translation};
+use crate::shard::{Shard, placement};
+
+/// What is known while a snapshot is put back.
+pub(in crate::shard) struct Loading {
+    /// A piece that is not whole yet.
+    rest: Vec<u8>,
+    /// When it was taken.
+    wall_ms: u64,
+    /// Where it comes from, unless it is the shard's own.
+    from: Option<Origin>,
+    owed: Vec<Vec<u8>>,
+}
+
+/// Another layout.
+struct Origin {
+    layout: Layout,
+    translation: Translation,
+}
+
+impl Shard {
+    /// Begins to put a snapshot back into this shard, which is new; or the next one, when several
+    /// shards of another layout left one each.
+    ///
+    /// # Errors
+    /// It is of another version, or cannot be read.
+    pub fn load_begin(&mut self, header: &[u8]) -> Result<(), String> {
+        let header: Header = serde_json::from_slice(header)
+            .map_err(|error| format!("its header cannot be read: {error}"))?;
+        if header.version != VERSION {
+            return Err(format!(
+                "it is of version {}, this program reads {VERSION}",
+                header.version
+            ));
+        }
+        let same = !header.carried
+            && header.shards == self.shards
+            && header.lines == self.velocity.lines()
+            && header.velocity == *self.velocity.layout();
+        if let Some(recovering) = &mut self.recovering {
+            recovering.on_snapshot(header.wall_ms);
+        }
+        self.started_wall_ms = self.started_wall_ms.max(header.started_wall_ms);
+        let from = (!same).then(|| Origin {
+            translation: self.velocity.translation(&header.velocity),
+            layout: header.velocity,
+        });
+        self.loading =
+            Some(Loading { rest: Vec::new(), wall_ms: header.wall_ms, from, owed: Vec::new() });
+        Ok(())
+    }
+
+    /// The next bytes of it, cut anywhere.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not fit this shard.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let Some(mut loading) = self.loading.take() else { return Ok(()) };
+        loading.rest.extend_from_slice(bytes);
+        let mut read = 0;
+        while let Some((what, piece)) = loading.rest.get(read..).and_then(split_piece) {
+            read += HEAD_BYTES + piece.len();
+            if what == RECORD && is_owed(piece) {
+                loading.owed.push(piece.to_vec());
+            } else {
+                self.load_piece(what, piece, (loading.wall_ms, loading.from.as_ref()))?;
+            }
+        }
+        loading.rest.drain(..read);
+        self.loading = Some(loading);
+        Ok(())
+    }
+
+    /// That was all of it.
+    ///
+    /// # Errors
+    /// It ends within a piece, or more is owed than there is room for.
+    pub fn load_end(&mut self) -> Result<(), String> {
+        let Some(loading) = self.loading.take() else { return Ok(()) };
+        if !loading.rest.is_empty() {
+            return Err("it ends within a piece".into());
+        }
+        // Messages of a card are sent in the order in which they became owed.
+        let mut owed = loading.owed;
+        owed.sort_by_key(|record| owed_number(record));
+        for record in owed {
+            self.load_record(&record, loading.from.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn load_piece(
+        &mut self,
+        what: u8,
+        piece: &[u8],
+        (wall_ms, from): (u64, Option<&Origin>),
+    ) -> Result<(), String> {
+        match (what, from) {
+            (VELOCITY, None) => {
+                self.velocity.snapshot_load(piece).map_err(|error| error.to_string())
+            }
+            (VELOCITY, Some(from)) => {
+                let (id, shards) = (self.id, self.shards);
+                let keep = |card: CardKey| placement::owner(card, shards) == id;
+                let imported = self.velocity.snapshot_import(wall_ms, &from.layout, piece, keep);
+                imported.map_err(|error| error.to_string())
+            }
+            (RECORD, _) => self.load_record(piece, from),
+            (ANSWER, _) => self.load_answer(piece).ok_or_else(|| "an answer is cut".into()),
+            (ANSWER_OF_CARD, _) => {
+                let (card, answer) = piece.split_first_chunk().ok_or("an answer is cut")?;
+                if !self.is_own(CardKey(*card)) {
+                    return Ok(());
+                }
+                self.load_answer(answer).ok_or_else(|| "an answer is cut".into())
+            }
+            (ORIGINAL, _) => {
+                self.load_original(piece, from).ok_or_else(|| "an original is cut".into())
+            }
+            _ => Err(format!("a piece of unknown kind {what}")),
+        }
+    }
+
+    fn is_own(&self, card: CardKey) -> bool {
+        placement::owner(card, self.shards) == self.id
+    }
+
+    fn load_record(&mut self, mut record: &[u8], from: Option<&Origin>) -> Result<(), String> {
+        let decoded = decode(&mut record).map_err(|error| error.to_string())?;
+        let record = decoded.record();
+        let Some(from) = from else {
+            self.apply(&record);
+            return Ok(());
+        };
+        match record.change {
+            Change::HoldOpened(hold) if self.is_own(hold.name.card) => {
+                if !self.preauthorizations.has_room(0) {
+                    return Err("more pre-authorizations are open than a shard here holds: \
+                                preauthorizations_max must be larger"
+                        .into());
+                }
+                let reservation = from.translation.reservation(&hold.reservation);
+                let hold = Hold { reservation, ..hold };
+                self.apply(&Record { change: Change::HoldOpened(hold), ..record });
+            }
+            Change::Owed(message) if self.is_own(message.card) => {
+                let Some(id) = self.saf.next_id() else {
+                    return Err("more messages are owed to issuers than a shard here holds: more \
+                                shards, or a larger pending_max, have room for them"
+                        .into());
+                };
+                self.apply(&Record {
+                    change: Change::Owed(OwedMessage { id, ..message }),
+                    ..record
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn load_answer(&mut self, piece: &[u8]) -> Option<()> {
+        let (key, rest) = piece.split_first_chunk()?;
+        let (fingerprint, rest) = rest.split_first_chunk()?;
+        let (&[state, a, b], answer) = rest.split_first_chunk()?;
+        self.duplicates.restore_answer(&StoredAnswer {
+            key: DuplicateKey(*key),
+            fingerprint: u64::from_le_bytes(*fingerprint),
+            state: OriginalState::from_number(state)?,
+            response_code: [a, b],
+            answer,
+        });
+        Some(())
+    }
+
+    fn load_original(&mut self, piece: &[u8], from: Option<&Origin>) -> Option<()> {
+        let (key, rest) = piece.split_first_chunk()?;
+        let mut record = OriginalRecord::decode(rest.first_chunk::<ORIGINAL_BYTES>()?);
+        if let Some(from) = from {
+            if !self.is_own(record.card) {
+                return Some(());
+            }
+            record.reservation = from.translation.reservation(&record.reservation);
+        }
+        self.duplicates.restore_original(OriginalKey(*key), &record);
+        Some(())
+    }
+}
+
+fn split_piece(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (&[what, a, b, c, d], rest) = bytes.split_first_chunk()?;
+    Some((what, rest.get(..u32::from_le_bytes([a, b, c, d]) as usize)?))
+}
+
+/// Whether an encoded record says that a message is owed.
+fn is_owed(record: &[u8]) -> bool {
+    owed_number(record).is_some()
+}
+
+fn owed_number(mut record: &[u8]) -> Option<u64> {
+    match decode(&mut record).ok()?.record().change {
+        Change::Owed(message) => Some(message.id.number),
+        _ => None,
+    }
+}
