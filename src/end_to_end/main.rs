@@ -26,4 +26,6 @@ mod message;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod vectors;

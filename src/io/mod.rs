@@ -19,6 +19,7 @@ mod bank_server;
 mod bank_thread;
 mod buffer_pool;
 pub mod clock;
+mod config_offer;
 mod connections;
 pub mod core_dumps;
 pub mod counters;

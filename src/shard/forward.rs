@@ -205,6 +205,7 @@ impl Shard {
         match refusal {
             Refusal::Limit { limit, by } => {
                 let code = self.velocity.limit(limit).and_then(|(_, code)| code);
+                let limit = self.limit_number(limit);
                 match by {
                     LimitKind::Amount => Reason::AmountLimit { limit, code },
                     LimitKind::Count => Reason::CountLimit { limit, code },

@@ -48,6 +48,9 @@ struct Header {
     /// UTC milliseconds of the cut.
     wall_ms: u64,
     started_wall_ms: Option<u64>,
+    /// Number of the configuration in force.
+    #[serde(default)]
+    epoch: u64,
     /// Lines of the velocity table.
     lines: usize,
     velocity: Layout,
@@ -99,6 +102,7 @@ impl Shard {
             shards: self.shards,
             wall_ms: now.wall_ms,
             started_wall_ms: self.started_wall_ms,
+            epoch: self.epoch,
             lines: self.velocity.lines(),
             velocity: self.velocity.layout().clone(),
         };
@@ -212,6 +216,7 @@ impl Shard {
             recovering.on_snapshot(header.wall_ms);
         }
         self.started_wall_ms = header.started_wall_ms;
+        self.epoch = header.epoch;
         let from = (!same).then_some(header.velocity);
         self.loading =
             Some(Loading { rest: Vec::new(), wall_ms: header.wall_ms, from, owed: Vec::new() });
