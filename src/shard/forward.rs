@@ -93,6 +93,8 @@ impl Shard {
         let whose = (issuer, incoming.connection.acquirer, staged.card);
         let owed = self.owe_lost(now, incoming, whose, outbox);
         self.counters.add(reason.counter());
+        let note = Note { detail: reason.detail(), ..Note::answered(reason.counter(), code) };
+        self.note(now, incoming, note);
         self.answer_code(now, incoming, code, reason.field().as_ref(), Gate::Durable, outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);

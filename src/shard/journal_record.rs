@@ -11,8 +11,10 @@
 //! numbers little-endian. Not here: blocks, checksums and files (`io::journal`).
 
 pub(in crate::shard) mod decode;
+mod describe;
 
 pub use decode::RecordError;
+pub use describe::read_records;
 
 use super::duplicate::{DuplicateKey, OriginalRecord};
 use super::field_list::StoredFields;
