@@ -122,7 +122,6 @@ pub(super) fn write_first_screen(
         quantity::bytes((lines * config.velocity.line_bytes()) as u64),
     )?;
     writeln!(out, "keys        {}", started.keys())?;
-    write_durability(out, &started.switch, config)?;
     match &config.outcomes {
         Some(log) => {
             let (dir, most) = (log.dir.display(), quantity::bytes(log.bytes_max));
@@ -130,6 +129,7 @@ pub(super) fn write_first_screen(
         }
         None => writeln!(out, "outcomes    not logged: name a folder in [outcomes]")?,
     }
+    write_durability(out, &started.switch, config)?;
     out.flush()
 }
 

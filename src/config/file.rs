@@ -4,75 +4,18 @@
 //! filled in from the shipped default (`over`), so that defaults stand in one commented file only.
 //! Not here: whether values make sense (`check`).
 
+mod kinds;
+
 use super::problem::{Problems, nearest_cause, quoted};
-use toml::de::{DeTable, DeValue};
+pub(super) use kinds::Word;
+use kinds::{Kind, kind_of};
+use toml::de::DeTable;
 
 /// A value and the byte offset of its key; no offset when it comes from the shipped default.
 #[derive(Clone, Debug)]
 pub(super) struct Found<T> {
     pub(super) value: T,
     pub(super) at: Option<usize>,
-}
-
-/// A type that a key can have.
-trait Kind: Sized {
-    /// What the operator is told to write.
-    const WANTED: &'static str;
-    fn read(value: &DeValue<'_>) -> Option<Self>;
-}
-
-impl Kind for i64 {
-    const WANTED: &'static str = "a whole number";
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        let integer = value.as_integer()?;
-        Self::from_str_radix(integer.as_str(), integer.radix()).ok()
-    }
-}
-
-impl Kind for bool {
-    const WANTED: &'static str = "true or false";
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        value.as_bool()
-    }
-}
-
-impl Kind for String {
-    const WANTED: &'static str = "text in quotes";
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        value.as_str().map(Self::from)
-    }
-}
-
-impl Kind for Vec<i64> {
-    const WANTED: &'static str = "a list of whole numbers, as in [1, 2]";
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        value.as_array()?.iter().map(|item| i64::read(item.get_ref())).collect()
-    }
-}
-
-/// A number or a name of one.
-#[derive(Clone, Debug)]
-pub(super) enum Word {
-    Number(i64),
-    Name(String),
-}
-
-impl Kind for Vec<Word> {
-    const WANTED: &'static str = "a list of whole numbers and names, as in [5, \"qr\"]";
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        let word = |item: &DeValue<'_>| match i64::read(item) {
-            Some(number) => Some(Word::Number(number)),
-            None => String::read(item).map(Word::Name),
-        };
-        value.as_array()?.iter().map(|item| word(item.get_ref())).collect()
-    }
-}
-
-impl Kind for Vec<String> {
-    const WANTED: &'static str = "a list of texts, as in [\"a\", \"b\"]";
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        value.as_array()?.iter().map(|item| String::read(item.get_ref())).collect()
-    }
 }
 
 /// Values that can stand over others.
@@ -142,6 +85,10 @@ section! {
         transit_answer_within_ms: i64,
         transit_answer_margin_ms: i64,
         transit_mccs: Vec<i64>,
+        qr_code_de: i64,
+        qr_code_at: i64,
+        qr_code_static: String,
+        qr_code_dynamic: String,
         duplicate_key: Vec<i64>,
         retry_window_s: i64,
         codes: String,
@@ -500,23 +447,6 @@ fn read_key<T: Kind>(
         problems.error(at, &join(path, key), message, "");
     }
     read.map(|value| Found { value, at })
-}
-
-fn kind_of(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "text",
-        DeValue::Integer(integer)
-            if i64::from_str_radix(integer.as_str(), integer.radix()).is_err() =>
-        {
-            "a number beyond 64 bits"
-        }
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "such a list",
-        DeValue::Table(_) => "a section",
-    }
 }
 
 fn join(path: &str, key: &str) -> String {

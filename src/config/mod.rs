@@ -135,10 +135,25 @@ pub struct AcquirerConfig {
     pub transit_answer_margin_ms: u64,
     /// MCCs of transit.
     pub transit_mccs: Vec<u16>,
+    /// Where a request says which sort of code was read; `None`: nowhere.
+    pub qr_code: Option<QrCodeField>,
     /// Data elements whose contents name a transaction, besides the MTI's class.
     pub duplicate_key: FieldSet,
     /// The switch's own answers.
     pub codes: OwnCodes,
+}
+
+/// Where a request by QR or bar code says whether the code was a static or a dynamic one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QrCodeField {
+    /// Data element.
+    pub field: u8,
+    /// First character in it, from 0.
+    pub at: usize,
+    /// What stands there for a static code.
+    pub is_static: String,
+    /// What stands there for a dynamic code.
+    pub is_dynamic: String,
 }
 
 /// The switch's own answers, one code for each reason.

@@ -107,7 +107,8 @@ fn compare_acquirer(old: &AcquirerConfig, new: &AcquirerConfig) -> Result<(), Ne
     let path = format!("acquirer.{}", old.name);
     compare!(old, new, &path, AcquirerConfig {
         name, listen, framing, sign_on_required, answer_within_ms, answer_margin_ms,
-        transit_answer_within_ms, transit_answer_margin_ms, transit_mccs, duplicate_key, codes
+        transit_answer_within_ms, transit_answer_margin_ms, transit_mccs, qr_code, duplicate_key,
+        codes
     }, dialect |it: &AcquirerConfig| it.dialect.name());
     Ok(())
 }

@@ -44,18 +44,18 @@ fn find_tells_why_a_purchase_was_declined() {
     for number in 1..=20 {
         ask(&mut client, Message::purchase(speech, number, number));
     }
-    // 30,000.00 are above the 20,000.00 that a card may pay a day.
-    let above = Message::purchase(speech, 7, 77).with(4, "000003000000");
+    // 60,000.00 are above the 50,000.00 that one transaction may have.
+    let above = Message::purchase(speech, 7, 77).with(4, "000006000000");
     assert_eq!(ask(&mut client, above), "61");
     switch.stop();
 
     let shown = find(&dir, &["--stan", "77"]);
     assert_eq!((shown.code, shown.problems.as_str()), (Some(0), ""));
     for part in [
-        "622601******0007  30,000.00 in 156  acquirer cups, RRN 093000000077\n",
+        "622601******0007  60,000.00 in 156  acquirer cups, RRN 093000000077\n",
         "terminal 01080209, merchant 333290054110001\n",
         "0200 000077  refused{amount_limit}: velocity by amount\n",
-        "limit `daily`; code 61 (",
+        "limit `largest`; code 61 (",
         "; switch ",
     ] {
         assert!(shown.output.contains(part), "{part}\n{}", shown.output);

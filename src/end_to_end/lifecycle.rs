@@ -216,3 +216,35 @@ fn decode_shows_a_message_without_its_secrets() {
     assert_ne!(cut.code, Some(0));
     assert!(cut.problems.contains("DE 49"), "{}", cut.problems);
 }
+
+/// A process that the kernel does not let run for a while: what became due meanwhile is answered when it
+/// runs again, once.
+#[test]
+fn time_outs_that_fell_into_a_pause_are_answered_once() {
+    let setup = Setup {
+        acquirer: "answer_within_ms = 1_000\nanswer_margin_ms = 200",
+        behaviour: Some(
+            "delay_median_us = 0\ndelay_p99_us = 0\nsilence_ppm = 1_000_000\nlate_ppm = 0",
+        ),
+        bank: GENEROUS,
+        ..Setup::default()
+    };
+    let switch = setup.run();
+    let mut client = Client::of(&switch, Speech::cups());
+    let speech = client.speech();
+    client.send(&purchases(speech, 0, 0));
+    // When this is answered, the purchases before it have been forwarded.
+    client.ask(&Message::echo_test(speech, 999_000));
+    switch.signal(Signal::STOP);
+    // Longer than the issuers have.
+    let _ =
+        rustix::thread::nanosleep(&rustix::thread::Timespec { tv_sec: 1, tv_nsec: 500_000_000 });
+    switch.signal(Signal::CONT);
+    let answers = client.answers(REQUESTS as usize);
+    let numbers: BTreeSet<u32> = answers.iter().map(Message::number).collect();
+    assert_eq!(numbers, (0..REQUESTS).collect());
+    assert!(answers.iter().all(|answer| answer.text(39) == "98"));
+    assert_eq!(client.ask(&Message::echo_test(speech, 999_001)).number(), 999_001, "nothing more");
+    // The banks answer no reversal either.
+    switch.signal(Signal::KILL);
+}

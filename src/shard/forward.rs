@@ -16,7 +16,7 @@ use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::velocity::{LimitKind, QrPayment, Refusal, Reservation, VelocityTransaction};
 use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
-use crate::config::{AcquirerConfig, TransactionKind};
+use crate::config::{AcquirerConfig, QrCode, TransactionKind};
 use crate::limits::VELOCITY_IIN_DIGITS;
 use core::ops::Range;
 use tapswitch_protocol::{
@@ -95,7 +95,7 @@ impl Shard {
         self.counters.add(reason.counter());
         let note = Note { detail: reason.detail(), ..Note::answered(reason.counter(), code) };
         self.note(now, incoming, note);
-        self.answer_code(now, incoming, code, reason.field().as_ref(), Gate::Durable, outbox);
+        self.answer_code(now, incoming, (code, reason.field().as_ref()), Gate::Durable, outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
         }
@@ -227,7 +227,7 @@ impl Shard {
         if !transaction.counts() {
             return Ok(None);
         }
-        velocity_transaction(&incoming.view, transaction, staged).map(Some)
+        velocity_transaction(incoming, transaction, staged).map(Some)
     }
 
     /// Takes a number, keeps what is needed, writes the message for the issuer.
@@ -374,10 +374,11 @@ pub(super) fn issuer_wait_ms(profile: &AcquirerConfig, mcc: u16) -> u64 {
 
 /// What counters and limits need to know of a transaction.
 fn velocity_transaction(
-    view: &MessageView<'_>,
+    incoming: &Incoming<'_>,
     transaction: &Transaction,
     staged: &StagedRequest,
 ) -> Result<VelocityTransaction, Reason> {
+    let view = &incoming.view;
     let transaction_type = transaction.processing.transaction_type();
     let iin = staged.pan.as_ref().map_or(0, |pan| {
         let first = pan.digits().iter().take(VELOCITY_IIN_DIGITS);
@@ -392,9 +393,23 @@ fn velocity_transaction(
         transaction_type,
         kind: TransactionKind::of(transaction_type),
         pin_present: transaction.pin,
-        // Neither code nor level are known from the message: the lowest.
-        qr: (transaction.entry_mode == ENTRY_MODE_QR_CODE).then(QrPayment::default),
+        // The requestor's level is not known from the message: the lowest.
+        qr: (transaction.entry_mode == ENTRY_MODE_QR_CODE)
+            .then(|| QrPayment { code: qr_code(view, incoming.profile), ..QrPayment::default() }),
     })
+}
+
+/// Whether a code was static or dynamic, where the acquirer's profile says how it is told.
+fn qr_code(view: &MessageView<'_>, profile: &AcquirerConfig) -> Option<QrCode> {
+    let told = profile.qr_code.as_ref()?;
+    let value = view.raw(told.field)?.get(told.at..)?;
+    if value.starts_with(told.is_static.as_bytes()) {
+        Some(QrCode::Static)
+    } else if value.starts_with(told.is_dynamic.as_bytes()) {
+        Some(QrCode::Dynamic)
+    } else {
+        None
+    }
 }
 
 /// The amount in the currency of the limits, CNY: DE 4, or DE 6 where the card is billed in it. Sums

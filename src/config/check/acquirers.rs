@@ -3,7 +3,7 @@
 use super::section::Section;
 use crate::config::file::{Found, Named, RawAcquirer};
 use crate::config::problem::{Problems, quoted};
-use crate::config::{AcquirerConfig, OwnCodes};
+use crate::config::{AcquirerConfig, OwnCodes, QrCodeField};
 use crate::limits::ACQUIRERS_MAX;
 use core::net::SocketAddr;
 use core::ops::RangeInclusive;
@@ -62,6 +62,7 @@ fn acquirer(
         ("transit_answer_margin_ms", &raw.transit_answer_margin_ms),
     );
     let transit_mccs = section.numbers("transit_mccs", &raw.transit_mccs, 0..=9_999);
+    let qr_code = qr_code(&mut section, raw, dialect);
     check_retry_window(&mut section, &raw.retry_window_s, answer_within_ms);
     let duplicate_key = duplicate_key(&mut section, &raw.duplicate_key, dialect);
     let tables: Vec<(&str, OwnCodes)> =
@@ -78,9 +79,39 @@ fn acquirer(
         transit_answer_within_ms,
         transit_answer_margin_ms,
         transit_mccs,
+        qr_code,
         duplicate_key,
         codes: codes?,
     })
+}
+
+/// Where requests say whether a code was static or dynamic; data element 0 is nowhere.
+fn qr_code(
+    section: &mut Section<'_, '_>,
+    raw: &RawAcquirer,
+    dialect: Option<&'static Dialect>,
+) -> Option<QrCodeField> {
+    let field: u8 = section.number("qr_code_de", &raw.qr_code_de, 0..=128);
+    let at: usize = section.number("qr_code_at", &raw.qr_code_at, 0..=998);
+    let text = |found: &Option<Found<String>>| {
+        found.as_ref().map(|found| found.value.clone()).unwrap_or_default()
+    };
+    let (is_static, is_dynamic) = (text(&raw.qr_code_static), text(&raw.qr_code_dynamic));
+    if field == 0 {
+        return None;
+    }
+    let place = raw.qr_code_de.as_ref().and_then(|found| found.at);
+    if dialect.is_some_and(|dialect| dialect.spec(field).is_none()) || NEVER_IN_KEY.has(field) {
+        let message = format!("DE {field} cannot say it");
+        let cause = "not an element of the dialect, or one with card data";
+        section.error(place, "qr_code_de", message, cause);
+    } else if is_static.is_empty() || is_dynamic.is_empty() || is_static == is_dynamic {
+        let message =
+            format!("`{}` and `{}` cannot be told apart", quoted(&is_static), quoted(&is_dynamic));
+        let cause = "qr_code_static and qr_code_dynamic say what stands there for either";
+        section.error(place, "qr_code_de", message, cause);
+    }
+    Some(QrCodeField { field, at, is_static, is_dynamic })
 }
 
 fn check_name(section: &mut Section<'_, '_>, name: &str) {

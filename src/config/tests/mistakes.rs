@@ -3,10 +3,10 @@
 use super::{load, problem};
 
 /// Text, line, key, part of the message, part of the likely cause.
-type Row = (&'static str, usize, &'static str, &'static str, &'static str);
+pub(super) type Row = (&'static str, usize, &'static str, &'static str, &'static str);
 
 #[track_caller]
-fn expect_rows(rows: &[Row]) {
+pub(super) fn expect_rows(rows: &[Row]) {
     for &(text, line, key, message, likely_cause) in rows {
         let problem = problem(text);
         assert_eq!((problem.line, problem.key.as_str()), (line, key), "{text}\n{problem}");
@@ -233,6 +233,20 @@ const OF_ACQUIRERS: &[Row] = &[
         "",
     ),
     (
+        "[acquirer.cups]\nqr_code_de = 2",
+        2,
+        "acquirer.cups.qr_code_de",
+        "DE 2 cannot say it",
+        "card data",
+    ),
+    (
+        "[acquirer.cups]\nqr_code_de = 60\nqr_code_static = \"1\"",
+        2,
+        "acquirer.cups.qr_code_de",
+        "`1` and `` cannot be told apart",
+        "what stands there",
+    ),
+    (
         "[acquirer.cups]\ntransit_mccs = [41111]",
         2,
         "acquirer.cups.transit_mccs",
@@ -315,248 +329,6 @@ const OF_ACQUIRERS: &[Row] = &[
 #[test]
 fn mistakes_of_acquirers_name_line_and_key() {
     expect_rows(OF_ACQUIRERS);
-}
-
-const OF_VELOCITY: &[Row] = &[
-    (
-        "[velocity]\nlines = 5_001",
-        2,
-        "velocity.lines",
-        "5001 is not a multiple of 4",
-        "the nearest are 5000 and 5004",
-    ),
-    ("[velocity]\nlines = 2", 2, "velocity.lines", "outside 1024 to 1073741824", ""),
-    ("[[velocity.limit]]\nname = \"a\"", 1, "velocity.limit[0]", "limits nothing", "forgotten"),
-    ("[[velocity.limit]]\namount_minor_max = 1", 1, "velocity.limit[0].name", "is missing", ""),
-    (
-        "[[velocity.limit]]\nname = \"a\"\ncount_max = 1",
-        3,
-        "velocity.limit[0].count_max",
-        "needs a counter",
-        "counter = NAME is forgotten",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a\"\ncounter = \"cash_dya\"\ncount_max = 1",
-        3,
-        "velocity.limit[0].counter",
-        "there is no counter `cash_dya`",
-        "did you mean `cash_day`?",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a\"\ncounter = \"cash_day\"\ncount_max = 60_001",
-        4,
-        "velocity.limit[0].count_max",
-        "60001 is outside 1 to 60000",
-        "",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a\"\ncounter = \"no_pin_day\"\ncount_max = 1",
-        4,
-        "velocity.limit[0].count_max",
-        "does not count transactions",
-        "amounts only",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a\"\ncounter = \"no_pin_day\"\namount_minor_max = 134_217_728",
-        4,
-        "velocity.limit[0].amount_minor_max",
-        "outside 1 to 134217727",
-        "",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a\"\namount_minor_max = 140_737_488_355_328",
-        3,
-        "velocity.limit[0].amount_minor_max",
-        "outside 1 to 140737488355327",
-        "",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a\"\namount_minor_max = 1\ncode = \"00\"",
-        4,
-        "velocity.limit[0].code",
-        "00 is an approval",
-        "must not be answered",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a\"\namount_minor_max = 1\ncode = \"610\"",
-        4,
-        "velocity.limit[0].code",
-        "`610` is not a response code",
-        "two letters",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a\"\namount_minor_max = 1\n[[velocity.limit]]\nname = \"a\"\namount_minor_max = 1",
-        5,
-        "velocity.limit[1].name",
-        "name of an earlier limit",
-        "copied",
-    ),
-    (
-        "[[velocity.limit]]\nname = \"a b\"\namount_minor_max = 1",
-        2,
-        "velocity.limit[0].name",
-        "cannot be used as a name",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"",
-        1,
-        "velocity.counter[0].window",
-        "is missing",
-        "window_s",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"week\"",
-        3,
-        "velocity.counter[0].window",
-        "known are day, month",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nwindow_s = 9",
-        4,
-        "velocity.counter[0].window_s",
-        "cannot stand beside window",
-        "own length",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nzone_offset_minutes = 900",
-        4,
-        "velocity.counter[0].zone_offset_minutes",
-        "outside -840 to 840",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow_s = 9\nzone_offset_minutes = 0",
-        4,
-        "velocity.counter[0].zone_offset_minutes",
-        "has no effect on window_s",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow_s = 0",
-        3,
-        "velocity.counter[0].window_s",
-        "0 is outside 1 to 2678400",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow_s = 10\nsub_windows = 3",
-        4,
-        "velocity.counter[0].sub_windows",
-        "10 s do not divide into 3",
-        "whole seconds",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow_s = 10\nsub_windows = 13",
-        4,
-        "velocity.counter[0].sub_windows",
-        "outside 0 to 12",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nscope = \"merchant\"",
-        4,
-        "velocity.counter[0].scope",
-        "scope `merchant` cannot be counted yet",
-        "per card",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nscope = \"crad\"",
-        4,
-        "velocity.counter[0].scope",
-        "unknown `crad`",
-        "did you mean `card`?",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nresets_on = \"signature\"",
-        4,
-        "velocity.counter[0].resets_on",
-        "known are pin",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nresets_on = \"pin\"\n[[velocity.counter]]\nname = \"b\"\nwindow_s = 9\nresets_on = \"pin\"",
-        8,
-        "velocity.counter[1].resets_on",
-        "`a` is set back by PIN already",
-        "several limits",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\n[[velocity.counter]]\nname = \"a\"\nwindow_s = 9",
-        5,
-        "velocity.counter[1].name",
-        "name of an earlier counter",
-        "copied",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nentry_modes = [100]",
-        4,
-        "velocity.counter[0].entry_modes",
-        "100 is outside 0 to 99",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nentry_modes = [\"contacless\"]",
-        4,
-        "velocity.counter[0].entry_modes",
-        "unknown `contacless`",
-        "did you mean `contactless`?",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\ntransaction_kinds = [\"cahs\"]",
-        4,
-        "velocity.counter[0].transaction_kinds",
-        "unknown `cahs`",
-        "did you mean `cash`?",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\npin = \"no\"",
-        4,
-        "velocity.counter[0].pin",
-        "known are present, absent",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\niins = [\"62284x\"]",
-        4,
-        "velocity.counter[0].iins",
-        "is no prefix of a card number",
-        "1 to 9 digits",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\niins = [\"9-1\"]",
-        4,
-        "velocity.counter[0].iins",
-        "ends before it begins",
-        "swapped",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\ncurrencies = [1000]",
-        4,
-        "velocity.counter[0].currencies",
-        "1000 is outside 1 to 999",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nqr_code = \"paper\"",
-        4,
-        "velocity.counter[0].qr_code",
-        "known are static, dynamic",
-        "",
-    ),
-    (
-        "[[velocity.counter]]\nname = \"a\"\nwindow = \"day\"\nqr_levels = [\"D\"]",
-        4,
-        "velocity.counter[0].qr_levels",
-        "unknown `D`",
-        "",
-    ),
-];
-
-#[test]
-fn mistakes_of_velocity_name_line_and_key() {
-    expect_rows(OF_VELOCITY);
 }
 
 const OF_BANKS: &[Row] = &[

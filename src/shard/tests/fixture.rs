@@ -60,6 +60,7 @@ fn acquirer(name: &str, dialect: &'static Dialect, framing: Framing, key: &[u8])
         transit_answer_within_ms: 5_000,
         transit_answer_margin_ms: 1_000,
         transit_mccs: vec![4111, 4131],
+        qr_code: None,
         duplicate_key: FieldSet::of(key),
         codes: cups_codes(),
     }

@@ -116,3 +116,37 @@ fn a_limit_can_answer_with_a_code_of_its_own() {
         [crate::shard::Counter::RefusedAmountLimit, crate::shard::Counter::RefusedCountLimit];
     assert_eq!(refused.map(|counter| counters.value(counter)), [1, 1]);
 }
+
+/// PBOC: one total a day over all codes; each payment is judged against the cap of its own sort.
+#[test]
+fn codes_share_a_day_and_each_has_the_cap_of_its_sort() {
+    let told = |config: &mut Config| {
+        config.acquirers[0].qr_code = Some(crate::config::QrCodeField {
+            field: 60,
+            at: 2,
+            is_static: "S".to_owned(),
+            is_dynamic: "D".to_owned(),
+        });
+    };
+    let by = |code: &'static [(u8, &'static [u8])], cny| Payment {
+        entry_mode: b"032",
+        cny,
+        extra: code,
+        ..TAP
+    };
+    let printed: &[(u8, &[u8])] = &[(60, b"00S000000000")];
+    let made: &[(u8, &[u8])] = &[(60, b"00D000000000")];
+    let mut till = Till::new(told);
+    till.pays(&by(printed, 501), "61");
+    till.pays(&by(printed, 300), "00");
+    till.pays(&by(printed, 201), "61");
+    till.pays(&by(made, 201), "00");
+    till.pays(&by(printed, 1), "61");
+    till.pays(&by(made, 500), "61");
+    till.pays(&by(made, 499), "00");
+    till.pays(&by(made, 1), "61");
+    // Where nothing says which sort it is, the level's cap holds.
+    let mut till = Till::new(|_| {});
+    till.pays(&by(printed, 1_001), "61");
+    till.pays(&by(printed, 1_000), "00");
+}

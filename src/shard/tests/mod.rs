@@ -13,4 +13,5 @@ pub(crate) mod no_allocation;
 mod outcomes;
 mod restart;
 mod script;
+mod snapshot;
 mod transitions;

@@ -3,10 +3,13 @@
 //!
 //! Not here: where the pieces go.
 
+use crate::limits::VELOCITY_GROUP_LINES;
 use core::mem;
 
 /// Bytes put aside at most; a cut that needs more is given up.
 const ASIDE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of the table that may be read for each byte that may be written.
+const READ_PER_WRITTEN: usize = 4;
 /// Words of the map of changed groups that are cleared at once, after a cut was given up.
 const CLEARED_AT_ONCE: usize = 512;
 
@@ -118,7 +121,8 @@ impl Capture {
         let end = out.len() + bytes_max;
         self.read_aside(out, bytes_max, line_words);
         // Groups without cards cost time and no bytes.
-        let mut visits = bytes_max / 8;
+        let group_bytes = VELOCITY_GROUP_LINES * line_words * size_of::<u64>();
+        let mut visits = (READ_PER_WRITTEN * bytes_max / group_bytes).max(1);
         while next < self.groups && out.len() < end && visits > 0 {
             let (word, bit) = (next / 64, next % 64);
             let changed = self.changed.get_mut(word);

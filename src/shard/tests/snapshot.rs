@@ -1,0 +1,179 @@
+//! Snapshots taken while the shard serves: with the records after the cut they are the shard again.
+
+use super::fixture::{Request, World, config, connection, cups_header, issuer_answer, secrets};
+use crate::shard::snapshot::SnapshotStep;
+use crate::shard::{AcquirerId, IssuerId, Outbox, Shard, ShardId};
+use proptest::prelude::*;
+use tapswitch_protocol::Dialect;
+
+/// Digits of an account, completed to a PAN of issuer 0.
+fn pan(card: u32) -> String {
+    format!("622848{card:012}8")
+}
+
+/// A shard with a journal that never loses anything, and a snapshot that may be under way.
+struct Rig {
+    world: World,
+    /// Each record by itself: its number is its place and one.
+    records: Vec<Vec<u8>>,
+    stan: u32,
+    header: Vec<u8>,
+    pieces: Vec<u8>,
+    cut_lsn: usize,
+    replay_from: usize,
+    step: SnapshotStep,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let mut config = config(1);
+        config.velocity.limits[0].count_max = None;
+        config.velocity.limits[0].amount_minor_max = Some(1 << 40);
+        let mut world = World::new(&config);
+        world.outbox = Outbox::journaling();
+        Self {
+            world,
+            records: Vec::new(),
+            stan: 0,
+            header: Vec::new(),
+            pieces: Vec::new(),
+            cut_lsn: 0,
+            replay_from: 0,
+            step: SnapshotStep::Done,
+        }
+    }
+
+    fn take(&mut self) {
+        let mut bytes = self.world.outbox.records().0;
+        while !bytes.is_empty() {
+            let (record, rest) =
+                bytes.split_at(usize::from(u16::from_le_bytes([bytes[0], bytes[1]])));
+            self.records.push(record.to_vec());
+            bytes = rest;
+        }
+        let lsn = self.records.len() as u64;
+        self.world.outbox.on_appended(lsn);
+        self.world.drain();
+    }
+
+    fn send(&mut self, request: &Request<'_>) {
+        let message = request.message(Dialect::cups());
+        let World { shard, now, outbox, .. } = &mut self.world;
+        let staged = shard.stage(connection(1), &message);
+        shard.on_request(*now, staged, &cups_header(), &message, outbox);
+        self.take();
+    }
+
+    /// One transaction: what happens to it is drawn from `draw`.
+    fn transact(&mut self, draw: u32) {
+        self.stan += 1;
+        let (stan, card) = (self.stan, pan(draw % 37));
+        let amount = Some(u64::from(draw % 5_000) + 1);
+        let buy = Request { stan, pan: &card, amount, ..Request::default() };
+        let buy = match draw % 11 {
+            0 => Request { mti: 100, processing: "030000", ..buy },
+            1 => Request { mti: 220, ..buy },
+            _ => buy,
+        };
+        self.send(&buy);
+        let code = ["00", "00", "00", "51", "", "00"][(draw / 11 % 6) as usize];
+        if !code.is_empty()
+            && let Some((_, _, forward)) = self.world.forwarded.last().cloned()
+        {
+            let World { shard, now, outbox, .. } = &mut self.world;
+            let answer = issuer_answer(&forward, code, &[]);
+            shard.on_issuer_response(*now, IssuerId(0), AcquirerId(0), &answer, outbox);
+            self.take();
+        }
+        if (draw / 66).is_multiple_of(5) {
+            let original_stan = Some(stan);
+            self.stan += 1;
+            let reversal = Request { mti: 420, stan: self.stan, original_stan, ..buy };
+            self.send(&reversal);
+        }
+    }
+
+    fn cut(&mut self) {
+        let lsn = self.records.len();
+        self.replay_from = self.world.shard.replay_from_lsn(lsn as u64) as usize;
+        self.cut_lsn = lsn;
+        self.header = self.world.shard.snapshot_begin(self.world.now);
+        self.step = SnapshotStep::More;
+    }
+
+    fn step(&mut self, bytes_max: usize) {
+        if self.step == SnapshotStep::More {
+            self.step = self.world.shard.snapshot_next(&mut self.pieces, bytes_max);
+        }
+    }
+
+    /// What a restart makes of it, its snapshot read in parts of so many bytes.
+    fn restored(&self, part: usize) -> Shard {
+        let mut config = config(1);
+        config.velocity.limits[0].amount_minor_max = Some(1 << 40);
+        let mut shard = Shard::new(ShardId(0), &config, &secrets());
+        shard.begin_recovery();
+        shard.load_begin(&self.header).unwrap();
+        for part in self.pieces.chunks(part) {
+            shard.load(part).unwrap();
+        }
+        shard.load_end().unwrap();
+        let first = self.replay_from - 1;
+        let known = self.cut_lsn - first;
+        shard.replay(&self.records[first..].concat(), known as u64).unwrap();
+        shard
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_snapshot_and_what_came_after_are_the_shard(
+        before in prop::collection::vec(any::<u32>(), 0..120),
+        during in prop::collection::vec(any::<u32>(), 0..120),
+        after in prop::collection::vec(any::<u32>(), 0..40),
+        bytes_max in 64usize..4_096,
+        part in 1usize..3_000,
+    ) {
+        let mut rig = Rig::new();
+        before.iter().for_each(|&draw| rig.transact(draw));
+        rig.cut();
+        for &draw in &during {
+            rig.step(bytes_max);
+            rig.transact(draw);
+            rig.world.shard.on_batch_end(rig.world.now);
+        }
+        while rig.step == SnapshotStep::More {
+            rig.step(bytes_max);
+        }
+        prop_assert_eq!(rig.step, SnapshotStep::Done);
+        after.iter().for_each(|&draw| rig.transact(draw));
+        let shard = rig.restored(part);
+        prop_assert_eq!(shard.state_hash(), rig.world.shard.state_hash());
+        prop_assert_eq!(shard.owed(), rig.world.shard.owed());
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_told_and_never_panics() {
+    let mut rig = Rig::new();
+    (0..40).for_each(|draw| rig.transact(draw * 7_919));
+    rig.cut();
+    while rig.step == SnapshotStep::More {
+        rig.step(512);
+    }
+    let mut told = 0;
+    for at in (0..rig.pieces.len()).step_by(rig.pieces.len() / 50) {
+        let mut bytes = rig.pieces.clone();
+        bytes[at] ^= 0x5A;
+        let mut shard = Shard::new(ShardId(0), &config(1), &secrets());
+        shard.begin_recovery();
+        shard.load_begin(&rig.header).unwrap();
+        let loaded = shard.load(&bytes).and_then(|()| shard.load_end());
+        told += usize::from(loaded.is_err());
+    }
+    assert!(told > 5, "{told}");
+    let mut shard = Shard::new(ShardId(0), &config(1), &secrets());
+    assert!(shard.load_begin(b"{}").is_err());
+    assert!(shard.load_begin(b"not a header").is_err());
+}
