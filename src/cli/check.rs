@@ -1,12 +1,12 @@
 //! `tapswitch check FILE`: every mistake of a configuration, or what it means.
 
-use super::quantity::{amount, bytes, duration_s, grouped};
+mod journal;
+mod velocity;
+
+use super::quantity::{bytes, grouped};
 use super::{CommandError, Streams};
-use crate::config::{
-    AcquirerConfig, EngineChoice, Host, Idle, Loaded, SwitchConfig, TransactionKind,
-    VelocityCondition, VelocityConfig, VelocityCounter, VelocityLimit, VelocityWindow,
-};
-use crate::limits::CARD_KEY_BYTES;
+use crate::config::{AcquirerConfig, EngineChoice, Host, Idle, Loaded, SwitchConfig};
+use crate::shard::preauthorization::HOLD_BYTES;
 use clap::Args;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -31,8 +31,12 @@ pub(super) fn run(args: &CheckArgs, streams: &mut Streams<'_>) -> Result<(), Com
     for warning in &loaded.warnings {
         writeln!(streams.problems, "warning: {warning}")?;
     }
+    let doubts = journal::doubts(&loaded.config);
+    for doubt in &doubts {
+        writeln!(streams.problems, "warning: {}: {doubt}", args.file.display())?;
+    }
     let out = &mut *streams.output;
-    match loaded.warnings.len() {
+    match loaded.warnings.len() + doubts.len() {
         0 => writeln!(out, "{}: no problems", args.file.display())?,
         1 => writeln!(out, "{}: no problems, 1 warning", args.file.display())?,
         count => writeln!(out, "{}: no problems, {count} warnings", args.file.display())?,
@@ -42,7 +46,8 @@ pub(super) fn run(args: &CheckArgs, streams: &mut Streams<'_>) -> Result<(), Com
     }
     show_switch(out, &loaded.config.switch, &host)?;
     show_issuers(out, &loaded)?;
-    show_velocity(out, &loaded.config.velocity)?;
+    velocity::show(out, &loaded.config)?;
+    journal::show(out, &loaded.config)?;
     show_memory(out, &loaded)?;
     show_repeats(out, &loaded)?;
     Ok(())
@@ -127,83 +132,6 @@ const fn framing_name(framing: Framing) -> &'static str {
     }
 }
 
-fn show_velocity(out: &mut dyn Write, velocity: &VelocityConfig) -> io::Result<()> {
-    let line_bytes = velocity.line_bytes();
-    writeln!(
-        out,
-        "velocity  {} counters in {} of the {} words of a card's line of {line_bytes} bytes, {} \
-         limits",
-        velocity.counters.len(),
-        velocity.words_used(),
-        (line_bytes - CARD_KEY_BYTES) / 8,
-        velocity.limits.len(),
-    )?;
-    for counter in &velocity.counters {
-        writeln!(out, "          counter {}", describe_counter(counter))?;
-    }
-    for limit in &velocity.limits {
-        writeln!(out, "          limit {}", describe_limit(limit, velocity))?;
-    }
-    Ok(())
-}
-
-fn describe_counter(counter: &VelocityCounter) -> String {
-    let zone = |minutes: i32| {
-        let sign = if minutes < 0 { '-' } else { '+' };
-        format!("UTC{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
-    };
-    let window = match counter.window {
-        VelocityWindow::Day { zone_offset_minutes } => {
-            format!("a day ({})", zone(zone_offset_minutes))
-        }
-        VelocityWindow::Month { zone_offset_minutes } => {
-            format!("a month ({})", zone(zone_offset_minutes))
-        }
-        VelocityWindow::Fixed { window_s } => format!("{} (fixed)", duration_s(window_s.into())),
-        VelocityWindow::Rolling { window_s, sub_windows } => {
-            let parts = if sub_windows == 1 { "part" } else { "parts" };
-            format!("{} (rolling in {sub_windows} {parts})", duration_s(window_s.into()))
-        }
-    };
-    let reset = if counter.resets_on_pin { ", set back by PIN" } else { "" };
-    format!("{}: per card and {window}{reset}, {}", counter.name, describe_when(&counter.when))
-}
-
-fn describe_limit(limit: &VelocityLimit, velocity: &VelocityConfig) -> String {
-    let count = limit.count_max.map(|count| format!("{} transactions", grouped(count.into())));
-    let sum = limit.amount_minor_max.map(|minor| format!("amount {}", amount(minor)));
-    let most: Vec<String> = [count, sum].into_iter().flatten().collect();
-    let of = limit.counter.and_then(|place| velocity.counters.get(place));
-    let by = of.map_or_else(|| "a transaction".to_owned(), |counter| counter.name.clone());
-    let code = limit.code.map_or_else(String::new, |code| format!(", answered {code}"));
-    format!("{}: {} by {by}{code}, {}", limit.name, most.join(" and "), describe_when(&limit.when))
-}
-
-fn describe_when(when: &VelocityCondition) -> String {
-    let mut of = Vec::new();
-    let mut list = |name: &str, values: Vec<String>| {
-        if !values.is_empty() {
-            of.push(format!("{name} {}", values.join(" ")));
-        }
-    };
-    let kinds = TransactionKind::NAMES.iter();
-    let kinds = kinds.filter(|(_, kind)| when.transaction_kinds.contains(kind));
-    list("kind", kinds.map(|(name, _)| (*name).to_owned()).collect());
-    list("type", when.transaction_types.iter().map(|of| format!("{of:02}")).collect());
-    list("MCC", when.mccs.iter().map(|mcc| format!("{mcc:04}")).collect());
-    list("entry mode", when.entry_modes.iter().map(|mode| format!("{mode:02}")).collect());
-    list("PIN", when.pin.iter().map(|pin| format!("{pin:?}").to_lowercase()).collect());
-    let iin = |&(from, to): &(u32, u32)| format!("{from:09}-{to:09}");
-    list("IIN", when.iins.iter().map(iin).collect());
-    list("currency", when.currencies.iter().map(|code| format!("{code:03}")).collect());
-    list("QR code", when.qr_code.iter().map(|code| format!("{code:?}").to_lowercase()).collect());
-    list("QR level", when.qr_levels.iter().map(|level| format!("{level:?}")).collect());
-    if of.is_empty() {
-        return "of all transactions".to_owned();
-    }
-    format!("of {}", of.join(" and "))
-}
-
 fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
     let (config, shards) = (&loaded.config, loaded.config.switch.shards as u64);
     let lines = config.velocity.lines as u64;
@@ -215,6 +143,7 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
     let original_bytes = config.switch.originals_bytes as u64 * shards;
     let pending_bytes = pending * PENDING_BYTES * shards;
     let account_bytes = accounts * ACCOUNT_BYTES * shards;
+    let holds = config.switch.preauthorizations_max as u64;
     let rows = [
         (velocity_bytes, format!("velocity, {} cards", grouped(lines))),
         (
@@ -229,12 +158,20 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
             pending_bytes,
             format!("requests at issuers (about), {shards} x {} at most", grouped(pending)),
         ),
+        (
+            holds * HOLD_BYTES as u64 * shards,
+            format!("open pre-authorizations, {shards} x {}", grouped(holds)),
+        ),
+        (
+            journal::buffer_bytes(config),
+            format!("records on their way to the disk, {shards} x 2 buffers"),
+        ),
         (account_bytes, format!("bank accounts, {shards} x {} at most", grouped(accounts))),
     ];
     let all: u64 = rows.iter().map(|(size, _)| size).sum();
     writeln!(out, "memory    {} when everything is in use:", bytes(all))?;
-    for (size, owner) in rows {
-        writeln!(out, "          {:>10}  {owner}", bytes(size))?;
+    for (size, owner) in rows.iter().filter(|(size, _)| *size > 0) {
+        writeln!(out, "          {:>10}  {owner}", bytes(*size))?;
     }
     Ok(())
 }

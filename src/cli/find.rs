@@ -318,7 +318,7 @@ fn time(ns: u64) -> String {
 }
 
 /// A moment in UTC.
-fn moment(wall_ms: u64) -> String {
+pub(super) fn moment(wall_ms: u64) -> String {
     let seconds = wall_ms / 1_000;
     // Days to civil date: years run from 1 March, so that the leap day ends one (era of 400 years).
     let shifted = seconds / 86_400 + 719_468;

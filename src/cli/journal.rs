@@ -1,13 +1,15 @@
 //! `tapswitch journal inspect|verify DIR`: what a data directory holds, and whether all of it is as
 //! it was written. Read only, also beside a running switch.
 //!
-//! Not here: what single records say.
+//! Not here: what records mean (`shard::journal_record`).
 
+use super::find::moment;
 use super::quantity::{bytes, grouped};
 use super::{CommandError, Streams};
 use crate::io::journal::{
-    DirectoryReport, FORMAT_VERSION, Inspection, ShardSummary, SnapshotSummary, inspect,
+    DirectoryReport, FORMAT_VERSION, Group, Inspection, ShardSummary, SnapshotSummary, inspect,
 };
+use crate::shard::journal_record::read_records;
 use clap::{Args, Subcommand};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,9 +26,19 @@ pub struct JournalArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum JournalCommand {
     /// Show segments, records, snapshots, a torn tail, damage
-    Inspect(DirectoryArgs),
-    /// The same, and read every byte of every snapshot
+    Inspect(InspectArgs),
+    /// The same, read every byte of every snapshot, and take every record apart
     Verify(DirectoryArgs),
+}
+
+/// Which one, and how closely.
+#[derive(Clone, Debug, Args)]
+pub struct InspectArgs {
+    /// The data directory
+    pub folder: PathBuf,
+    /// Print every record of the journal, a line each; cards as short digests
+    #[arg(long)]
+    pub records: bool,
 }
 
 /// Which one.
@@ -38,15 +50,69 @@ pub struct DirectoryArgs {
 
 /// Shows a data directory.
 pub(super) fn run(args: &JournalArgs, streams: &mut Streams<'_>) -> Result<(), CommandError> {
-    let (folder, inspection) = match &args.command {
-        JournalCommand::Inspect(args) => (&args.folder, Inspection::Quick),
-        JournalCommand::Verify(args) => (&args.folder, Inspection::Whole),
+    let (folder, inspection, records) = match &args.command {
+        JournalCommand::Inspect(InspectArgs { folder, records: false }) => {
+            (folder, Inspection::Quick, Records::Counted)
+        }
+        JournalCommand::Inspect(InspectArgs { folder, records: true }) => {
+            (folder, Inspection::Quick, Records::Printed)
+        }
+        JournalCommand::Verify(args) => (&args.folder, Inspection::Whole, Records::Read),
     };
-    let report = inspect(folder, inspection, &mut |_, _| {})?;
+    let mut reading = Reading { records, written: Ok(()), unreadable: None };
+    let mut each = |shard, group: &Group<'_>| reading.take(shard, group, &mut *streams.output);
+    let report = inspect(folder, inspection, &mut each)?;
+    reading.written?;
     show(streams.output, folder, &report)?;
-    match report.into_damage() {
-        Some(damage) => Err(damage.into()),
+    if let Some(damage) = report.into_damage() {
+        return Err(damage.into());
+    }
+    match reading.unreadable {
+        Some(what) => Err(CommandError::Refused { exit_code: 65, what }),
         None => Ok(()),
+    }
+}
+
+/// What is done with records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Records {
+    /// They are not looked into.
+    Counted,
+    /// Each is taken apart.
+    Read,
+    /// And printed.
+    Printed,
+}
+
+/// Records being taken apart.
+struct Reading {
+    records: Records,
+    /// How printing went.
+    written: io::Result<()>,
+    /// The first record that cannot be taken apart.
+    unreadable: Option<String>,
+}
+
+impl Reading {
+    fn take(&mut self, shard: u32, group: &Group<'_>, out: &mut dyn Write) {
+        if self.records == Records::Counted {
+            return;
+        }
+        let mut lsn = group.first_lsn;
+        let read = read_records(group.records, |record| {
+            if self.records == Records::Printed && self.written.is_ok() {
+                let at = moment(record.wall_ms);
+                self.written = writeln!(out, "shard {shard} {lsn:>12}  {at}  {record}");
+            }
+            lsn += 1;
+        });
+        let problem = match read {
+            Ok(count) if count == u64::from(group.count) => return,
+            Ok(count) => format!("{count} records where {} should be", group.count),
+            Err(error) => error.to_string(),
+        };
+        let what = || format!("shard {shard}: record {lsn}: {problem}");
+        self.unreadable.get_or_insert_with(what);
     }
 }
 

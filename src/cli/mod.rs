@@ -5,6 +5,7 @@
 //! directories 65 damaged or foreign, 73 in use, 74 unreadable.
 //! Not here: anything that a command does.
 
+mod alarms;
 pub mod bank;
 pub mod check;
 pub mod decode;
@@ -15,6 +16,7 @@ pub mod key;
 mod live_screen;
 mod memory_screen;
 mod quantity;
+mod reload;
 pub mod run;
 mod switch;
 

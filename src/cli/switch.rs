@@ -184,13 +184,14 @@ fn write_durability(
     };
     writeln!(out, "durability  {durability}, journal in {}{path}", folder.display())?;
     for (shard, report) in switch.recovered().iter().enumerate() {
-        let Recovered { records, in_flight, owed, .. } = report.recovered;
+        let Recovered { records, in_flight, owed, epoch, .. } = report.recovered;
         let records = quantity::grouped(records);
         let snapshot = quantity::bytes(report.snapshot_bytes);
         writeln!(
             out,
             "recovered   shard {shard}: {records} records after a snapshot of {snapshot}, \
-             {in_flight} requests under way (reversed), {owed} messages owed",
+             {in_flight} requests under way (reversed), {owed} messages owed; configuration epoch \
+             {epoch}",
         )?;
         if report.torn_bytes > 0 {
             let torn = quantity::bytes(report.torn_bytes);

@@ -74,12 +74,15 @@ fn check_sums_up_a_configuration() {
         "issuers   20, 560 IIN prefixes",
         "ICBC 68",
         "4 counters in 6 of the 6 words of a card's line of 64 bytes, 8 limits",
-        "counter qr_day: per card and a day (UTC+08:00), of entry mode 03",
-        "set back by PIN, of kind purchase preauthorization and entry mode 07 91 92 98 and PIN absent",
-        "counter transit_hour: per card and 1 hour (rolling in 1 part), of MCC 4111 4112 4131 4784",
-        "limit largest: amount 50,000.00 by a transaction, of all transactions",
-        "limit qr_level_b: amount 5,000.00 by qr_day, of QR level B",
-        "limit transit_hourly: 20 transactions by transit_hour, of all transactions",
+        "counter       per card and                set back  counts\n",
+        "qr_day        a day (UTC+08:00)                     entry mode 03",
+        "by PIN    kind purchase preauthorization and entry mode 07 91 92 98 and PIN absent",
+        "transit_hour  1 hour (rolling in 1 part)            MCC 4111 4112 4131 4784",
+        "limit           at most          of             code  judges\n",
+        "largest         50,000.00        a transaction  61    all transactions",
+        "qr_level_b      5,000.00         qr_day         61    QR level B",
+        "transit_hourly  20 transactions  transit_hour   65    all transactions",
+        "journal   off, for there is no journal.data_dir: a restart forgets limits,",
         "   64 KiB  velocity, 1,024 cards",
         "  128 MiB  answers for repeats, 2 x 64 MiB",
         "153.5 s at 10,000 a second; acquirers repeat for 30 s",
@@ -88,6 +91,35 @@ fn check_sums_up_a_configuration() {
     ] {
         assert!(said.output.contains(part), "{part}\n{}", said.output);
     }
+}
+
+#[test]
+fn check_says_what_a_crash_loses_and_what_is_missing() {
+    let folder = Folder::new("check-journal");
+    let text = "[switch]\nshards = 2\n[velocity]\nlines = 1024\n[journal]\ndata_dir = \"data\"\n";
+    let file = folder.file(text);
+    let said = say(&["check", &file], "");
+    assert_eq!(said.code, 0);
+    assert!(said.output.contains("no problems, 2 warnings\n"), "{}", said.output);
+    for part in ["data is not there; the first start makes it", "needs a card key that lasts"] {
+        assert!(said.problems.contains(part), "{part}\n{}", said.problems);
+    }
+    for part in [
+        "journal   strict, a crash loses nothing that an acquirer was told\n",
+        "256 MiB of the disk before the first record: 2 x 2 segments of 64 MiB\n",
+        "a snapshot every 1 minute or 1 GiB of records, two of them kept\n",
+        "32 MiB  records on their way to the disk, 2 x 2 buffers\n",
+        "open pre-authorizations, 2 x ",
+    ] {
+        assert!(said.output.contains(part), "{part}\n{}", said.output);
+    }
+    std::fs::create_dir(folder.0.join("data")).unwrap();
+    say(&["key", "new", &folder.0.join("card.key").display().to_string()], "");
+    let text = text.to_owned() + "durability = \"relaxed\"\n[keys]\ncard_key_file = \"card.key\"\n";
+    let said = say(&["check", &folder.file(&text)], "");
+    assert_eq!((said.code, said.problems.as_str()), (0, ""));
+    let lost = "journal   relaxed, a crash loses up to 10 ms of what was answered\n";
+    assert!(said.output.contains(lost), "{}", said.output);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod host;
 mod iins;
 mod journal;
 mod problem;
+mod reload;
 #[cfg(test)]
 mod tests;
 mod velocity;
@@ -20,6 +21,7 @@ pub use default::{DEFAULT_TOML, Loaded};
 pub use host::Host;
 pub use journal::{Durability, JournalConfig};
 pub use problem::{ConfigError, Problem};
+pub use reload::NeedsRestart;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tapswitch_protocol::{Dialect, FieldSet, Framing, ResponseCode};

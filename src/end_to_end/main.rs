@@ -28,4 +28,6 @@ mod message;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod vectors;

@@ -273,6 +273,22 @@ impl Switch {
         self.running.signal(signal);
     }
 
+    /// Tells it to read its configuration again, and waits for what it says of that.
+    pub(crate) fn reload(&mut self) -> String {
+        self.signal(Signal::HUP);
+        loop {
+            let line = self.running.line().expect("it goes on");
+            if let Some(said) = line.strip_prefix("reload ") {
+                return said.trim().to_owned();
+            }
+        }
+    }
+
+    /// Its standard error so far.
+    pub(crate) fn problems(&self) -> String {
+        self.running.problems()
+    }
+
     /// Memory that it takes up now.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id()));

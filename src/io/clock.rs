@@ -28,12 +28,20 @@ impl Clock {
     }
 
     /// The moment, never before the one told last.
-    #[expect(clippy::disallowed_methods, reason = "the switch's clock")]
     #[inline]
     pub fn now(&mut self) -> Now {
+        let read = self.read();
+        self.clamp(read)
+    }
+
+    /// What the machine's clocks say, the wall clock's steps included: for watching them only.
+    #[expect(clippy::disallowed_methods, reason = "the switch's clock")]
+    #[inline]
+    #[must_use]
+    pub fn read(&self) -> Now {
         let mono = Instant::now().saturating_duration_since(self.origin);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        self.clamp(Now { mono_ns: mono.as_nanos() as u64, wall_ms: wall.as_millis() as u64 })
+        Now { mono_ns: mono.as_nanos() as u64, wall_ms: wall.as_millis() as u64 }
     }
 
     /// Wall time does not begin before this: windows never roll back over a restart.
@@ -50,9 +58,55 @@ impl Clock {
     }
 }
 
+/// Notices steps of the wall clock: jumps against the monotonic one. What adjusts it slowly is none.
+#[derive(Clone, Debug, Default)]
+pub struct StepWatch {
+    /// Milliseconds by which the wall clock was ahead of the monotonic one.
+    ahead_ms: Option<i64>,
+}
+
+impl StepWatch {
+    /// How many milliseconds the wall clock has jumped since the last look, if so many that windows
+    /// of limits may be wrong for a while. Look about every second.
+    pub fn step_ms(&mut self, read: Now) -> Option<i64> {
+        let ahead_ms = read.wall_ms.cast_signed() - (read.mono_ns / 1_000_000).cast_signed();
+        let before_ms = self.ahead_ms.replace(ahead_ms)?;
+        Some(ahead_ms - before_ms).filter(|step| step.unsigned_abs() > STEP_MS)
+    }
+}
+
+/// A step that is worth an alarm.
+const STEP_MS: u64 = 5_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_are_noticed_once_and_drift_is_none() {
+        let mut watch = StepWatch::default();
+        let at = |s: u64, wall_ms: u64| Now { mono_ns: s * 1_000_000_000, wall_ms };
+        assert_eq!(watch.step_ms(at(10, 1_000_000)), None, "nothing to compare with");
+        assert_eq!(watch.step_ms(at(11, 1_001_000)), None);
+        assert_eq!(watch.step_ms(at(12, 1_006_900)), None, "4.9 s");
+        assert_eq!(watch.step_ms(at(13, 1_002_900)), None, "and back");
+        assert_eq!(watch.step_ms(at(14, 4_603_900)), Some(3_600_000));
+        assert_eq!(watch.step_ms(at(15, 4_604_900)), None, "once");
+        assert_eq!(watch.step_ms(at(16, 1_005_900)), Some(-3_600_000));
+        for second in 17..3_600 {
+            // Slewed by half a thousandth: 1.8 s in all, and never a step.
+            assert_eq!(watch.step_ms(at(second, 1_005_900 + (second - 16) * 1_001)), None);
+        }
+    }
+
+    /// Windows stand still while a clock that was set back catches up, and go on then.
+    #[test]
+    fn a_clock_that_is_behind_the_journal_starts_at_the_journals_time() {
+        let mut clock = Clock::new();
+        clock.not_before(7_200_000);
+        assert_eq!(clock.clamp(Now { mono_ns: 1, wall_ms: 3_600_000 }).wall_ms, 7_200_000);
+        assert_eq!(clock.clamp(Now { mono_ns: 2, wall_ms: 7_200_001 }).wall_ms, 7_200_001);
+    }
 
     #[test]
     fn neither_part_goes_back() {

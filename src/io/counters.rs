@@ -19,6 +19,8 @@ pub struct IoCounters {
     pub mesh_messages: AtomicU64,
     /// Other threads that were asleep and were woken.
     pub wakes: AtomicU64,
+    /// Snapshots that were begun and are not there.
+    pub snapshots_given_up: AtomicU64,
 }
 
 /// Counters of the acceptor.

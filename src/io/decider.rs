@@ -4,7 +4,9 @@
 //! implement it with an echo, so that what they test is the kernel side alone. Dispatch is static.
 
 use super::durable::Durable;
-use crate::shard::{AcquirerId, ConnectionId, IssuerId, MeshMessage, Now, Outbox, ShardId};
+use crate::shard::{
+    AcquirerId, Configured, ConnectionId, IssuerId, MeshMessage, Now, Outbox, ShardId,
+};
 use tapswitch_protocol::FrameError;
 use tapswitch_protocol::frame::HeaderProblem;
 
@@ -106,6 +108,12 @@ pub trait Decider: Durable {
 
     /// A batch has been decided and its answers handed over; `now` is read after it.
     fn on_batch_end(&mut self, now: Now);
+
+    /// Between two batches: what comes is judged by this from now on. Its counters are those of the
+    /// configuration before.
+    fn on_config(&mut self, now: Now, configured: &Configured, outbox: &mut Outbox) {
+        let _ = (now, configured, outbox);
+    }
 
     /// From now on new requests are refused.
     fn on_drain(&mut self);

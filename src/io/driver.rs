@@ -23,6 +23,7 @@ mod stop;
 use super::alarm::Alarm;
 use super::bank_port::BankPort;
 use super::clock::Clock;
+use super::config_offer::Offers;
 use super::connections::Connections;
 use super::counters::{IoCounters, add};
 use super::decider::Decider;
@@ -68,6 +69,7 @@ pub(crate) struct ShardPorts<P> {
     pub(crate) journal: Option<JournalPort>,
     pub(crate) placed: Arc<ArrayQueue<Placed>>,
     pub(crate) stopping: Arc<Stopping>,
+    pub(crate) offers: Arc<Offers>,
     pub(crate) published: Arc<P>,
     pub(crate) engine: Engine,
     pub(crate) idle: Idle,
@@ -160,6 +162,7 @@ impl<D: Decider> Driver<D> {
     fn cycle(&mut self) -> bool {
         let mut now = self.ports.clock.now();
         self.run_journal(now);
+        self.take_config(now);
         self.take_connections();
         let mut inputs = self.take_mesh(now);
         inputs += self.take_issuer_responses(now);
@@ -192,6 +195,16 @@ impl<D: Decider> Driver<D> {
         self.publish(now);
         self.go_on_stopping(now, inputs + visits);
         snapshots || self.visited < self.visits.len()
+    }
+
+    /// Another configuration, before anything of this cycle is decided.
+    fn take_config(&mut self, now: Now) {
+        if self.may_take_inputs()
+            && let Some(offer) = self.ports.offers.take(usize::from(self.ports.shard.0))
+        {
+            self.decider.on_config(now, &offer, &mut self.outbox);
+            self.settle(now);
+        }
     }
 
     fn take_connections(&mut self) {

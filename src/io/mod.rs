@@ -20,6 +20,7 @@ mod bank_thread;
 mod buffer_pool;
 pub mod carry;
 pub mod clock;
+mod config_offer;
 mod connections;
 pub mod core_dumps;
 pub mod counters;

@@ -8,6 +8,7 @@
 //!
 //! Not here: what records mean (the decider), files (`journal`).
 
+use super::config_offer::Offers;
 use super::decider::Decider;
 use super::journal::{
     DataDirectory, JournalError, Resume, SegmentStock, SnapshotReader, SnapshotThread,
@@ -191,7 +192,11 @@ impl RecoveryHall {
 
     /// Waits until every shard has recovered, then lets them go on. `None`: one of them could not,
     /// and has told why.
-    pub(crate) fn open(self, config: &JournalConfig) -> Result<Option<Journals>, JournalError> {
+    pub(crate) fn open(
+        self,
+        config: &JournalConfig,
+        offers: &Offers,
+    ) -> Result<Option<Journals>, JournalError> {
         let mut found: Vec<Option<(Resume, RecoveryReport)>> =
             self.parts.iter().map(|_| None).collect();
         for _ in 0..found.len() {
@@ -207,6 +212,8 @@ impl RecoveryHall {
         if resumes.iter().all(Resume::has_two_snapshots) {
             self.directory.remove_carried()?;
         }
+        let epoch = reports.iter().map(|report| report.recovered.epoch).max();
+        offers.begin_after(epoch.unwrap_or_default());
         let stock = SegmentStock::start(config, &resumes)?;
         let snapshots = SnapshotThread::start(&self.directory, &resumes)?;
         for (shard, (resume, parts)) in resumes.into_iter().zip(&self.parts).enumerate() {

@@ -5,8 +5,8 @@ use super::durable::Durable;
 use crate::shard::recovery::Recovered;
 use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{
-    AcquirerId, ConnectionId, Counter, Counters, IssuerId, MeshMessage, Now, Outbox, Published,
-    Shard, ShardId, Staged, SwitchTime,
+    AcquirerId, Configured, ConnectionId, Counter, Counters, IssuerId, MeshMessage, Now, Outbox,
+    Published, Shard, ShardId, Staged, SwitchTime,
 };
 use tapswitch_protocol::frame::HeaderProblem;
 
@@ -188,6 +188,10 @@ impl Decider for Shard {
 
     fn on_batch_end(&mut self, now: Now) {
         self.on_batch_end(now);
+    }
+
+    fn on_config(&mut self, now: Now, configured: &Configured, outbox: &mut Outbox) {
+        self.on_config(now, configured, outbox);
     }
 
     fn on_drain(&mut self) {

@@ -1,9 +1,12 @@
 //! Starting and stopping the threads of a switch. The only place that spawns threads.
 
+mod running;
+
 use super::affinity::{allowed_cores, pin_to_core};
 use super::bank_port::{BankPort, Banks};
 use super::bank_thread::{BankThread, ServedShard};
 use super::clock::Clock;
+use super::config_offer::Offers;
 use super::connections::{Connections, IoTimeouts};
 use super::counters::{AcceptCounters, IoCounters};
 use super::decider::Decider;
@@ -11,11 +14,11 @@ use super::driver::{Driver, JournalPort, ShardEnd, ShardPorts};
 use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
 use super::issuer_links::IssuerLinks;
-use super::journal::{CommitPath, DataDirectory, ShardJournal, Space};
+use super::journal::{DataDirectory, ShardJournal};
 use super::listener::{Acceptor, PLACED_MAX, Placed, ShardDoor, listen};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
-use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall, RecoveryReport};
+use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall};
 use super::stopping::Stopping;
 use super::wake::Wake;
 use crate::bank::{BankRing, BankSet};
@@ -73,6 +76,7 @@ struct RunningShard<D: Decider> {
 #[derive(Clone)]
 struct Controls {
     stopping: Arc<Stopping>,
+    offers: Arc<Offers>,
     wakes: Vec<Arc<Wake>>,
     acceptor_stop: Arc<AtomicBool>,
     acceptor_wake: Arc<Wake>,
@@ -86,6 +90,7 @@ impl Controls {
         let wakes = |count: usize| (0..count).map(|_| Wake::new()).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             stopping: Arc::new(Stopping::new(config.switch.shards)),
+            offers: Arc::new(Offers::new(config.switch.shards, config.velocity.clone())),
             wakes: wakes(config.switch.shards)?,
             acceptor_stop: Arc::default(),
             acceptor_wake: Wake::new()?,
@@ -188,7 +193,10 @@ impl<D: Decider + 'static> Switch<D> {
                 let (hall, doors) = RecoveryHall::new(directory, shards);
                 (Some(hall), doors.into_iter().map(Some).collect())
             }
-            None => (None, (0..shards).map(|_| None).collect::<Vec<_>>()),
+            None => {
+                self.controls.offers.begin_after(0);
+                (None, (0..shards).map(|_| None).collect::<Vec<_>>())
+            }
         };
         let rings: Vec<_> = (0..config.switch.shards).map(|_| Arc::new(BankRing::new())).collect();
         let mut doors = Vec::new();
@@ -218,7 +226,7 @@ impl<D: Decider + 'static> Switch<D> {
         self.start_banks(&config, &clock, &rings, &ready)?;
         drop(ready);
         if let Some(hall) = hall {
-            let journals = hall.open(&config.journal);
+            let journals = hall.open(&config.journal, &self.controls.offers);
             self.journals = journals.map_err(|error| StartError::Recovery(error.into()))?;
         }
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
@@ -355,54 +363,6 @@ impl<D: Decider + 'static> Switch<D> {
     }
 }
 
-impl<D: Decider> Switch<D> {
-    /// Where the acquirers' listeners are, by acquirer.
-    #[must_use]
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.local_addrs
-    }
-
-    /// Which engine is used, and why.
-    #[must_use]
-    pub fn engine(&self) -> &EngineReport {
-        &self.engine
-    }
-
-    /// What each shard's decider published last, by shard.
-    pub fn published(&self) -> impl Iterator<Item = &Arc<D::Published>> {
-        self.shards.iter().map(|shard| &shard.published)
-    }
-
-    /// What each shard's kernel side counts, by shard.
-    pub fn counters(&self) -> impl Iterator<Item = &Arc<IoCounters>> {
-        self.shards.iter().map(|shard| &shard.counters)
-    }
-
-    /// What each shard found in the data directory; nothing without one.
-    #[must_use]
-    pub fn recovered(&self) -> &[RecoveryReport] {
-        self.journals.as_ref().map_or(&[], |journals| &journals.reports)
-    }
-
-    /// Whether the journal's disk takes more; `None` without a journal.
-    #[must_use]
-    pub fn journal_space(&self) -> Option<Space> {
-        self.journals.as_ref().map(|journals| journals.stock.space())
-    }
-
-    /// How commits reach the disk; `None` without a journal.
-    #[must_use]
-    pub fn commit_path(&self) -> Option<CommitPath> {
-        self.journals.as_ref().map(|journals| journals.stock.commit_path())
-    }
-
-    /// What the acceptor counts.
-    #[must_use]
-    pub fn accept_counters(&self) -> &AcceptCounters {
-        &self.accept_counters
-    }
-}
-
 impl<D: Decider> Drop for Switch<D> {
     fn drop(&mut self) {
         self.controls.stop_accepting();
@@ -504,6 +464,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
             bank: BankPort::new(self.ring, banks),
             placed: self.placed,
             stopping: self.controls.stopping,
+            offers: self.controls.offers,
             published: self.published,
             engine: self.engine,
             idle: self.config.switch.idle,

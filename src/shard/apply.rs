@@ -13,6 +13,8 @@ use super::{Now, Outbox, Shard};
 use crate::shard::CardKey;
 use crate::shard::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
 
+const MS_PER_MINUTE: u64 = 60_000;
+
 /// A message that became owed: its place, and whether it is to be sent now.
 pub(super) type Pushed = (u32, bool);
 
@@ -37,7 +39,7 @@ impl Shard {
             Change::Forwarded(forwarded) => self.apply_forwarded(wall_ms, forwarded),
             Change::Answered(answered) => self.apply_answered(wall_ms, answered),
             Change::Undone(undone) => self.apply_undone(wall_ms, undone),
-            Change::Owed(owed) => return self.apply_owed(owed),
+            Change::Owed(owed) => return self.apply_owed(wall_ms, owed),
             Change::OwedSent { id, stan, time } => {
                 if let Some(place) = self.saf.find(*id)
                     && let Some(owed) = self.saf.get_mut(place)
@@ -51,6 +53,7 @@ impl Shard {
                 self.apply_hold_completed(wall_ms, (*key, *card), *by, *less_minor);
             }
             Change::Started => self.started_wall_ms = Some(wall_ms),
+            Change::Configured { epoch } => self.epoch = *epoch,
         }
         None
     }
@@ -152,7 +155,7 @@ impl Shard {
         }
     }
 
-    fn apply_owed(&mut self, message: &OwedMessage<'_>) -> Option<Pushed> {
+    fn apply_owed(&mut self, wall_ms: u64, message: &OwedMessage<'_>) -> Option<Pushed> {
         let OwedMessage { id, acquirer, issuer, card, mti, sent, fields } = message;
         if self.recovering.is_some() && self.saf.find(*id).is_some() {
             // A snapshot had it already.
@@ -163,6 +166,7 @@ impl Shard {
         let list = list.expect("Invariant: there is a slot for every message that can be owed");
         let mut owed = Owed::new(id.number, (*issuer, *acquirer), *card, *mti, list);
         owed.sent = *sent;
+        owed.since_min = u32::try_from(wall_ms / MS_PER_MINUTE).unwrap_or(u32::MAX);
         self.saf.push(id.place, owed)
     }
 

@@ -142,10 +142,24 @@ impl Counters {
     }
 }
 
+/// How full a shard is, as other threads see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Lines of its velocity table; 0 before the first time.
+    pub velocity_lines: u64,
+    /// Of these, lines that count something.
+    pub velocity_counting: u64,
+    /// Messages owed to issuers.
+    pub owed: u64,
+    /// The minute since 1970 since which the oldest of them is owed.
+    pub owed_since_min: u64,
+}
+
 /// A shard's counters as other threads see them, a little behind.
 pub struct Published {
     counters: [AtomicU64; COUNTERS],
     times: Mutex<SwitchTime>,
+    gauges: [AtomicU64; 4],
 }
 
 impl Default for Published {
@@ -153,13 +167,19 @@ impl Default for Published {
         Self {
             counters: core::array::from_fn(|_| AtomicU64::new(0)),
             times: Mutex::new(SwitchTime::default()),
+            gauges: [0; 4].map(AtomicU64::new),
         }
     }
 }
 
 impl Published {
     /// Copies what the shard has. Skips the times when a reader holds them just now.
-    pub(super) fn store(&self, counters: &Counters, times: &SwitchTime) {
+    pub(super) fn store(&self, counters: &Counters, times: &SwitchTime, gauges: &Gauges) {
+        let Gauges { velocity_lines, velocity_counting, owed, owed_since_min } = *gauges;
+        let values = [velocity_lines, velocity_counting, owed, owed_since_min];
+        for (shared, value) in self.gauges.iter().zip(values) {
+            shared.store(value, Ordering::Relaxed);
+        }
         for (shared, value) in self.counters.iter().zip(counters.0) {
             shared.store(value, Ordering::Relaxed);
         }
@@ -176,6 +196,14 @@ impl Published {
             *value = shared.load(Ordering::Relaxed);
         }
         counters
+    }
+
+    /// How full the shard was.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let [velocity_lines, velocity_counting, owed, owed_since_min] =
+            self.gauges.each_ref().map(|shared| shared.load(Ordering::Relaxed));
+        Gauges { velocity_lines, velocity_counting, owed, owed_since_min }
     }
 
     /// Switch times last copied, in nanoseconds.

@@ -48,7 +48,7 @@ impl Shard {
         let code = reason.code(&incoming.profile.codes);
         let note = Note { detail: reason.detail(), ..Note::answered(reason.counter(), code) };
         self.note(now, incoming, note);
-        self.answer_code(now, incoming, code, reason.field().as_ref(), Gate::Open, outbox);
+        self.answer_code(now, incoming, (code, reason.field().as_ref()), Gate::Open, outbox);
     }
 
     /// Answers 00.
@@ -59,7 +59,7 @@ impl Shard {
         gate: Gate,
         outbox: &mut Outbox,
     ) {
-        self.answer_code(now, incoming, ResponseCode::APPROVED, None, gate, outbox);
+        self.answer_code(now, incoming, (ResponseCode::APPROVED, None), gate, outbox);
     }
 
     /// Answers with this code; `field` is what DE 44 names.
@@ -67,8 +67,7 @@ impl Shard {
         &mut self,
         now: Now,
         incoming: &Incoming<'_>,
-        code: ResponseCode,
-        field: Option<&[u8; 3]>,
+        (code, field): (ResponseCode, Option<&[u8; 3]>),
         gate: Gate,
         outbox: &mut Outbox,
     ) {

@@ -93,7 +93,9 @@ impl Shard {
         let whose = (issuer, incoming.connection.acquirer, staged.card);
         let owed = self.owe_lost(now, incoming, whose, outbox);
         self.counters.add(reason.counter());
-        self.answer_code(now, incoming, code, reason.field().as_ref(), Gate::Durable, outbox);
+        let note = Note { detail: reason.detail(), ..Note::answered(reason.counter(), code) };
+        self.note(now, incoming, note);
+        self.answer_code(now, incoming, (code, reason.field().as_ref()), Gate::Durable, outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
         }
@@ -205,6 +207,7 @@ impl Shard {
         match refusal {
             Refusal::Limit { limit, by } => {
                 let code = self.velocity.limit(limit).and_then(|(_, code)| code);
+                let limit = self.limit_number(limit);
                 match by {
                     LimitKind::Amount => Reason::AmountLimit { limit, code },
                     LimitKind::Count => Reason::CountLimit { limit, code },

@@ -11,8 +11,10 @@
 //! numbers little-endian. Not here: blocks, checksums and files (`io::journal`).
 
 pub(in crate::shard) mod decode;
+mod describe;
 
 pub use decode::RecordError;
+pub use describe::read_records;
 
 use super::duplicate::{DuplicateKey, OriginalRecord};
 use super::field_list::StoredFields;
@@ -76,6 +78,11 @@ pub enum Change<'a> {
     },
     /// The switch started here: what was not in the journal before may have been lost.
     Started,
+    /// From here on transactions are judged by another configuration.
+    Configured {
+        /// Its number; they only grow, also over restarts.
+        epoch: u64,
+    },
 }
 
 /// A request on its way to its issuer.
@@ -205,6 +212,7 @@ enum Kind {
     Started = 7,
     HoldOpened = 8,
     HoldCompleted = 9,
+    Configured = 10,
 }
 
 impl Record<'_> {
@@ -263,6 +271,10 @@ impl Change<'_> {
                 Kind::HoldCompleted
             }
             Self::Started => Kind::Started,
+            Self::Configured { epoch } => {
+                writer.put(epoch.to_le_bytes());
+                Kind::Configured
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ mod apply;
 pub mod authorization;
 pub mod card_cipher;
 mod completion;
+mod configured;
 mod connections;
 pub mod counters;
 pub mod deadlines;
@@ -40,6 +41,7 @@ mod original_data;
 pub mod outcome;
 mod outcomes;
 mod owed;
+mod owed_age;
 mod own_answer;
 mod pending;
 mod placement;
@@ -59,7 +61,8 @@ pub mod velocity;
 pub(crate) mod tests;
 
 pub use action::{Action, MeshKind, Outbox};
-pub use counters::{Counter, Counters, Published};
+pub use configured::Configured;
+pub use counters::{Counter, Counters, Gauges, Published};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
 pub use intake::Staged;
 pub use secrets::Secrets;
@@ -122,6 +125,10 @@ pub struct Shard {
     taking: Option<snapshot::Taking>,
     /// When the switch last started on a journal.
     started_wall_ms: Option<u64>,
+    /// Number of the configuration that transactions are judged by; 0 before the first.
+    epoch: u64,
+    /// By which number the outcome log knows each limit.
+    limit_numbers: Vec<u8>,
     /// The message that may go now that the one before it is done.
     next_owed: Option<u32>,
 }
@@ -206,6 +213,8 @@ impl Shard {
             loading: None,
             taking: None,
             started_wall_ms: None,
+            epoch: 0,
+            limit_numbers: Vec::new(),
             next_owed: None,
         }
     }
@@ -450,7 +459,13 @@ impl Shard {
 
     /// Copies counters and times for other threads.
     pub fn publish(&self, published: &Published) {
-        published.store(&self.counters, &self.times);
+        let gauges = Gauges {
+            velocity_lines: self.velocity.lines() as u64,
+            velocity_counting: self.velocity.occupancy() as u64,
+            owed: self.saf.len() as u64,
+            owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
+        };
+        published.store(&self.counters, &self.times, &gauges);
     }
 }
 

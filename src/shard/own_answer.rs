@@ -31,7 +31,7 @@ pub(super) enum Reason {
     Draining,
     /// Velocity by amount.
     AmountLimit {
-        /// In the order of the configuration.
+        /// By its number in the outcome log.
         limit: u8,
         /// Its own code, if it has one.
         code: Option<ResponseCode>,

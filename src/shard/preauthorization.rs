@@ -62,6 +62,9 @@ struct Entry {
     next: u32,
 }
 
+/// Memory that room for one takes, its places in lists included.
+pub const HOLD_BYTES: usize = size_of::<Option<Entry>>() + 2 * size_of::<u32>();
+
 /// All of a shard's, by card.
 pub(super) struct Preauthorizations {
     entries: Vec<Option<Entry>>,

@@ -100,6 +100,8 @@ pub struct Recovered {
     pub owed: usize,
     /// UTC milliseconds of the latest record; a clock behind it starts there.
     pub wall_ms: u64,
+    /// Number of the configuration that was in force.
+    pub epoch: u64,
 }
 
 impl Shard {
@@ -146,7 +148,8 @@ impl Shard {
                 (low ^ high ^ hold.reservation.amount_minor() ^ done).wrapping_mul(HASH_STEP),
             )
         });
-        let parts = [self.velocity.state_hash(), self.duplicates.state_hash(), owed, holds];
+        let parts =
+            [self.velocity.state_hash(), self.duplicates.state_hash(), owed, holds, self.epoch];
         parts
             .into_iter()
             .fold(0, |hash, part| (hash ^ part).wrapping_mul(HASH_STEP).rotate_left(23))
@@ -160,6 +163,7 @@ impl Shard {
             in_flight: recovering.map_or(0, |recovering| recovering.in_flight.len()),
             owed: self.saf.len(),
             wall_ms: recovering.map_or(0, |recovering| recovering.wall_ms),
+            epoch: self.epoch,
         }
     }
 

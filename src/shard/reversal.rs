@@ -162,7 +162,7 @@ impl Shard {
         };
         self.remember_own(now, staged, code, outbox);
         self.note(now, incoming, Note::answered(what, code));
-        self.answer_code(now, incoming, code, None, Gate::Durable, outbox);
+        self.answer_code(now, incoming, (code, None), Gate::Durable, outbox);
     }
 
     /// Remembers an answer of our own, with which nothing is counted.

@@ -8,6 +8,7 @@
 use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::journal_record::OwedId;
 use super::kept::KeptRef;
+use super::owed_age::OwedAges;
 use tapswitch_protocol::{Mti, Stan, TransmissionTime};
 
 /// First wait before sending again; doubled each time.
@@ -30,6 +31,8 @@ pub(super) struct Owed {
     pub(super) fields: KeptRef,
     /// Its number on the issuer leg, once sent.
     pub(super) sent: Option<(Stan, TransmissionTime)>,
+    /// The minute since 1970 in which it became owed.
+    pub(super) since_min: u32,
     /// How often it was sent by this process.
     pub(super) tries: u32,
     next: u32,
@@ -43,7 +46,18 @@ impl Owed {
         mti: Mti,
         fields: KeptRef,
     ) -> Self {
-        Self { number, issuer, acquirer, card, mti, fields, sent: None, tries: 0, next: NONE }
+        Self {
+            number,
+            issuer,
+            acquirer,
+            card,
+            mti,
+            fields,
+            sent: None,
+            since_min: 0,
+            tries: 0,
+            next: NONE,
+        }
     }
 }
 
@@ -55,6 +69,7 @@ pub(super) struct Saf {
     tails: Vec<u32>,
     next_number: u64,
     newest_place: u32,
+    ages: OwedAges,
 }
 
 impl Saf {
@@ -67,6 +82,7 @@ impl Saf {
             tails: vec![NONE; LANES],
             next_number: 1,
             newest_place: NONE,
+            ages: OwedAges::new(),
         }
     }
 
@@ -87,6 +103,7 @@ impl Saf {
         let place = self.take_place(place)?;
         self.next_number = self.next_number.max(owed.number + 1);
         self.newest_place = place;
+        self.ages.add(owed.since_min);
         let lane = Self::lane(owed.card);
         *self.entries.get_mut(place as usize)? = Some(owed);
         let tail = core::mem::replace(self.tails.get_mut(lane)?, place);
@@ -174,6 +191,7 @@ impl Saf {
     /// Returns it and the next of its lane, to be sent now.
     pub(super) fn remove(&mut self, place: u32) -> Option<(Owed, Option<u32>)> {
         let owed = self.entries.get_mut(place as usize)?.take()?;
+        self.ages.remove(owed.since_min);
         let lane = Self::lane(owed.card);
         let head = self.heads.get_mut(lane)?;
         assert!(*head == place, "Invariant: only the oldest entry of a lane is under way");
@@ -184,6 +202,11 @@ impl Saf {
         self.free.push(place);
         let next = (owed.next != NONE).then_some(owed.next);
         Some((owed, next))
+    }
+
+    /// The minute since 1970 since which the oldest is owed.
+    pub(super) fn oldest_min(&self) -> Option<u32> {
+        self.ages.oldest()
     }
 
     pub(super) fn len(&self) -> usize {

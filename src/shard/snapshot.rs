@@ -51,6 +51,9 @@ struct Header {
     /// UTC milliseconds of the cut.
     wall_ms: u64,
     started_wall_ms: Option<u64>,
+    /// Number of the configuration in force.
+    #[serde(default)]
+    epoch: u64,
     /// Lines of the velocity table.
     lines: usize,
     velocity: Layout,
@@ -105,6 +108,7 @@ impl Shard {
             shards: self.shards,
             wall_ms: now.wall_ms,
             started_wall_ms: self.started_wall_ms,
+            epoch: self.epoch,
             lines: self.velocity.lines(),
             velocity: self.velocity.layout().clone(),
             carried,

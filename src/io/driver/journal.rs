@@ -4,6 +4,7 @@
 use super::actions::perform;
 use super::{Driver, NS_PER_MS};
 use crate::config::JournalConfig;
+use crate::io::counters::add;
 use crate::io::decider::Decider;
 use crate::io::engine;
 use crate::io::held::Held;
@@ -198,6 +199,7 @@ impl<D: Decider> Driver<D> {
             SnapshotState::Taking | SnapshotState::Taken => {
                 if port.snapshots.writer.take_end() == Some(SnapshotEnd::NoRoom) {
                     port.give_up_snapshot();
+                    add(&self.ports.counters.snapshots_given_up, 1);
                     self.decider.snapshot_abandon();
                     return false;
                 }
@@ -208,8 +210,11 @@ impl<D: Decider> Driver<D> {
                 }
             }
             SnapshotState::Finishing => {
-                if port.snapshots.writer.take_end().is_some() {
+                if let Some(end) = port.snapshots.writer.take_end() {
                     port.snapshots.state = SnapshotState::Idle;
+                    if end == SnapshotEnd::NoRoom {
+                        add(&self.ports.counters.snapshots_given_up, 1);
+                    }
                     return false;
                 }
                 self.wait_for_snapshot(now)
@@ -233,6 +238,7 @@ impl<D: Decider> Driver<D> {
             SnapshotStep::Abandoned => {
                 snapshots.writer.abandon();
                 port.give_up_snapshot();
+                add(&self.ports.counters.snapshots_given_up, 1);
                 self.decider.snapshot_abandon();
                 return false;
             }

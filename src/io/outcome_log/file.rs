@@ -96,7 +96,7 @@ pub(super) fn numbered(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 pub(super) struct Files {
     folder: PathBuf,
     bytes_max: u64,
-    header: Vec<u8>,
+    names: Names,
     next: u64,
     current: Option<(File, u64)>,
 }
@@ -108,10 +108,18 @@ impl Files {
         // Cards are masked, and yet nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let last = numbered(&folder)?.last().map_or(0, |(number, _)| *number);
-        let header = names.header()?;
-        let mut files = Self { folder, bytes_max, header, next: last + 1, current: None };
+        let names = names.clone();
+        let mut files = Self { folder, bytes_max, names, next: last + 1, current: None };
         files.begin()?;
         Ok(files)
+    }
+
+    /// Limits have other names from now on: what comes goes to a new file.
+    pub(super) fn name_limits(&mut self, limits: Vec<String>) {
+        if self.names.limits != limits {
+            self.names.limits = limits;
+            self.current = None;
+        }
     }
 
     /// Fills in the checks of a block of entries and writes it. A block that cannot be written is
@@ -160,8 +168,9 @@ impl Files {
         // Even when it cannot be used: a new try takes a new name.
         self.next += 1;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(&self.header)?;
-        self.current = Some((file, self.header.len() as u64));
+        let header = self.names.header()?;
+        file.write_all(&header)?;
+        self.current = Some((file, header.len() as u64));
         Ok(())
     }
 }

@@ -25,8 +25,8 @@ use crate::shard::outcome::OUTCOME_BYTES;
 use crossbeam_queue::ArrayQueue;
 use file::Files;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Blocks between one shard and the thread.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ impl OutcomePort {
 pub(crate) struct OutcomeStop {
     wake: Arc<Wake>,
     stop: Arc<AtomicBool>,
+    /// Names of limits, where they have changed; set before the first entry that needs them.
+    limits: Arc<Mutex<Option<Vec<String>>>>,
 }
 
 impl OutcomeStop {
@@ -86,6 +88,15 @@ impl OutcomeStop {
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.wake.signal();
+    }
+
+    /// Entries from now on may name limits by these numbers.
+    pub(crate) fn name_limits(&self, names: &[String]) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Some(names.to_vec());
+    }
+
+    fn renamed(&self) -> Option<Vec<String>> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -105,7 +116,11 @@ impl OutcomeThread {
     pub(crate) fn new(config: &Config, outcomes: &OutcomesConfig) -> io::Result<Self> {
         Ok(Self {
             lanes: (0..config.switch.shards).map(|_| Arc::new(Lane::new())).collect(),
-            control: OutcomeStop { wake: Wake::new()?, stop: Arc::default() },
+            control: OutcomeStop {
+                wake: Wake::new()?,
+                stop: Arc::default(),
+                limits: Arc::default(),
+            },
             files: Files::open(&outcomes.dir, outcomes.bytes_max, &Names::of(config))?,
             unwritten: 0,
         })
@@ -147,6 +162,9 @@ impl OutcomeThread {
         let mut blocks = 0;
         for lane in &self.lanes {
             while let Some(mut block) = lane.full.pop() {
+                if let Some(names) = self.control.renamed() {
+                    self.files.name_limits(names);
+                }
                 if self.files.append(&mut block).is_err() {
                     self.unwritten += (block.len() / OUTCOME_BYTES) as u64;
                 }

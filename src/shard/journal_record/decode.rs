@@ -135,6 +135,8 @@ impl<'a> Reader<'a> {
             Change::HoldCompleted { key, card, by, less_minor }
         } else if is(Kind::Started) {
             Change::Started
+        } else if is(Kind::Configured) {
+            Change::Configured { epoch: self.number()? }
         } else {
             return Err(RecordError::Kind(kind));
         };

@@ -54,6 +54,7 @@ impl Shard {
             recovering.on_snapshot(header.wall_ms);
         }
         self.started_wall_ms = self.started_wall_ms.max(header.started_wall_ms);
+        self.epoch = self.epoch.max(header.epoch);
         let from = (!same).then(|| Origin {
             translation: self.velocity.translation(&header.velocity),
             layout: header.velocity,

@@ -134,8 +134,8 @@ fn codes_share_a_day_and_each_has_the_cap_of_its_sort() {
         extra: code,
         ..TAP
     };
-    let (printed, made): (&[(u8, &[u8])], &[(u8, &[u8])]) =
-        (&[(60, b"00S000000000")], &[(60, b"00D000000000")]);
+    let printed: &[(u8, &[u8])] = &[(60, b"00S000000000")];
+    let made: &[(u8, &[u8])] = &[(60, b"00D000000000")];
     let mut till = Till::new(told);
     till.pays(&by(printed, 501), "61");
     till.pays(&by(printed, 300), "00");

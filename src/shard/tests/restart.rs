@@ -3,6 +3,7 @@
 use super::fixture::{
     Done, Request, World, config, connection, issuer_answer, pan, secrets, with_view,
 };
+use crate::shard::journal_record::read_records;
 use crate::shard::recovery::Recovered;
 use crate::shard::{Counter, IssuerId, Outbox, Shard, ShardId};
 use tapswitch_protocol::Dialect;
@@ -223,4 +224,26 @@ fn no_record_holds_a_card_number_a_track_or_a_pin() {
     }
     // Packed, as POS systems write it.
     assert!(!records.windows(4).any(|window| window == b"\x62\x28\x48\x00"));
+}
+
+#[test]
+fn records_are_described_without_a_card_number() {
+    let mut first = Journaled::new();
+    first.request(&buy(1, 6_000));
+    first.issuer("00");
+    first.request(&Request { mti: 420, original_stan: Some(1), ..buy(2, 6_000) });
+    first.issuer("00");
+    let mut lines = Vec::new();
+    let count = read_records(&first.records, |record| lines.push(record.to_string())).unwrap();
+    assert_eq!(count, lines.len() as u64);
+    let kinds: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+    let expected = ["forwarded", "answered", "undone", "owed", "answered", "owed-done"];
+    assert_eq!(kinds, expected, "{lines:#?}");
+    assert!(lines[0].contains("0200 of acquirer 0 to issuer 0: DE 11 "), "{}", lines[0]);
+    assert!(lines[0].contains("DE 4 6000, reserves 6000; keeps DE 3 4 "), "{}", lines[0]);
+    assert!(lines[1].contains("00 stands, DE 4 6000; posted 6000"), "{}", lines[1]);
+    let card = |line: &str| line.split_once("card #").unwrap().1[..6].to_owned();
+    assert_eq!(card(&lines[0]), card(&lines[1]));
+    let all = lines.join("\n");
+    assert!(!all.contains(&pan("C1")[..9]) && !all.contains(&pan("C1")[10..]), "{all}");
 }

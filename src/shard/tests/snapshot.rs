@@ -85,7 +85,7 @@ impl Rig {
             shard.on_issuer_response(*now, IssuerId(0), AcquirerId(0), &answer, outbox);
             self.take();
         }
-        if draw / 66 % 5 == 0 {
+        if (draw / 66).is_multiple_of(5) {
             let original_stan = Some(stan);
             self.stan += 1;
             let reversal = Request { mti: 420, stan: self.stan, original_stan, ..buy };

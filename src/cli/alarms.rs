@@ -1,0 +1,290 @@
+//! What an operator must know at once, while the switch runs: a line each on standard error, of one
+//! name at most one a minute, and how often each was seen in the report at the end.
+//!
+//! What is looked at is what shards publish, the journal's room, and the clock. Not here: what becomes
+//! of a condition (the switch acts by itself, alarmed or not).
+
+use super::find::moment;
+use super::quantity::{duration_s, grouped};
+use crate::io::clock::StepWatch;
+use crate::io::journal::Space;
+use crate::io::{Clock, Switch};
+use crate::shard::{Counter, Gauges, Now, Shard};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::atomic::Ordering;
+
+/// Between two lines of one name.
+const AGAIN_AFTER_NS: u64 = 60_000_000_000;
+/// Messages owed for so long need somebody to ask the issuer.
+const OWED_MIN: u64 = 60;
+
+/// Something that an operator must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Alarm {
+    /// As `what{why}`.
+    name: &'static str,
+    /// In one sentence.
+    text: String,
+}
+
+impl Alarm {
+    fn new(name: &'static str, text: String) -> Self {
+        Self { name, text }
+    }
+}
+
+/// What is looked at.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// The machine's clocks, as they are.
+    read: Now,
+    /// By shard.
+    gauges: Vec<Gauges>,
+    /// Transactions refused for want of a velocity line.
+    velocity_full: u64,
+    /// Snapshots given up.
+    snapshots_given_up: u64,
+    /// Whether the journal's disk takes more.
+    space: Option<Space>,
+}
+
+/// Finds what is alarming in what is seen.
+#[derive(Default)]
+struct Judge {
+    steps: StepWatch,
+    /// UTC milliseconds of the journal's last record at the start.
+    journal_ms: u64,
+    velocity_full: u64,
+    snapshots_given_up: u64,
+}
+
+impl Judge {
+    fn judge(&mut self, seen: &Seen) -> Vec<Alarm> {
+        let mut alarms = Vec::new();
+        alarms.extend(self.clock(seen.read));
+        for (shard, gauges) in seen.gauges.iter().enumerate() {
+            alarms.extend(velocity(shard, gauges));
+            alarms.extend(owed(shard, gauges, seen.read.wall_ms));
+        }
+        let more = more(&mut self.velocity_full, seen.velocity_full);
+        if more > 0 {
+            let text =
+                format!("{more} transactions of new cards refused: no velocity line is free");
+            alarms.push(Alarm::new("velocity{full}", text));
+        }
+        match seen.space {
+            Some(Space::Low) => {
+                let text = "the journal's disk has less room than alarm_free_percent".to_owned();
+                alarms.push(Alarm::new("journal{space_low}", text));
+            }
+            Some(Space::Refuse) => {
+                let text = "the journal's disk is nearly full: new transactions are refused";
+                alarms.push(Alarm::new("journal{space_out}", text.to_owned()));
+            }
+            Some(Space::Ok) | None => {}
+        }
+        let more = self::more(&mut self.snapshots_given_up, seen.snapshots_given_up);
+        if more > 0 {
+            let text = format!("{more} snapshots given up: the journal grows until one is whole");
+            alarms.push(Alarm::new("snapshot{given_up}", text));
+        }
+        alarms
+    }
+
+    /// Windows of limits never roll back: until the clock has caught up they stand still.
+    fn clock(&mut self, read: Now) -> Option<Alarm> {
+        if let Some(step_ms) = self.steps.step_ms(read) {
+            let by = duration_s(step_ms.unsigned_abs() / 1_000);
+            return Some(match step_ms < 0 {
+                true => Alarm::new(
+                    "clock{step_back}",
+                    format!(
+                        "the clock was set back by {by}: windows of limits stand still so long"
+                    ),
+                ),
+                false => Alarm::new(
+                    "clock{step_on}",
+                    format!("the clock was set on by {by}: windows of limits moved with it"),
+                ),
+            });
+        }
+        let behind_ms = self.journal_ms.saturating_sub(read.wall_ms);
+        (behind_ms > 0).then(|| {
+            let by = duration_s(behind_ms.div_ceil(1_000));
+            let text = format!(
+                "the clock is {by} behind the journal's last record: windows of limits stand still \
+                 so long"
+            );
+            Alarm::new("clock{behind_journal}", text)
+        })
+    }
+}
+
+/// How many more than at the last look.
+fn more(before: &mut u64, now: u64) -> u64 {
+    now.saturating_sub(std::mem::replace(before, now))
+}
+
+fn velocity(shard: usize, gauges: &Gauges) -> Option<Alarm> {
+    let Gauges { velocity_lines: lines, velocity_counting: counting, .. } = *gauges;
+    // As `Velocity::is_nearly_full`: four fifths.
+    let is_nearly_full = lines > 0 && counting * 5 >= lines * 4;
+    is_nearly_full.then(|| {
+        let (counting, lines) = (grouped(counting), grouped(lines));
+        let text = format!(
+            "shard {shard}: {counting} of {lines} velocity lines count something; without one a new \
+             card is refused"
+        );
+        Alarm::new("velocity{nearly_full}", text)
+    })
+}
+
+fn owed(shard: usize, gauges: &Gauges, wall_ms: u64) -> Option<Alarm> {
+    let Gauges { owed, owed_since_min, .. } = *gauges;
+    let minutes = (wall_ms / 60_000).saturating_sub(owed_since_min);
+    (owed > 0 && minutes >= OWED_MIN).then(|| {
+        let (owed, age) = (grouped(owed), duration_s(minutes * 60));
+        let text = format!("shard {shard}: {owed} messages owed to issuers, the oldest for {age}");
+        Alarm::new("saf{old}", text)
+    })
+}
+
+/// When a name was told last, and how often it was seen.
+#[derive(Default)]
+struct Told {
+    at_ns: Option<u64>,
+    seen: u64,
+}
+
+/// Which alarms were told.
+#[derive(Default)]
+struct Register(BTreeMap<&'static str, Told>);
+
+impl Register {
+    /// Tells an alarm, unless one of its name was told within the minute.
+    fn tell(&mut self, now: Now, alarm: &Alarm, out: &mut dyn Write) -> io::Result<()> {
+        let told = self.0.entry(alarm.name).or_default();
+        told.seen += 1;
+        if told.at_ns.is_some_and(|at_ns| now.mono_ns < at_ns + AGAIN_AFTER_NS) {
+            return Ok(());
+        }
+        told.at_ns = Some(now.mono_ns);
+        writeln!(out, "{} ALARM {} {}", moment(now.wall_ms), alarm.name, alarm.text)?;
+        out.flush()
+    }
+}
+
+/// Watches one switch.
+pub(super) struct Alarms {
+    clock: Clock,
+    judge: Judge,
+    register: Register,
+}
+
+impl Alarms {
+    pub(super) fn new(switch: &Switch<Shard>) -> Self {
+        let last = switch.recovered().iter().map(|report| report.recovered.wall_ms).max();
+        let judge = Judge { journal_ms: last.unwrap_or_default(), ..Judge::default() };
+        Self { clock: Clock::new(), judge, register: Register::default() }
+    }
+
+    /// Looks, and tells what is alarming. Every second is often enough.
+    pub(super) fn look(&mut self, switch: &Switch<Shard>, out: &mut dyn Write) -> io::Result<()> {
+        let read = self.clock.read();
+        let counters = switch.published().map(|published| published.counters());
+        let given_up = switch.counters().map(|it| it.snapshots_given_up.load(Ordering::Relaxed));
+        let seen = Seen {
+            read,
+            gauges: switch.published().map(|published| published.gauges()).collect(),
+            velocity_full: counters.map(|it| it.value(Counter::RefusedVelocityFull)).sum(),
+            snapshots_given_up: given_up.sum(),
+            space: switch.journal_space(),
+        };
+        let alarms = self.judge.judge(&seen);
+        alarms.iter().try_for_each(|alarm| self.register.tell(read, alarm, out))
+    }
+
+    /// How often each alarm was seen.
+    pub(super) fn write_counters(&self, out: &mut dyn Write) -> io::Result<()> {
+        for (name, told) in &self.register.0 {
+            let name = format!("alarm.{name}");
+            writeln!(out, "{name:<28} {:>15}  times that it was seen", grouped(told.seen))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: u64, wall_ms: u64) -> Seen {
+        let read = Now { mono_ns: s * 1_000_000_000, wall_ms };
+        Seen { read, ..Seen::default() }
+    }
+
+    fn names(judge: &mut Judge, seen: &Seen) -> Vec<&'static str> {
+        judge.judge(seen).iter().map(|alarm| alarm.name).collect()
+    }
+
+    const NOON: u64 = 1_795_348_800_000;
+
+    #[test]
+    fn nothing_is_alarming_by_itself() {
+        let mut judge = Judge::default();
+        let gauges = Gauges { velocity_lines: 100, velocity_counting: 79, ..Gauges::default() };
+        let seen = Seen { gauges: vec![gauges; 2], space: Some(Space::Ok), ..at(1, NOON) };
+        assert_eq!(names(&mut judge, &seen), [""; 0]);
+    }
+
+    #[test]
+    fn what_fills_up_is_told() {
+        let mut judge = Judge::default();
+        let full = Gauges { velocity_lines: 100, velocity_counting: 80, ..Gauges::default() };
+        let hour = NOON / 60_000 - 60;
+        let old = Gauges { owed: 3, owed_since_min: hour, ..Gauges::default() };
+        let young = Gauges { owed: 3, owed_since_min: hour + 1, ..Gauges::default() };
+        let seen = Seen {
+            gauges: vec![full, old, young],
+            velocity_full: 2,
+            snapshots_given_up: 1,
+            space: Some(Space::Low),
+            ..at(1, NOON)
+        };
+        let all = ["velocity{nearly_full}", "saf{old}", "velocity{full}", "journal{space_low}"];
+        assert_eq!(names(&mut judge, &seen), [&all[..], &["snapshot{given_up}"]].concat());
+        let later = Seen { space: Some(Space::Refuse), gauges: Vec::new(), ..seen };
+        assert_eq!(names(&mut judge, &later), ["journal{space_out}"], "counts have not grown");
+    }
+
+    #[test]
+    fn clocks_that_step_or_lag_are_told() {
+        let mut judge = Judge { journal_ms: NOON + 2_500, ..Judge::default() };
+        let alarms = judge.judge(&at(1, NOON));
+        assert_eq!(alarms[0].name, "clock{behind_journal}");
+        assert!(alarms[0].text.contains("is 3 seconds behind the journal"), "{}", alarms[0].text);
+        assert_eq!(names(&mut judge, &at(2, NOON + 1_000)), ["clock{behind_journal}"]);
+        assert_eq!(names(&mut judge, &at(4, NOON + 3_000)), [""; 0], "it has caught up");
+        let on = judge.judge(&at(5, NOON + 3_604_000));
+        assert!(on[0].name == "clock{step_on}" && on[0].text.contains("by 1 hour"), "{on:?}");
+        assert_eq!(names(&mut judge, &at(6, NOON + 5_000)), ["clock{step_back}"]);
+    }
+
+    #[test]
+    fn a_name_is_told_once_a_minute_and_counted_always() {
+        let (mut register, mut out) = (Register::default(), Vec::new());
+        let alarm = Alarm::new("velocity{full}", "3 refused".to_owned());
+        for second in 0..=60 {
+            register.tell(at(second, NOON + second * 1_000).read, &alarm, &mut out).unwrap();
+        }
+        let other = Alarm::new("saf{old}", "old".to_owned());
+        register.tell(at(61, NOON).read, &other, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let first = "2026-11-22 12:00:00.000 ALARM velocity{full} 3 refused";
+        assert_eq!((lines.len(), lines[0]), (3, first));
+        assert!(lines[1].starts_with("2026-11-22 12:01:00.000 ALARM velocity{full}"));
+        assert_eq!(register.0["velocity{full}"].seen, 61);
+    }
+}
