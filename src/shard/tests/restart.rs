@@ -4,7 +4,7 @@ use super::fixture::{
     Done, Request, World, config, connection, issuer_answer, pan, secrets, with_view,
 };
 use crate::shard::recovery::Recovered;
-use crate::shard::{Counter, IssuerId, Outbox, Shard, ShardId};
+use crate::shard::{Action, Counter, IssuerId, Outbox, Shard, ShardId};
 use tapswitch_protocol::Dialect;
 
 /// A world that keeps the records that its shard makes, as a journal would.
@@ -223,4 +223,21 @@ fn no_record_holds_a_card_number_a_track_or_a_pin() {
     }
     // Packed, as POS systems write it.
     assert!(!records.windows(4).any(|window| window == b"\x62\x28\x48\x00"));
+}
+
+/// An issuer that would debit twice gets a request only when its record is durable.
+#[test]
+fn a_request_waits_for_its_record_where_the_issuer_asks_for_it() {
+    for intent_first in [false, true] {
+        let mut config = config(1);
+        config.issuers[0].intent_first = intent_first;
+        let mut world = World::new(&config);
+        world.outbox = Outbox::journaling();
+        let message = buy(1, 100).message(Dialect::cups());
+        let staged = world.shard.stage(connection(1), &message);
+        let header = super::fixture::cups_header();
+        world.shard.on_request(world.now, staged, &header, &message, &mut world.outbox);
+        assert!(matches!(world.outbox.actions(), [Action::Forward { .. }]));
+        assert_eq!((world.outbox.records().1, world.outbox.is_gated(0)), (1, intent_first));
+    }
 }
