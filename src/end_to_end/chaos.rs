@@ -26,6 +26,9 @@ use std::time::Duration;
 const ACQUIRERS: u32 = 4;
 /// Answers between the start of a switch and its death, at least and at most.
 const ANSWERS: (u64, u64) = (50, 400);
+/// One life in so many lasts so much longer: long enough for a snapshot, which is taken each second.
+const LONG_ONE_IN: u64 = 4;
+const LONG_TIMES: u64 = 6;
 /// Approvals that a card's limit lets through.
 const LIMIT: u32 = 20;
 /// Cards whose limits are tried out at the end, from the first: the ones used most are among them.
@@ -215,7 +218,9 @@ fn pause(time: Duration) {
 /// Waits until so many further answers have come as is drawn, and then some moments more.
 fn await_answers(stage: &Stage, draws: &mut Draws) {
     let (least, most) = ANSWERS;
-    let wanted = stage.answers.load(Ordering::Acquire) + least + draws.below(most - least);
+    let times = if draws.below(LONG_ONE_IN) == 0 { LONG_TIMES } else { 1 };
+    let more = times * (least + draws.below(most - least));
+    let wanted = stage.answers.load(Ordering::Acquire) + more;
     let mut looks = 0;
     while stage.answers.load(Ordering::Acquire) < wanted {
         pause(LOOK);
