@@ -72,7 +72,7 @@ impl Place {
         let bytes = std::fs::read(self.segment()).unwrap();
         let blocks = bytes.chunks(BLOCK).enumerate();
         let written = blocks.filter(|(_, block)| block.iter().any(|&byte| byte != 0));
-        written.map(|(at, _)| at * BLOCK).last().unwrap()
+        written.map(|(at, _)| at * BLOCK).next_back().unwrap()
     }
 
     fn flip(&self, at: usize) {
