@@ -3,7 +3,9 @@
 //! Money moves once for each (PAN, STAN, time): a repeat is answered the same without money, a
 //! different request under the same key with 94. A reversal undoes its original once; when the
 //! original is not known it leaves a tombstone, so that the original is declined if it comes after
-//! all.
+//! all. A bank that outlives the switch knows a transaction also under other trace numbers, by card,
+//! DE 37, 41, 42, 3 and class (and a request by DE 4): it is the same one, forwarded again by a switch
+//! that had forgotten it.
 //!
 //! Not here: bytes, and how each kind of transaction moves money (`movements`).
 
@@ -58,7 +60,7 @@ impl Draws {
     #[inline]
     pub(super) fn new(seed: &Seed, request: &BankRequest) -> Self {
         let pan = &request.key.pan;
-        Self { card: seed.card(pan), transaction: seed.transaction(pan, &request.rrn) }
+        Self { card: seed.card(pan), transaction: seed.transaction(pan, &request.reference.rrn) }
     }
 
     /// Bits for table places.
@@ -181,8 +183,7 @@ impl IssuingBank {
         if matches!(request.operation, Operation::Balance | Operation::Verification) {
             return self.inquire(request, draws, opening());
         }
-        if let Some((_, row)) = shared.recent.find(request.key, draws.hash()) {
-            let row = *row;
+        if let Some(row) = seen_before(&shared.recent, request, draws.hash()) {
             return self.repeat(&row, request);
         }
         if let Some(code) = self.drawn_decline(request, draws) {
@@ -263,9 +264,8 @@ impl IssuingBank {
             ..Recent::new(request.key, done.deed, State::Approved, ResponseCode::APPROVED)
         };
         if let Some(mut account) = self.accounts.get(request.key.pan, hash) {
-            let reference = recent.insert(row, hash, account.newest());
-            recent.set_reference_number(reference, &request.rrn);
-            account.set_newest(reference);
+            let number = recent.insert(row, &request.reference, hash, account.newest());
+            account.set_newest(number);
         }
         Verdict::approved(shows_approval(request).then_some(approval))
     }
@@ -282,7 +282,7 @@ impl IssuingBank {
             amount: request.amount,
             ..Recent::new(request.key, deed_of(request.operation), State::Declined, code)
         };
-        recent.insert(row, draws.hash(), 0);
+        recent.insert(row, &request.reference, draws.hash(), 0);
         self.decline(code)
     }
 
@@ -298,10 +298,13 @@ impl IssuingBank {
         // Without DE 90 a reversal repeats the trace number and time of its original.
         let key = request.original.unwrap_or(request.key);
         let hash = draws.hash();
-        let Some((reference, row)) = recent.find(key, hash) else {
+        let named = (key.pan, &request.reference);
+        let found = recent.find(key, hash).or_else(|| recent.find_named(named, hash, stood));
+        let Some((reference, row)) = found else {
             self.flows.reversals_unmatched += 1;
             let code = refusal(ResponseCode::ORIGINAL_NOT_FOUND);
-            recent.insert(Recent::new(key, Deed::Debit, State::Tombstone, code), hash, 0);
+            let tombstone = Recent::new(key, Deed::Debit, State::Tombstone, code);
+            recent.insert(tombstone, &request.reference, hash, 0);
             return self.acknowledge(code);
         };
         let row = *row;
@@ -352,6 +355,24 @@ impl IssuingBank {
         let product = pan.pan().and_then(|pan| shared.products.of(&pan));
         product.map_or(0, |product| self.openings.of(product.kind, &shared.seed.card(pan)))
     }
+}
+
+/// The row of a request that was decided before: by its trace, or under other numbers. What was
+/// declined under other numbers is judged anew: nothing came of it.
+#[inline]
+fn seen_before(recent: &RecentTable, request: &BankRequest, hash: u64) -> Option<Recent> {
+    let same = |row: &Recent| {
+        let of_it = row.amount == request.amount && is_deed_of(row.deed, request.operation);
+        row.state == State::Tombstone || stood(row) && of_it
+    };
+    let named = (request.key.pan, &request.reference);
+    let found = recent.find(request.key, hash).or_else(|| recent.find_named(named, hash, same));
+    found.map(|(_, row)| *row)
+}
+
+/// Whether there was anything to undo, or it was undone before it came.
+fn stood(row: &Recent) -> bool {
+    row.state != State::Declined
 }
 
 fn set_state(recent: &mut RecentTable, reference: u32, state: State) {

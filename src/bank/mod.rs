@@ -16,6 +16,7 @@ mod movements;
 mod pan_key;
 mod products;
 mod recent;
+mod reference;
 mod request;
 mod response;
 pub mod ring;

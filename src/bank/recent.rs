@@ -8,9 +8,13 @@
 //! How long a reversal finds its original, or a repeat its answer, follows from the number of rows
 //! and the rate: 2,097,152 rows are 10 s at 200,000 transactions a second.
 //!
+//! Where a statement will be asked for, they are found by what else names a transaction too
+//! (`reference`): such banks outlive the switch, which may tell them the same under other numbers.
+//!
 //! Not here: accounts, and what a transaction means.
 
 use super::pan_key::PanKey;
+use super::reference::{Reference, References};
 use tapswitch_protocol::ResponseCode;
 
 /// Rows of one shard.
@@ -134,8 +138,8 @@ pub(super) struct RecentTable {
     shift: u32,
     /// Sequence number of the newest row; the first is 1.
     newest: u64,
-    /// DE 37 by place, where a statement will be asked for; otherwise none.
-    references: Option<Vec<[u8; 12]>>,
+    /// Where a statement will be asked for; otherwise none.
+    references: Option<References>,
 }
 
 impl RecentTable {
@@ -154,20 +158,10 @@ impl RecentTable {
         }
     }
 
-    /// From now on the reference number of each transaction is kept too.
+    /// From now on the reference of each transaction is kept too.
     pub(super) fn keep_references(&mut self) {
-        self.references.get_or_insert_default();
-    }
-
-    /// The reference number of a row just inserted.
-    #[inline]
-    pub(super) fn set_reference_number(&mut self, reference: u32, rrn: &[u8; 12]) {
-        let place = self.resolve(reference).map(|sequence| self.place(sequence));
-        let (Some(place), Some(references)) = (place, &mut self.references) else { return };
-        if references.len() <= place {
-            references.resize(place + 1, [0; 12]);
-        }
-        references[place] = *rrn;
+        let rows_max = self.rows_max;
+        self.references.get_or_insert_with(|| References::new(rows_max));
     }
 
     /// All rows, oldest first, with their reference numbers where these are kept.
@@ -177,7 +171,7 @@ impl RecentTable {
         let (newer, older) = (0..oldest, oldest..self.rows.len());
         older.chain(newer).filter_map(|place| {
             let references = self.references.as_ref()?;
-            Some((&self.rows.get(place)?.recent, references.get(place)?))
+            Some((&self.rows.get(place)?.recent, &references.get(place)?.rrn))
         })
     }
 
@@ -216,7 +210,23 @@ impl RecentTable {
         if !head.may_hold(hash) {
             return None;
         }
-        self.walk(head.newest(), |row| row.older).find(|(_, recent)| recent.key == key)
+        self.walk(head.newest(), |_, row| row.older).find(|(_, recent)| recent.key == key)
+    }
+
+    /// The newest transaction of this card that is named so and is as wanted; `None` too where
+    /// references are not kept.
+    pub(super) fn find_named(
+        &self,
+        (pan, reference): (PanKey, &Reference),
+        card_hash: u64,
+        wanted: impl Fn(&Recent) -> bool,
+    ) -> Option<(u32, &Recent)> {
+        let references = self.references.as_ref()?;
+        let head = references.head(reference, card_hash);
+        self.walk(head, |place, _| references.older(place)).find(|&(number, row)| {
+            let place = self.resolve(number).map(|sequence| self.place(sequence));
+            place.is_some_and(|place| references.is((place, row), pan, reference)) && wanted(row)
+        })
     }
 
     /// The newest approval of this card that stands and carries this approval code.
@@ -227,7 +237,7 @@ impl RecentTable {
         approval: u32,
         wanted: impl Fn(&Recent) -> bool,
     ) -> Option<(u32, &Recent)> {
-        self.walk(newest_of_card, |row| row.older_of_card)
+        self.walk(newest_of_card, |_, row| row.older_of_card)
             .take(CARD_SEARCH_MAX)
             .take_while(|(_, row)| row.key.pan == pan)
             .find(|(_, row)| {
@@ -237,23 +247,35 @@ impl RecentTable {
 
     /// A chain from `head` on, newest first.
     #[inline]
-    fn walk(&self, head: u32, older: impl Fn(&Row) -> u32) -> impl Iterator<Item = (u32, &Recent)> {
+    fn walk(
+        &self,
+        head: u32,
+        older: impl Fn(usize, &Row) -> u32,
+    ) -> impl Iterator<Item = (u32, &Recent)> {
         // Each step must lead to an older row: a reference whose row was overwritten may not.
         let mut reference = head;
         let mut limit = self.newest + 1;
         core::iter::from_fn(move || {
             let sequence = self.resolve(reference).filter(|&sequence| sequence < limit)?;
-            let row = self.rows.get(self.place(sequence))?;
+            let place = self.place(sequence);
+            let row = self.rows.get(place)?;
             let found = (reference, &row.recent);
             limit = sequence;
-            reference = older(row);
+            reference = older(place, row);
             Some(found)
         })
     }
 
-    /// Adds a transaction; `newest_of_card` is the one before it. Returns its reference.
+    /// Adds a transaction, by its trace and by what else names it; `newest_of_card` is the one before
+    /// it. Returns its number.
     #[inline]
-    pub(super) fn insert(&mut self, recent: Recent, card_hash: u64, newest_of_card: u32) -> u32 {
+    pub(super) fn insert(
+        &mut self,
+        recent: Recent,
+        named: &Reference,
+        card_hash: u64,
+        newest_of_card: u32,
+    ) -> u32 {
         let hash = recent.key.hash(card_hash);
         let at = (hash >> self.shift) as usize;
         let head = Head(self.heads.get(at).copied().unwrap_or(0));
@@ -270,6 +292,9 @@ impl RecentTable {
         }
         let row = Row { recent, older, older_of_card: newest_of_card };
         let place = self.place(self.newest);
+        if let Some(references) = &mut self.references {
+            references.set((place, reference), named, card_hash);
+        }
         match self.rows.get_mut(place) {
             Some(oldest) => *oldest = row,
             None => self.rows.push(row),
@@ -291,12 +316,16 @@ mod tests {
         Recent { amount: u64::from(number), approval: number % 5, ..row }
     }
 
+    fn insert(table: &mut RecentTable, row: Recent, card_hash: u64, newest_of_card: u32) -> u32 {
+        table.insert(row, &Reference::default(), card_hash, newest_of_card)
+    }
+
     /// Inserts `numbers` and checks after each that exactly the last `rows_max` are found.
     fn check_window(table: &mut RecentTable, numbers: core::ops::Range<u32>) {
         let mut newest_of_card = [0; 3];
         for number in numbers.clone() {
             let card = &mut newest_of_card[number as usize % 3];
-            *card = table.insert(row(number), 9, *card);
+            *card = insert(table, row(number), 9, *card);
             for older in numbers.start..=number {
                 let found = table.find(key(older), 9).map(|(_, row)| row.amount);
                 let live = (number - older) < table.rows_max as u32;
@@ -315,8 +344,8 @@ mod tests {
         let mut table = RecentTable::new(8);
         table.keep_references();
         for number in 0..21 {
-            let reference = table.insert(row(number), 9, 0);
-            table.set_reference_number(reference, &[number as u8; 12]);
+            let rrn = [number as u8; 12];
+            table.insert(row(number), &Reference { rrn, ..Reference::default() }, 9, 0);
             let out: Vec<_> = table.iter().map(|(row, rrn)| (row.amount, rrn[11])).collect();
             let from = (number + 1).saturating_sub(8);
             let expected: Vec<_> =
@@ -326,16 +355,36 @@ mod tests {
     }
 
     #[test]
+    fn the_last_rows_are_found_by_their_references_and_no_others() {
+        let mut table = RecentTable::new(8);
+        table.keep_references();
+        let named = |number: u32| {
+            let rrn = [(number / 2) as u8; 12];
+            Reference { rrn, ..Reference::default() }
+        };
+        for number in 0..40_u32 {
+            table.insert(row(number), &named(number), 9, 0);
+            for older in 0..=number {
+                let named = (key(older).pan, &named(older));
+                let amount = u64::from(older);
+                let found = table.find_named(named, 9, |row| row.amount == amount);
+                assert_eq!(found.is_some(), number - older < 8, "{older} after {number}");
+            }
+        }
+        assert!(table.find_named((key(0).pan, &named(39)), 9, |_| false).is_none());
+    }
+
+    #[test]
     fn references_wrap_around() {
         let mut table = RecentTable::new(8);
         for number in 1_000..1_008 {
-            table.insert(row(number), 9, 0);
+            insert(&mut table, row(number), 9, 0);
         }
         // As if four thousand million transactions had passed; the next four end the round.
         table.newest = u64::from(u32::MAX) - 7;
         let mut references = Vec::new();
         for number in 0..30 {
-            references.push(table.insert(row(number), 9, 0));
+            references.push(insert(&mut table, row(number), 9, 0));
             let found = table.find(key(number), 9).map(|(reference, row)| (reference, row.amount));
             assert_eq!(found, Some((references[number as usize], u64::from(number))));
         }
@@ -354,12 +403,12 @@ mod tests {
         let mut table = RecentTable::new(8);
         let mut newest = 0;
         for number in 0..4 {
-            newest = table.insert(row(number), 9, newest);
+            newest = insert(&mut table, row(number), 9, newest);
         }
         // As if the reference of a row overwritten four thousand million transactions ago.
         table.rows[0].older = newest;
         table.rows[0].older_of_card = newest;
-        let reach = table.walk(newest, |row| row.older_of_card).take(100).count();
+        let reach = table.walk(newest, |_, row| row.older_of_card).take(100).count();
         assert_eq!(reach, 4);
     }
 
@@ -369,7 +418,7 @@ mod tests {
         let mut newest = [0; 3];
         for number in 0..30 {
             let card = number as usize % 3;
-            newest[card] = table.insert(row(number), 9, newest[card]);
+            newest[card] = insert(&mut table, row(number), 9, newest[card]);
         }
         let of_card = |card: u32, approval| {
             let pan = key(card).pan;
@@ -387,7 +436,7 @@ mod tests {
     #[test]
     fn only_what_stands_is_found_by_its_approval() {
         let mut table = RecentTable::new(8);
-        let first = table.insert(row(5), 9, 0);
+        let first = insert(&mut table, row(5), 9, 0);
         table.get(first).unwrap().state = State::Reversed;
         assert!(table.find_approval(key(5).pan, first, 0, |_| true).is_none());
         table.get(first).unwrap().state = State::Approved;

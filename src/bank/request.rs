@@ -4,6 +4,7 @@
 
 use super::pan_key::PanKey;
 use super::recent::TraceKey;
+use super::reference::Reference;
 use tapswitch_protocol::tlv::TlvReader;
 use tapswitch_protocol::{
     CurrencyCode, MessageView, Mti, MtiClass, Pan, PanError, ProcessingCode, ResponseCode,
@@ -60,8 +61,8 @@ pub(super) struct BankRequest {
     pub(super) key: TraceKey,
     /// Of the account's currency; 0 where no money moves.
     pub(super) amount: u64,
-    /// DE 37, or what stands for it.
-    pub(super) rrn: [u8; 12],
+    /// What names it, or a reversal's original, whatever its trace number and time.
+    pub(super) reference: Reference,
     /// DE 38.
     pub(super) approval: Option<u32>,
     /// The transaction that DE 90 names, on the same card.
@@ -93,7 +94,7 @@ impl BankRequest {
             pan,
             key,
             amount: if operation.moves_money() { amount(view)? } else { 0 },
-            rrn: reference_number(view),
+            reference: Reference::read(view, reference_number(view), class(view)),
             approval: view.raw(38).and_then(approval_number),
             original: original(view, key),
             has_pin: view.has(52) || has_sm4_pin(view),
@@ -182,6 +183,18 @@ fn reference_number(view: &MessageView<'_>) -> [u8; 12] {
         },
         |rrn| rrn.0,
     )
+}
+
+/// The class of the transaction, a reversal's of its original: in DE 90, if it says so.
+#[inline]
+fn class(view: &MessageView<'_>) -> Option<MtiClass> {
+    let mti = view.mti();
+    if mti.class() != MtiClass::Reversal {
+        return Some(mti.class());
+    }
+    let mut scratch = [0; 42];
+    let digits = view.text(90, &mut scratch)?.first_chunk()?;
+    Mti::from_ascii(*digits).map(Mti::class)
 }
 
 /// The transaction that DE 90 names: MTI, STAN, DE 7, and two institutions.

@@ -209,6 +209,7 @@ section! {
     /// `[issuer.NAME]`, what is not behaviour.
     RawIssuer {
         in_flight_max: i64,
+        intent_first: bool,
         connect: String,
         dialect: String,
         framing: String,

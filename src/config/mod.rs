@@ -196,6 +196,8 @@ pub struct IssuerConfig {
     pub name: String,
     /// Requests under way at it, per shard; more are answered "issuer unavailable".
     pub in_flight_max: u32,
+    /// Whether a request's record is durable before the request leaves.
+    pub intent_first: bool,
     /// Where it is reached over TCP; `None`: its simulated bank lives in this process.
     pub link: Option<IssuerLinkConfig>,
 }

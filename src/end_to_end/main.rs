@@ -12,6 +12,8 @@ mod chaos;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod data_directory;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod find;

@@ -186,6 +186,14 @@ pub(crate) fn run<A: AsRef<OsStr>>(folder: Folder, arguments: &[A]) -> Ended {
     Running::start(folder, arguments).end()
 }
 
+/// Makes a card key in a folder.
+pub(crate) fn new_card_key(folder: &Folder) -> PathBuf {
+    let key = folder.path("card.key");
+    let made = run(Folder::new(), &["key", "new", key.to_str().unwrap()]);
+    assert_eq!((made.code, made.problems.as_str()), (Some(0), ""));
+    key
+}
+
 /// A configuration for tests: the shipped one on free ports, with prompt banks that never fail to
 /// answer, and what a test adds.
 #[derive(Clone, Copy, Default)]

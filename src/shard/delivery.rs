@@ -222,14 +222,15 @@ impl Shard {
 /// When an answer may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// At once: nothing was forwarded, or the issuer declined.
+    /// At once: nothing was forwarded, or the issuer declined; or a request leaves while its record is
+    /// written.
     Open,
     /// When all that is recorded until now is durable.
     Durable,
 }
 
 impl Gate {
-    fn push(self, action: Action, outbox: &mut Outbox) {
+    pub(super) fn push(self, action: Action, outbox: &mut Outbox) {
         match self {
             Self::Open => outbox.push(action),
             Self::Durable => outbox.push_gated(action),

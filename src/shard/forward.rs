@@ -303,7 +303,9 @@ impl Shard {
         if self.forwarded.len() < super::FORWARDED_PER_BATCH_MAX {
             self.forwarded.push(place);
         }
-        outbox.push(Action::Forward { issuer, acquirer: incoming.connection.acquirer, bytes });
+        let acquirer = incoming.connection.acquirer;
+        let gate = if self.legs.is_intent_first(issuer) { Gate::Durable } else { Gate::Open };
+        gate.push(Action::Forward { issuer, acquirer, bytes }, outbox);
         Ok(())
     }
 

@@ -66,6 +66,8 @@ struct Leg {
     /// The dialect of its link; `None`: its bank is in this process and speaks all.
     dialect: Option<&'static Dialect>,
     is_down: bool,
+    /// Whether requests wait for their records.
+    intent_first: bool,
     /// Where the search for requests that a lost link leaves goes on.
     search_at: usize,
 }
@@ -91,6 +93,7 @@ impl IssuerLegs {
             dialect: issuer.link.as_ref().map(|link| link.dialect),
             // Until it is made for the first time.
             is_down: issuer.link.is_some(),
+            intent_first: issuer.intent_first,
             search_at: 0,
         };
         Self {
@@ -124,6 +127,12 @@ impl IssuerLegs {
     #[inline]
     pub(super) fn is_down(&self, issuer: IssuerId) -> bool {
         self.legs.get(usize::from(issuer.0)).is_some_and(|leg| leg.is_down)
+    }
+
+    /// Whether a request must not leave for this issuer before its record is durable.
+    #[inline]
+    pub(super) fn is_intent_first(&self, issuer: IssuerId) -> bool {
+        self.legs.get(usize::from(issuer.0)).is_some_and(|leg| leg.intent_first)
     }
 
     /// The issuer's link was lost or made. Tells whether that is news.
@@ -322,7 +331,8 @@ mod tests {
     const ISSUER: IssuerId = IssuerId(0);
 
     fn legs(shards: usize) -> IssuerLegs {
-        let issuer = IssuerConfig { name: "A".into(), in_flight_max: 2, link: None };
+        let issuer =
+            IssuerConfig { name: "A".into(), in_flight_max: 2, intent_first: false, link: None };
         IssuerLegs::new(&[issuer], ShardId(1), shards)
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the banks through their only door: messages in, messages out.
 
 mod money;
+mod other_numbers;
 mod polling;
 mod ring_threads;
 mod split;
@@ -50,8 +51,12 @@ fn banks(seed: u64, behaviour: &BankBehaviour, accounts_max: usize) -> BankSet {
         credit_line_minor: (opening, opening),
         behaviour: vec![behaviour.clone(), behaviour.clone()],
     };
-    let issuer =
-        |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 100, link: None };
+    let issuer = |name: &str| IssuerConfig {
+        name: name.to_owned(),
+        in_flight_max: 100,
+        intent_first: false,
+        link: None,
+    };
     let row = |prefix, issuer, kind, pan_digits| IinRow {
         prefix,
         digits: 6,

@@ -24,13 +24,19 @@ pub(super) fn check(
     let mut taken: Vec<(SocketAddr, &str)> = Vec::new();
     let mut checked = Vec::with_capacity(names.len());
     for name in names {
-        let mut issuer = IssuerConfig { name: name.clone(), in_flight_max: default, link: None };
+        let mut issuer = IssuerConfig {
+            name: name.clone(),
+            in_flight_max: default,
+            intent_first: false,
+            link: None,
+        };
         if let Some(named) = raw.issuers.iter().find(|named| named.name == *name) {
             let mut section = Section::new(problems, format!("issuer.{name}"), named.at);
             let (own, _) = &named.section;
             let window =
                 section.number_if_any("in_flight_max", &own.in_flight_max, 1..=in_flight_max);
             issuer.in_flight_max = window.unwrap_or(default);
+            issuer.intent_first = own.intent_first.as_ref().is_some_and(|found| found.value);
             issuer.link = link(&mut section, own);
             if let (Some(link), Some(connect)) = (&issuer.link, &own.connect) {
                 refuse_shared(&mut section, (link, connect.at), &taken);

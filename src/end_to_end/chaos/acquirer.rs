@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tapswitch_protocol::{FrameStep, Mti};
 
 /// Transactions under way on one connection. With a bank that takes its time this bounds the rate.
@@ -24,7 +24,6 @@ const TRANSMISSIONS_MAX: u32 = 8;
 /// Numbers of one acquirer.
 pub(super) const NUMBERS: u32 = 100_000;
 const FRAME_BYTES_MAX: usize = 4_096;
-const TIME: &str = "0704093015";
 
 /// SplitMix64: the test's own draws.
 pub(super) struct Draws(pub(super) u64);
@@ -89,16 +88,40 @@ struct Transaction {
     transmissions_max: u32,
 }
 
-/// The card of this number, as masked nowhere: a test card.
+/// A purchase with a test card, made now: a switch tells by DE 7 what was made before it started.
 pub(super) fn purchase(card: u32, number: u32, amount_minor: u64) -> Message {
     let amount = format!("{amount_minor:012}");
-    Message::purchase(Speech::cups(), card, number).with(4, &amount)
+    Message::purchase(Speech::cups(), card, number).with(4, &amount).with(7, &transmission_time())
+}
+
+/// DE 7 of now: month, day and time of day in UTC.
+#[expect(clippy::disallowed_methods, reason = "acquirers say when they made a request")]
+fn transmission_time() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (mut day, in_day) = (seconds / 86_400, seconds % 86_400);
+    let mut year = 1970;
+    let is_leap = |year: u64| year.is_multiple_of(4) && year != 2100;
+    while day >= 365 + u64::from(is_leap(year)) {
+        day -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let mut month = 1;
+    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if day < days {
+            break;
+        }
+        day -= days;
+        month += 1;
+    }
+    let (hour, minute, second) = (in_day / 3_600, in_day / 60 % 60, in_day % 60);
+    format!("{month:02}{:02}{hour:02}{minute:02}{second:02}", day + 1)
 }
 
 /// The 0420 of a purchase.
 fn reversal(of: &Message) -> Message {
-    let stan = of.text(11);
-    let original = format!("0200{stan}{TIME}{:011}{:011}", 3_330_000, 3_330_000);
+    let (stan, time) = (of.text(11), of.text(7));
+    let original = format!("0200{stan}{time}{:011}{:011}", 3_330_000, 3_330_000);
     let repeated = [2_u8, 3, 4, 7, 11, 12, 13, 18, 22, 25, 32, 33, 37, 41, 42, 49];
     let values: Vec<(u8, String)> = repeated.iter().map(|&field| (field, of.text(field))).collect();
     let mut fields: Vec<(u8, &str)> =

@@ -75,8 +75,12 @@ pub(super) fn config(shards: usize) -> Config {
         kind: CardKind::Debit,
         pan_digits: 19,
     };
-    let issuer =
-        |name: &str| IssuerConfig { name: name.to_owned(), in_flight_max: 1_000, link: None };
+    let issuer = |name: &str| IssuerConfig {
+        name: name.to_owned(),
+        in_flight_max: 1_000,
+        intent_first: false,
+        link: None,
+    };
     let day = VelocityCounter {
         name: "day".to_owned(),
         scope: VelocityScope::Card,

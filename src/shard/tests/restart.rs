@@ -5,7 +5,7 @@ use super::fixture::{
 };
 use crate::shard::journal_record::read_records;
 use crate::shard::recovery::Recovered;
-use crate::shard::{Counter, IssuerId, Outbox, Shard, ShardId};
+use crate::shard::{Action, Counter, IssuerId, Outbox, Shard, ShardId};
 use tapswitch_protocol::Dialect;
 
 /// A world that keeps the records that its shard makes, as a journal would.
@@ -246,4 +246,21 @@ fn records_are_described_without_a_card_number() {
     assert_eq!(card(&lines[0]), card(&lines[1]));
     let all = lines.join("\n");
     assert!(!all.contains(&pan("C1")[..9]) && !all.contains(&pan("C1")[10..]), "{all}");
+}
+
+/// An issuer that would debit twice gets a request only when its record is durable.
+#[test]
+fn a_request_waits_for_its_record_where_the_issuer_asks_for_it() {
+    for intent_first in [false, true] {
+        let mut config = config(1);
+        config.issuers[0].intent_first = intent_first;
+        let mut world = World::new(&config);
+        world.outbox = Outbox::journaling();
+        let message = buy(1, 100).message(Dialect::cups());
+        let staged = world.shard.stage(connection(1), &message);
+        let header = super::fixture::cups_header();
+        world.shard.on_request(world.now, staged, &header, &message, &mut world.outbox);
+        assert!(matches!(world.outbox.actions(), [Action::Forward { .. }]));
+        assert_eq!((world.outbox.records().1, world.outbox.is_gated(0)), (1, intent_first));
+    }
 }
