@@ -192,7 +192,12 @@ fn banks() -> BankSet {
         late_ms: 0,
     };
     let issuers: Vec<_> = (0..20)
-        .map(|number| IssuerConfig { name: format!("B{number}"), in_flight_max: 1_000, link: None })
+        .map(|number| IssuerConfig {
+            name: format!("B{number}"),
+            in_flight_max: 1_000,
+            intent_first: false,
+            link: None,
+        })
         .collect();
     let iins: Vec<_> = (0..20)
         .map(|number| IinRow {
