@@ -106,9 +106,8 @@ fn tapswitch_key(folder: &Folder) {
 }
 
 #[test]
-fn without_a_file_there_is_nothing_to_read_again() {
+fn the_same_file_is_the_same_limits_under_another_number() {
     let mut switch = Setup::default().run();
-    // The same file: the same limits, under another number.
     assert_eq!(switch.reload(), "epoch 2: every shard judges by 8 limits");
     switch.stop();
 }
