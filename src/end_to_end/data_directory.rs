@@ -64,7 +64,7 @@ impl Place {
 
     /// The file that the purchases are in.
     fn segment(&self) -> PathBuf {
-        self.folder.path("data").join("shard-00/00000000000000000001.journal")
+        self.folder.path("data").join("generation-0001/shard-00/00000000000000000001.journal")
     }
 
     /// Where its last block begins that anything is in.
