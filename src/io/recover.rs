@@ -8,20 +8,23 @@
 //!
 //! Not here: what records mean (the decider), files (`journal`).
 
+use super::affinity::run_on_any_core;
 use super::clock::Clock;
 use super::decider::Decider;
 use super::journal::{
-    DataDirectory, JournalError, Resume, SegmentStock, SnapshotReader, SnapshotThread,
-    SnapshotWriter, StockPort,
+    AlignedBuffer, Chunk, DataDirectory, JournalError, Resume, SegmentStock, SnapshotReader,
+    SnapshotThread, SnapshotWriter, StockPort,
 };
 use crate::config::JournalConfig;
 use crate::shard::ShardId;
 use crate::shard::recovery::Recovered;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 const NS_PER_MS: u64 = 1_000_000;
+/// Chunks of a snapshot that are read before they are needed.
+const CHUNKS_AHEAD: usize = 4;
 
 /// Why a shard cannot start from its data directory.
 #[derive(Debug, thiserror::Error)]
@@ -127,10 +130,36 @@ fn load<D: Decider>(decider: &mut D, reader: &mut SnapshotReader) -> Result<(), 
     let unusable =
         |what: String| RecoveryError::Contents { file: Path::new("snapshot").to_owned(), what };
     decider.load_begin(reader.header()).map_err(unusable)?;
-    while let Some(chunk) = reader.next_chunk()? {
-        decider.load(chunk).map_err(unusable)?;
-    }
+    let (chunks, read) = sync_channel(CHUNKS_AHEAD);
+    let (give, spares) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || read_ahead(reader, &chunks, &spares));
+        for chunk in read {
+            let chunk = chunk?;
+            decider.load(chunk.payload()).map_err(unusable)?;
+            // The thread may be done already.
+            let _ = give.send(chunk.into_spare());
+        }
+        Ok::<(), RecoveryError>(())
+    })?;
     decider.load_end().map_err(unusable)
+}
+
+/// Reads and checks chunks on another core while the shard puts those before them into its tables.
+fn read_ahead(
+    reader: &mut SnapshotReader,
+    chunks: &SyncSender<Result<Chunk, JournalError>>,
+    spares: &Receiver<AlignedBuffer>,
+) {
+    run_on_any_core();
+    loop {
+        let spare = spares.try_recv().unwrap_or_else(|_| Chunk::spare());
+        let Some(chunk) = reader.take_chunk(spare).transpose() else { return };
+        let is_last = chunk.is_err();
+        if chunks.send(chunk).is_err() || is_last {
+            return;
+        }
+    }
 }
 
 fn contents(directory: &DataDirectory, what: String) -> RecoveryError {
