@@ -12,6 +12,7 @@ pub mod decode;
 pub mod demo;
 pub mod find;
 pub mod journal;
+mod journal_counters;
 pub mod key;
 mod live_screen;
 mod memory_screen;

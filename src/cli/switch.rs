@@ -1,12 +1,12 @@
 //! A switch as `run` and `demo` start and stop it: first screen, final books. Not here: what either
 //! does in between.
 
-use super::{CommandError, memory_screen, quantity};
+use super::{CommandError, journal_counters, memory_screen, quantity};
 use crate::bank::{BankSet, Ledger};
 use crate::config::{Config, ConfigError, Durability};
 use crate::io::carry::carry_over;
 use crate::io::core_dumps::forbid_core_dumps;
-use crate::io::journal::{CommitPath, DataDirectory};
+use crate::io::journal::{CommitPath, DataDirectory, JournalReport};
 use crate::io::keys::{self, KeyOrigin, KeySources};
 use crate::io::{IoTimeouts, ShardReport, Stopped, Switch};
 use crate::shard::recovery::Recovered;
@@ -189,9 +189,11 @@ fn write_durability(
         let snapshot = quantity::bytes(report.snapshot_bytes);
         writeln!(
             out,
-            "recovered   shard {shard}: {records} records after a snapshot of {snapshot}, \
-             {in_flight} requests under way (reversed), {owed} messages owed; configuration epoch \
-             {epoch}",
+            "recovered   shard {shard}: {records} records ({:.1} s) after a snapshot of {snapshot} \
+             ({:.1} s), {in_flight} requests under way (reversed), {owed} messages owed; \
+             configuration epoch {epoch}",
+            report.replay_ms as f64 / 1e3,
+            report.snapshot_ms as f64 / 1e3,
         )?;
         if report.torn_bytes > 0 {
             let torn = quantity::bytes(report.torn_bytes);
@@ -281,6 +283,8 @@ pub(super) struct Remains {
     duplicate_evictions: u64,
     /// Originals no longer remembered because newer ones took their place.
     original_evictions: u64,
+    /// All shards' journals, if there are any.
+    journal: Option<JournalReport>,
     /// Cards that took a line of the velocity table.
     cards: usize,
     /// Entries of the outcome log that could not be written.
@@ -319,6 +323,7 @@ impl Remains {
             owed,
             duplicate_evictions,
             original_evictions,
+            journal: merge_journals(&stopped.journals),
             cards,
             outcomes_unwritten: stopped.outcomes_unwritten,
             banks,
@@ -345,13 +350,24 @@ impl Remains {
         };
         row("velocity{lines}", self.cards as u64, "cards that took a line of the velocity table")?;
         row("duplicate{evicted}", self.duplicate_evictions, "answers forgotten for newer ones")?;
-        row("original{evicted}", self.original_evictions, "originals forgotten for newer ones")
+        row("original{evicted}", self.original_evictions, "originals forgotten for newer ones")?;
+        match &self.journal {
+            Some(journal) => journal_counters::write(out, journal),
+            None => Ok(()),
+        }
     }
 
     /// The count of one counter.
     pub(super) fn count(&self, counter: Counter) -> u64 {
         self.counters.value(counter)
     }
+}
+
+fn merge_journals(journals: &[JournalReport]) -> Option<JournalReport> {
+    let (first, others) = journals.split_first()?;
+    let mut all = first.clone();
+    others.iter().for_each(|other| all.merge(other));
+    Some(all)
 }
 
 fn merge_books(banks: &[BankSet]) -> Vec<BankBooks> {

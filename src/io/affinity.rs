@@ -1,5 +1,6 @@
 //! Pinning the calling thread to a core.
 
+use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io;
 
@@ -15,6 +16,13 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     cores.set(core);
     sched_setaffinity(None, &cores)?;
     Ok(())
+}
+
+/// Undoes for the calling thread what it has from a pinned one. What refuses costs speed only.
+pub(crate) fn run_on_any_core() {
+    if let Ok(cores) = sched_getaffinity(Some(getpid())) {
+        let _ = sched_setaffinity(None, &cores);
+    }
 }
 
 /// Cores that the calling thread may run on.

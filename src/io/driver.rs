@@ -29,6 +29,7 @@ use super::counters::{IoCounters, add};
 use super::decider::Decider;
 use super::engine::{self, Engine, Stream};
 use super::issuer_links::IssuerLinks;
+use super::journal::JournalReport;
 use super::listener::Placed;
 use super::mesh::MeshPorts;
 use super::outcome_log::OutcomePort;
@@ -81,6 +82,7 @@ pub(crate) struct ShardPorts<P> {
 pub(crate) struct ShardEnd<R> {
     pub(crate) report: R,
     pub(crate) banks: Option<BankSet>,
+    pub(crate) journal: Option<JournalReport>,
 }
 
 /// One shard, driven.
@@ -155,7 +157,9 @@ impl<D: Decider> Driver<D> {
         self.decider.publish(&self.ports.published);
         self.decider.on_batch_end(self.ports.clock.now());
         self.hand_outcomes_over(true);
-        ShardEnd { report: self.decider.into_report(), banks: self.ports.bank.into_banks() }
+        let journal = self.ports.journal.as_ref().map(JournalPort::report);
+        let banks = self.ports.bank.into_banks();
+        ShardEnd { report: self.decider.into_report(), banks, journal }
     }
 
     /// One duty cycle. Tells whether more is to be done at once.

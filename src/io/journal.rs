@@ -23,6 +23,7 @@ mod groups;
 mod inspect;
 mod layout;
 mod recovery;
+mod report;
 mod retention;
 mod shard_journal;
 mod snapshot;
@@ -32,6 +33,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use aligned::AlignedBuffer;
 pub use directory::DataDirectory;
 pub use disk::CommitPath;
 pub use error::JournalError;
@@ -39,7 +41,9 @@ pub use group_reader::{Group, GroupReader};
 pub use inspect::{DirectoryReport, Inspection, ShardSummary, SnapshotSummary, inspect};
 pub use layout::{BLOCK_BYTES, FORMAT_VERSION, Identity, SnapshotMark, Stamp};
 pub use recovery::{Recovery, Resume};
+pub use report::{JournalReport, SnapshotCounters};
 pub use shard_journal::{JournalCounters, STALL_NS, ShardJournal};
+pub(crate) use snapshot::Chunk;
 pub use snapshot::{CHUNK_PAYLOAD_BYTES, SnapshotReader};
 pub use snapshot_thread::{SnapshotEnd, SnapshotThread, SnapshotWriter};
 pub use stock::{SEGMENTS_AHEAD, SegmentStock, Space, StockPort};

@@ -8,17 +8,23 @@
 //!
 //! Not here: what records mean (the decider), files (`journal`).
 
+use super::affinity::run_on_any_core;
+use super::clock::Clock;
 use super::config_offer::Offers;
 use super::decider::Decider;
 use super::journal::{
-    DataDirectory, JournalError, Resume, SegmentStock, SnapshotReader, SnapshotThread,
-    SnapshotWriter, StockPort,
+    AlignedBuffer, Chunk, DataDirectory, JournalError, Resume, SegmentStock, SnapshotReader,
+    SnapshotThread, SnapshotWriter, StockPort,
 };
 use crate::config::JournalConfig;
 use crate::shard::ShardId;
 use crate::shard::recovery::Recovered;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+
+const NS_PER_MS: u64 = 1_000_000;
+/// Chunks of a snapshot that are read before they are needed.
+const CHUNKS_AHEAD: usize = 4;
 
 /// Why a shard cannot start from its data directory.
 #[derive(Debug, thiserror::Error)]
@@ -56,29 +62,40 @@ pub struct RecoveryReport {
     pub torn_bytes: u64,
     /// Bytes of the snapshot that was used.
     pub snapshot_bytes: u64,
+    /// Milliseconds that it took to load.
+    pub snapshot_ms: u64,
+    /// Milliseconds that the records after it took.
+    pub replay_ms: u64,
     /// Snapshots that were passed over, each in a sentence: an alarm.
     pub rejected: Vec<String>,
 }
 
 /// A decider that knows what its shard knew, and where its journal goes on.
-pub(crate) struct RecoveredShard<D> {
-    pub(crate) decider: D,
-    pub(crate) resume: Resume,
-    pub(crate) report: RecoveryReport,
+pub struct RecoveredShard<D> {
+    /// What decides, as it was.
+    pub decider: D,
+    /// Where its journal goes on.
+    pub resume: Resume,
+    /// What was found.
+    pub report: RecoveryReport,
 }
 
 /// Reads what a shard left. `make` makes the decider, again for each snapshot that turns out damaged.
-pub(crate) fn recover<D: Decider>(
+///
+/// # Errors
+/// The files or their contents are damaged, or were made for something else.
+pub fn recover<D: Decider>(
     make: impl Fn() -> D,
     directory: &DataDirectory,
     shard: ShardId,
 ) -> Result<RecoveredShard<D>, RecoveryError> {
     let mut recovery = directory.recover(u32::from(shard.0))?;
-    let mut report = RecoveryReport::default();
+    let (mut report, mut clock) = (RecoveryReport::default(), Clock::new());
     loop {
         let mut decider = make();
         decider.begin_recovery();
         let (mut from_lsn, mut known_lsn) = (1, 0);
+        let loading_ns = clock.now().mono_ns;
         if let Some(mut reader) = recovery.next_snapshot()? {
             let mark = reader.mark();
             match load(&mut decider, &mut reader) {
@@ -98,6 +115,7 @@ pub(crate) fn recover<D: Decider>(
             }
         }
         report.rejected.extend(recovery.rejected().iter().map(JournalError::to_string));
+        let replaying_ns = clock.now().mono_ns;
         let mut groups = recovery.groups(from_lsn)?;
         while let Some(group) = groups.next()? {
             let known = (known_lsn + 1).saturating_sub(group.first_lsn).min(u64::from(group.count));
@@ -108,6 +126,8 @@ pub(crate) fn recover<D: Decider>(
         report.recovered = decider.recovered();
         let resume = recovery.resume(groups)?;
         report.torn_bytes = resume.torn_bytes();
+        report.snapshot_ms = (replaying_ns - loading_ns) / NS_PER_MS;
+        report.replay_ms = (clock.now().mono_ns - replaying_ns) / NS_PER_MS;
         return Ok(RecoveredShard { decider, resume, report });
     }
 }
@@ -116,10 +136,36 @@ fn load<D: Decider>(decider: &mut D, reader: &mut SnapshotReader) -> Result<(), 
     let file = reader.path().to_owned();
     let unusable = |what: String| RecoveryError::Contents { file: file.clone(), what };
     decider.load_begin(reader.header()).map_err(unusable)?;
-    while let Some(chunk) = reader.next_chunk()? {
-        decider.load(chunk).map_err(unusable)?;
-    }
+    let (chunks, read) = sync_channel(CHUNKS_AHEAD);
+    let (give, spares) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || read_ahead(reader, &chunks, &spares));
+        for chunk in read {
+            let chunk = chunk?;
+            decider.load(chunk.payload()).map_err(unusable)?;
+            // The thread may be done already.
+            let _ = give.send(chunk.into_spare());
+        }
+        Ok::<(), RecoveryError>(())
+    })?;
     decider.load_end().map_err(unusable)
+}
+
+/// Reads and checks chunks on another core while the shard puts those before them into its tables.
+fn read_ahead(
+    reader: &mut SnapshotReader,
+    chunks: &SyncSender<Result<Chunk, JournalError>>,
+    spares: &Receiver<AlignedBuffer>,
+) {
+    run_on_any_core();
+    loop {
+        let spare = spares.try_recv().unwrap_or_else(|_| Chunk::spare());
+        let Some(chunk) = reader.take_chunk(spare).transpose() else { return };
+        let is_last = chunk.is_err();
+        if chunks.send(chunk).is_err() || is_last {
+            return;
+        }
+    }
 }
 
 fn contents(directory: &DataDirectory, what: String) -> RecoveryError {

@@ -14,7 +14,7 @@ use super::driver::{Driver, JournalPort, ShardEnd, ShardPorts};
 use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
 use super::issuer_links::IssuerLinks;
-use super::journal::{DataDirectory, ShardJournal};
+use super::journal::{DataDirectory, JournalReport, ShardJournal};
 use super::listener::{Acceptor, PLACED_MAX, Placed, ShardDoor, listen};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
@@ -46,6 +46,8 @@ pub struct Stopped<R> {
     pub reports: Vec<R>,
     /// Each shard's banks, by shard.
     pub banks: Vec<BankSet>,
+    /// Each shard's journal, by shard; nothing without one.
+    pub journals: Vec<JournalReport>,
     /// Entries of the outcome log that could not be written.
     pub outcomes_unwritten: u64,
 }
@@ -351,15 +353,16 @@ impl<D: Decider + 'static> Switch<D> {
             Some(thread) => join("outcomes", thread)?,
             None => 0,
         };
-        let mut reports = Vec::with_capacity(ends.len());
+        let (mut reports, mut journals) = (Vec::with_capacity(ends.len()), Vec::new());
         for (index, end) in ends.into_iter().enumerate() {
             reports.push(end.report);
+            journals.extend(end.journal);
             // At most SHARDS_MAX, which fits a byte.
             banks.extend(end.banks.map(|own| (ShardId(index as u8), own)));
         }
         banks.sort_by_key(|&(shard, _)| shard);
         let banks = banks.into_iter().map(|(_, banks)| banks).collect();
-        Ok(Stopped { reports, banks, outcomes_unwritten })
+        Ok(Stopped { reports, banks, journals, outcomes_unwritten })
     }
 }
 
@@ -477,7 +480,8 @@ impl<D: Decider + 'static> ShardSeed<D> {
         let config = &self.config.journal;
         let journal = ShardJournal::new(self.engine, config, &parts.resume, parts.stock);
         let journal = journal.map_err(io::Error::other)?;
-        Ok(JournalPort::new(journal, parts.writer, config, self.clock.now()))
+        let port = JournalPort::new(journal, parts.writer, config, self.clock.now());
+        port.map_err(io::Error::other)
     }
 }
 

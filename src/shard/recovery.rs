@@ -8,7 +8,7 @@ use super::action::Outbox;
 use super::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
 use super::field_list;
 use super::identity::{AcquirerId, CardKey, IssuerId};
-use super::journal_record::decode::decode;
+use super::journal_record::decode::{decode, skim};
 use super::journal_record::{Answered, Change, Forwarded, RecordError, Settlement};
 use super::owed::REVERSAL;
 use super::velocity::Reservation;
@@ -19,6 +19,9 @@ use tapswitch_protocol::{Dialect, FieldTable, Mti, Stan, TransmissionTime};
 /// How long after a restart a request may still be one that was lost with the process: acquirers
 /// repeat for less.
 const LOST_MS: u64 = 24 * 3_600_000;
+
+/// Records whose memory is on its way while those before them are applied.
+const RECORDS_AHEAD: usize = 16;
 
 /// What is known while a shard recovers.
 #[derive(Default)]
@@ -116,7 +119,10 @@ impl Shard {
     /// # Errors
     /// One cannot be read; the shard is then of no use.
     pub fn replay(&mut self, mut bytes: &[u8], mut known: u64) -> Result<(), RecordError> {
+        let mut ahead = bytes;
+        (0..RECORDS_AHEAD).for_each(|_| self.fetch_next(&mut ahead));
         while !bytes.is_empty() {
+            self.fetch_next(&mut ahead);
             let decoded = decode(&mut bytes)?;
             let record = decoded.record();
             if let Some(recovering) = &mut self.recovering {
@@ -131,6 +137,16 @@ impl Shard {
             self.apply(&record);
         }
         Ok(())
+    }
+
+    /// Asks the processor to fetch what the first record of `ahead` will change: most of the time
+    /// of a replay would be spent waiting for it.
+    #[inline]
+    fn fetch_next(&self, ahead: &mut &[u8]) {
+        if let Some((key, card)) = skim(ahead) {
+            self.velocity.prefetch(card);
+            self.duplicates.prefetch(&key);
+        }
     }
 
     /// A digest of all that outlives a process. The same records make the same.

@@ -8,7 +8,10 @@ use crate::io::counters::add;
 use crate::io::decider::Decider;
 use crate::io::engine;
 use crate::io::held::Held;
-use crate::io::journal::{ShardJournal, SnapshotEnd, SnapshotMark, SnapshotWriter, Space};
+use crate::io::journal::{
+    JournalError, JournalReport, ShardJournal, SnapshotCounters, SnapshotEnd, SnapshotMark,
+    SnapshotWriter, Space,
+};
 use crate::limits::{OUTBOX_RECORD_BYTES, READ_RECORD_BYTES};
 use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{Now, Outbox};
@@ -38,6 +41,7 @@ struct Snapshots {
     began_ns: u64,
     began_bytes: u64,
     began_lsn: u64,
+    counters: SnapshotCounters,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl JournalPort {
         writer: SnapshotWriter,
         config: &JournalConfig,
         now: Now,
-    ) -> Self {
+    ) -> Result<Self, JournalError> {
         let snapshots = Snapshots {
             writer,
             bytes: Vec::with_capacity(4 * SNAPSHOT_STEP_BYTES),
@@ -66,8 +70,9 @@ impl JournalPort {
             began_ns: now.mono_ns,
             began_bytes: 0,
             began_lsn: journal.last_lsn(),
+            counters: SnapshotCounters::new()?,
         };
-        Self { journal, held: Held::default(), snapshots, was_full: false }
+        Ok(Self { journal, held: Held::default(), snapshots, was_full: false })
     }
 
     /// Appends what the outbox recorded. Tells whether what waits for records must be held.
@@ -85,6 +90,12 @@ impl JournalPort {
         if let Some(action) = outbox.actions().get(place) {
             self.held.push(lsns, action, outbox);
         }
+    }
+
+    /// What was counted since the start.
+    pub(super) fn report(&self) -> JournalReport {
+        let commits = self.journal.counters().clone();
+        JournalReport { commits, snapshots: self.snapshots.counters.clone() }
     }
 
     /// Whether all that was recorded is durable and nothing waits for it.
@@ -186,6 +197,7 @@ impl<D: Decider> Driver<D> {
         match port.snapshots.state {
             SnapshotState::Idle => {
                 if port.is_snapshot_due(now) {
+                    let since_ns = self.ports.clock.now().mono_ns;
                     let replay_from_lsn = self.decider.replay_from_lsn(port.journal.last_lsn());
                     let mark = SnapshotMark { lsn: port.journal.last_lsn(), replay_from_lsn };
                     let header = self.decider.snapshot_begin(now);
@@ -193,6 +205,7 @@ impl<D: Decider> Driver<D> {
                     if port.snapshots.state == SnapshotState::Idle {
                         self.decider.snapshot_abandon();
                     }
+                    self.count_step(since_ns);
                 }
                 false
             }
@@ -203,14 +216,22 @@ impl<D: Decider> Driver<D> {
                     self.decider.snapshot_abandon();
                     return false;
                 }
+                let since_ns = self.ports.clock.now().mono_ns;
                 if port.snapshots.push() {
-                    self.make_snapshot_step()
+                    let more = self.make_snapshot_step();
+                    self.count_step(since_ns);
+                    more
                 } else {
                     self.wait_for_snapshot(now)
                 }
             }
             SnapshotState::Finishing => {
                 if let Some(end) = port.snapshots.writer.take_end() {
+                    let counters = &mut port.snapshots.counters;
+                    match end {
+                        SnapshotEnd::Complete => counters.written += 1,
+                        SnapshotEnd::NoRoom => counters.given_up += 1,
+                    }
                     port.snapshots.state = SnapshotState::Idle;
                     if end == SnapshotEnd::NoRoom {
                         add(&self.ports.counters.snapshots_given_up, 1);
@@ -246,6 +267,15 @@ impl<D: Decider> Driver<D> {
         true
     }
 
+    /// The time since then was a snapshot's alone.
+    fn count_step(&mut self, since_ns: u64) {
+        let now_ns = self.ports.clock.now().mono_ns;
+        if let Some(port) = &mut self.ports.journal {
+            let took_ns = now_ns.saturating_sub(since_ns);
+            port.snapshots.counters.step_us.saturating_record(took_ns.div_ceil(1_000));
+        }
+    }
+
     fn wait_for_snapshot(&mut self, now: Now) -> bool {
         if let Some(port) = &mut self.ports.journal {
             // Its alarm: the time it began is not needed any more.
@@ -278,6 +308,7 @@ impl JournalPort {
     }
 
     fn give_up_snapshot(&mut self) {
+        self.snapshots.counters.given_up += 1;
         self.snapshots.bytes.clear();
         self.snapshots.pushed = 0;
         self.snapshots.state = SnapshotState::Idle;

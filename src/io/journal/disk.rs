@@ -41,6 +41,8 @@ pub(crate) trait Disk: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
+    /// Once, from its beginning to its end, in aligned blocks: past the page cache.
+    ReadOnce,
     ReadWrite,
 }
 
@@ -105,6 +107,10 @@ impl Disk for KernelDisk {
     }
 
     fn open(&self, file: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        if access == Access::ReadOnce {
+            let (file, _) = open_direct(OpenOptions::new().read(true), 0, file)?;
+            return Ok(Box::new(file));
+        }
         let write = access == Access::ReadWrite;
         Ok(Box::new(OpenOptions::new().read(true).write(write).open(file)?))
     }

@@ -24,8 +24,8 @@ use std::task::{Context, Poll};
 use tokio::task::spawn_local;
 
 const NS_PER_MS: u64 = 1_000_000;
-/// Longest commit that the histogram tells from longer ones: a minute.
-const COMMIT_US_MAX: u64 = 60_000_000;
+/// Longest time that the histogram tells from longer ones: a minute.
+const TIME_US_MAX: u64 = 60_000_000;
 /// A commit that takes longer than this is counted as a stall.
 pub const STALL_NS: u64 = 10 * NS_PER_MS;
 
@@ -103,7 +103,7 @@ impl ShardJournal {
         let slot = Rc::new(Slot::default());
         let folder = resume.folder.clone();
         drop(spawn_local(write_commits(Rc::clone(&slot), device, folder)));
-        let commit_us = commit_histogram().trying("count the commits of", Path::new("journal"))?;
+        let commit_us = time_us_histogram().trying("count the commits of", Path::new("journal"))?;
         Ok(Self {
             groups: Groups::new(&resume.start, config.buffer_bytes()),
             slot,
@@ -276,7 +276,7 @@ impl Drop for ShardJournal {
     }
 }
 
-/// Allocates all that it will ever need.
-fn commit_histogram() -> io::Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, COMMIT_US_MAX, 3).map_err(io::Error::other)
+/// Of times in microseconds. Allocates all that it will ever need.
+pub(crate) fn time_us_histogram() -> io::Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, TIME_US_MAX, 3).map_err(io::Error::other)
 }

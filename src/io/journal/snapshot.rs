@@ -7,13 +7,14 @@
 //! Not here: who writes when (`snapshot_thread`).
 
 use super::aligned::AlignedBuffer;
-use super::disk::{Access, Disk, DiskFile, read_full, write_full};
+use super::disk::{Access, Disk, DiskFile, write_full};
 use super::error::{JournalError, Trying};
 use super::layout::{
     BLOCK_BYTES, CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, NotOurs, SNAPSHOT_ENDING,
     SnapshotMark, Stamp, UNFINISHED_ENDING, file_name,
 };
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 /// Bytes of the caller's that a chunk takes at most.
@@ -105,7 +106,7 @@ pub struct SnapshotReader {
     path: PathBuf,
     mark: SnapshotMark,
     header: Vec<u8>,
-    chunk: Vec<u8>,
+    chunk: AlignedBuffer,
     offset: u64,
     check: u32,
     complete: bool,
@@ -119,11 +120,11 @@ impl SnapshotReader {
         lsn: u64,
     ) -> Result<Self, JournalError> {
         let path = folder.join(file_name(lsn, SNAPSHOT_ENDING));
-        let file = disk.open(&path, Access::Read).trying("open", &path)?;
+        let file = disk.open(&path, Access::ReadOnce).trying("open", &path)?;
         // What was read must be durable: the page cache may hold more than the disk.
         file.sync().trying("sync", &path)?;
-        let mut block = vec![0; BLOCK_BYTES];
-        read_full(&*file, &mut block, 0).trying("read", &path)?;
+        let mut block = AlignedBuffer::new(BLOCK_BYTES);
+        read_blocks(&*file, &mut block, 0).trying("read", &path)?;
         let mark = match SnapshotMark::read(stamp, &block) {
             Ok(mark) => mark,
             Err(NotOurs::Foreign(what)) => return Err(JournalError::Foreign { file: path, what }),
@@ -137,7 +138,7 @@ impl SnapshotReader {
             path,
             mark,
             header: Vec::new(),
-            chunk: vec![0; CHUNK_BYTES],
+            chunk: AlignedBuffer::new(CHUNK_BYTES),
             offset: BLOCK_BYTES as u64,
             check: 0,
             complete: false,
@@ -191,6 +192,17 @@ impl SnapshotReader {
         }
     }
 
+    /// As [`SnapshotReader::next_chunk`], for another thread than the one that reads: the chunk is
+    /// given away, and `spare` is where the next one goes.
+    pub(crate) fn take_chunk(
+        &mut self,
+        spare: AlignedBuffer,
+    ) -> Result<Option<Chunk>, JournalError> {
+        assert_eq!(spare.len(), self.chunk.len(), "Invariant: all chunks have the same room");
+        let Some(bytes) = self.next_chunk()?.map(<[u8]>::len) else { return Ok(None) };
+        Ok(Some(Chunk { buffer: mem::replace(&mut self.chunk, spare), bytes }))
+    }
+
     fn payload(&self, bytes: usize) -> &[u8] {
         &self.chunk[CHUNK_HEADER_BYTES..CHUNK_HEADER_BYTES + bytes]
     }
@@ -200,7 +212,7 @@ impl SnapshotReader {
     }
 
     fn read_chunk(&mut self) -> Result<(ChunkKind, usize), JournalError> {
-        let read = read_full(&*self.file, &mut self.chunk, self.offset);
+        let read = read_blocks(&*self.file, &mut self.chunk, self.offset);
         let read = read.trying("read", &self.path)?;
         let found = self.chunk.get(..read).and_then(|chunk| {
             let header = ChunkHeader::read(self.check, chunk.get(..CHUNK_HEADER_BYTES)?)?;
@@ -213,6 +225,42 @@ impl SnapshotReader {
         self.offset += header.padded_bytes() as u64;
         Ok((header.kind, header.payload_bytes as usize))
     }
+}
+
+/// A chunk that was given away.
+pub(crate) struct Chunk {
+    buffer: AlignedBuffer,
+    bytes: usize,
+}
+
+impl Chunk {
+    /// Room for the next one to be read.
+    pub(crate) fn spare() -> AlignedBuffer {
+        AlignedBuffer::new(CHUNK_BYTES)
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.buffer[CHUNK_HEADER_BYTES..CHUNK_HEADER_BYTES + self.bytes]
+    }
+
+    pub(crate) fn into_spare(self) -> AlignedBuffer {
+        self.buffer
+    }
+}
+
+/// Reads until `into` is full or the file ends; past the page cache nothing can be read behind an
+/// end that is no block's.
+fn read_blocks(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < into.len() && done.is_multiple_of(BLOCK_BYTES) {
+        match file.read_at(&mut into[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(bytes) => done += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 fn damaged(path: &Path, offset: u64, what: &str) -> JournalError {

@@ -74,6 +74,24 @@ pub(in crate::shard) fn decode<'a>(bytes: &mut &'a [u8]) -> Result<Decoded<'a>, 
     Ok(Decoded { wall_ms, body: reader.body(kind)? })
 }
 
+/// Takes the first record off `bytes` as [`decode`] does, but only to see which request and card it
+/// is of; `None` when it is of none, or cannot be read.
+#[inline]
+pub(in crate::shard) fn skim(bytes: &mut &[u8]) -> Option<(DuplicateKey, CardKey)> {
+    let length = usize::from(u16::from_le_bytes(*bytes.first_chunk()?));
+    let (record, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    let kind = *record.get(2)?;
+    let before_card = match kind {
+        kind if kind == Kind::Forwarded as u8 => 8,
+        kind if kind == Kind::Answered as u8 => 12,
+        kind if kind == Kind::Undone as u8 => 0,
+        _ => return None,
+    };
+    let (key, rest) = record.get(HEAD_BYTES..)?.split_first_chunk()?;
+    Some((DuplicateKey(*key), CardKey(*rest.get(before_card..)?.first_chunk()?)))
+}
+
 /// A record's bytes, taken from the front; and how many it had.
 struct Reader<'a>(&'a [u8], usize);
 

@@ -25,6 +25,27 @@ pub(in crate::shard) struct Loading {
     owed: Vec<Vec<u8>>,
 }
 
+impl Loading {
+    /// Adds to the piece that is not whole what it still needs; returns what follows that.
+    fn complete<'b>(&mut self, mut bytes: &'b [u8]) -> &'b [u8] {
+        // First its head, which tells how long it is.
+        for _ in 0..2 {
+            if self.rest.is_empty() {
+                return bytes;
+            }
+            let wanted = match self.rest.first_chunk() {
+                Some(&[_, a, b, c, d]) => HEAD_BYTES + u32::from_le_bytes([a, b, c, d]) as usize,
+                None => HEAD_BYTES,
+            };
+            let missing = wanted.saturating_sub(self.rest.len()).min(bytes.len());
+            let (some, others) = bytes.split_at(missing);
+            self.rest.extend_from_slice(some);
+            bytes = others;
+        }
+        bytes
+    }
+}
+
 /// Another layout.
 struct Origin {
     layout: Layout,
@@ -70,19 +91,35 @@ impl Shard {
     /// They cannot be read, or do not fit this shard.
     pub fn load(&mut self, bytes: &[u8]) -> Result<(), String> {
         let Some(mut loading) = self.loading.take() else { return Ok(()) };
-        loading.rest.extend_from_slice(bytes);
-        let mut read = 0;
-        while let Some((what, piece)) = loading.rest.get(read..).and_then(split_piece) {
-            read += HEAD_BYTES + piece.len();
-            if what == RECORD && is_owed(piece) {
-                loading.owed.push(piece.to_vec());
-            } else {
-                self.load_piece(what, piece, (loading.wall_ms, loading.from.as_ref()))?;
-            }
+        // Only the piece that was cut is put together; the others are read where they are.
+        let mut bytes = loading.complete(bytes);
+        if let Some((what, piece)) = split_piece(&loading.rest) {
+            let piece = piece.to_vec();
+            loading.rest.clear();
+            self.load_or_keep(&mut loading, what, &piece)?;
         }
-        loading.rest.drain(..read);
+        if loading.rest.is_empty() {
+            while let Some((what, piece)) = split_piece(bytes) {
+                bytes = bytes.get(HEAD_BYTES + piece.len()..).unwrap_or_default();
+                self.load_or_keep(&mut loading, what, piece)?;
+            }
+            loading.rest.extend_from_slice(bytes);
+        }
         self.loading = Some(loading);
         Ok(())
+    }
+
+    fn load_or_keep(
+        &mut self,
+        loading: &mut Loading,
+        what: u8,
+        piece: &[u8],
+    ) -> Result<(), String> {
+        if what == RECORD && is_owed(piece) {
+            loading.owed.push(piece.to_vec());
+            return Ok(());
+        }
+        self.load_piece(what, piece, (loading.wall_ms, loading.from.as_ref()))
     }
 
     /// That was all of it.
