@@ -5,7 +5,7 @@
 //! What a record does to velocity counters is exact and must be applied once; what it does to the
 //! other tables is absolute (a keyed entry, as it shall be), so those may be read from a snapshot that
 //! was taken a little later. No record can hold a PAN, a track or a PIN: the card is its key, and of
-//! messages only [`StoredFields`] enter.
+//! messages only `StoredFields` enter.
 //!
 //! Bytes of a record: length of all of it (2), kind (1), UTC milliseconds (8), then the change. All
 //! numbers little-endian. Not here: blocks, checksums and files (`io::journal`).

@@ -81,7 +81,7 @@ impl DataDirectory {
         &self.generation.layout
     }
 
-    /// Begins the next generation, for another layout. It counts from [`DataDirectory::complete`] on;
+    /// Begins the next generation, for another layout. It counts from `complete` on;
     /// until then the one before it is what a restart finds.
     ///
     /// # Errors
