@@ -19,7 +19,6 @@
 mod capture;
 mod conditions;
 mod counters;
-pub mod escrow;
 mod layout;
 mod limits;
 mod occupancy;
