@@ -30,6 +30,8 @@ pub(super) struct Recovering {
     /// The latest record's time: a clock behind it starts there.
     wall_ms: u64,
     records: u64,
+    /// What was owed has the numbers again that it had.
+    resumed: bool,
 }
 
 /// A request that was forwarded, as its record said.
@@ -185,12 +187,12 @@ impl Shard {
 
     /// Finishes what was under way, as far as the outbox has room. True: call again.
     pub fn on_recovered(&mut self, now: Now, outbox: &mut Outbox) -> bool {
+        self.resume_all(now);
         while outbox.has_room() {
             let next = self.recovering.as_mut().and_then(|it| it.in_flight.pop_first());
             let Some((_, request)) = next else {
                 if self.recovering.take().is_some() {
                     self.commit(now, Change::Started, outbox);
-                    self.legs.begin_at(now.wall_ms);
                     self.resend_all(now);
                 }
                 return false;
@@ -243,13 +245,24 @@ impl Shard {
         self.store_owed(now, whose, (Mti::REVERSAL_ADVICE, &view, REVERSAL), Some(&de90), outbox)
     }
 
-    /// Arms the timers of all that is owed, spread over a while: issuers are not flooded.
+    /// Everything owed takes its numbers again, before any is given out: also what waits behind another
+    /// message of its card, which is acknowledged under them later.
+    fn resume_all(&mut self, now: Now) {
+        let first = self.recovering.as_mut().map(|it| !core::mem::replace(&mut it.resumed, true));
+        if first != Some(true) {
+            return;
+        }
+        self.legs.begin_at(now.wall_ms);
+        let owed: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
+        owed.into_iter().for_each(|place| self.resume_owed(place));
+    }
+
+    /// Arms the timers of the oldest message of each card, spread over a while: issuers are not flooded.
     fn resend_all(&mut self, now: Now) {
-        let oldest: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
+        let owed: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
         let mut after_ns = 0;
-        for place in oldest {
+        for place in owed {
             if self.saf.is_oldest(place) {
-                self.resume_owed(place);
                 let timer = self.first_owed_timer() + place;
                 self.deadlines.set(timer, now.mono_ns + after_ns);
                 after_ns += RESEND_EVERY_NS;

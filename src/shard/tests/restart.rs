@@ -264,3 +264,27 @@ fn a_request_waits_for_its_record_where_the_issuer_asks_for_it() {
         assert_eq!((world.outbox.records().1, world.outbox.is_gated(0)), (1, intent_first));
     }
 }
+
+/// Several messages of one card: each is acknowledged under the numbers that it got before the restart,
+/// also those that had to wait for the one before.
+#[test]
+fn what_waits_behind_another_message_is_delivered_after_a_restart_too() {
+    let mut first = Journaled::new();
+    for stan in 1..4 {
+        first.request(&buy(stan, 1_000));
+        first.issuer("00");
+    }
+    for stan in 1..4 {
+        let reversal = Request { mti: 420, original_stan: Some(stan), ..buy(10 + stan, 1_000) };
+        first.request(&reversal);
+    }
+    let (mut second, recovered, _) = first.restart();
+    assert_eq!(recovered.owed, 3);
+    second.world.at_ms(2_100);
+    let done = second.world.tick();
+    assert_eq!(done[0].text, "I0 0420");
+    assert_eq!(second.issuer("00"), ["I0 0420"]);
+    assert_eq!(second.issuer("00"), ["I0 0420"]);
+    assert_eq!(second.issuer("00"), [""; 0]);
+    assert_eq!(second.world.shard.owed(), 0, "all three are acknowledged");
+}
