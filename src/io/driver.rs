@@ -182,7 +182,7 @@ impl<D: Decider> Driver<D> {
         inputs += self.run_banks(&mut now);
         self.give_back(now);
         self.settle(now);
-        let snapshots = self.go_on_snapshot(now);
+        let snapshots = self.go_on_snapshot(now, inputs);
         // What this cycle recorded is on its way to the disk before the runtime parks.
         self.run_journal(now);
         self.cycled_ns = now.mono_ns;

@@ -84,6 +84,11 @@ pub trait Durable {
         SnapshotStep::Done
     }
 
+    /// Whether the snapshot must be hurried on lest it be given up.
+    fn snapshot_is_behind(&self) -> bool {
+        false
+    }
+
     /// The snapshot is given up.
     fn snapshot_abandon(&mut self) {}
 }

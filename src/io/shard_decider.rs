@@ -77,6 +77,10 @@ impl Durable for Shard {
         self.snapshot_next(out, bytes_max)
     }
 
+    fn snapshot_is_behind(&self) -> bool {
+        self.snapshot_is_behind()
+    }
+
     fn snapshot_abandon(&mut self) {
         self.snapshot_abandon();
     }

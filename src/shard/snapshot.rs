@@ -133,6 +133,12 @@ impl Shard {
         step
     }
 
+    /// Whether so much changes under the snapshot that it is given up unless it is hurried on.
+    #[must_use]
+    pub fn snapshot_is_behind(&self) -> bool {
+        self.velocity.snapshot_is_behind()
+    }
+
     /// The snapshot is given up.
     pub fn snapshot_abandon(&mut self) {
         self.taking = None;

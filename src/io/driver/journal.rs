@@ -20,6 +20,10 @@ use crate::shard::{Now, Outbox};
 const SNAPSHOT_STEP_BYTES: usize = 131_072;
 /// How often a snapshot looks whether its writer has a buffer again.
 const SNAPSHOT_TICK_NS: u64 = NS_PER_MS;
+/// While messages come, a step is followed by so many times as long for them.
+const SNAPSHOT_REST_TIMES: u64 = 14;
+/// A shard without messages for so long takes its steps one after the other.
+const SNAPSHOT_QUIET_NS: u64 = 2 * NS_PER_MS;
 
 /// A shard's journal, and what waits for it.
 pub(crate) struct JournalPort {
@@ -39,6 +43,10 @@ struct Snapshots {
     every_ns: u64,
     every_bytes: u64,
     began_ns: u64,
+    /// When the next step is due, while one is under way.
+    step_due_ns: u64,
+    /// When the last messages came.
+    busy_ns: u64,
     began_bytes: u64,
     began_lsn: u64,
     counters: SnapshotCounters,
@@ -68,6 +76,8 @@ impl JournalPort {
             every_ns: config.snapshot_every_s * 1_000 * NS_PER_MS,
             every_bytes: config.snapshot_every_bytes,
             began_ns: now.mono_ns,
+            step_due_ns: now.mono_ns,
+            busy_ns: now.mono_ns,
             began_bytes: 0,
             began_lsn: journal.last_lsn(),
             counters: SnapshotCounters::new()?,
@@ -109,7 +119,7 @@ impl JournalPort {
                 Some(self.snapshots.began_ns + self.snapshots.every_ns)
             }
             SnapshotState::Idle => None,
-            _ => Some(self.snapshots.began_ns),
+            _ => Some(self.snapshots.step_due_ns),
         };
         [self.journal.next_due_ns(), snapshot].into_iter().flatten().min()
     }
@@ -191,10 +201,19 @@ impl<D: Decider> Driver<D> {
         }
     }
 
-    /// One step of a snapshot, or the beginning of one. Tells whether another can follow at once.
-    pub(super) fn go_on_snapshot(&mut self, now: Now) -> bool {
+    /// One step of a snapshot, or the beginning of one, when it is due; `inputs` is what came in this
+    /// cycle. Tells whether another can follow at once.
+    pub(super) fn go_on_snapshot(&mut self, now: Now, inputs: usize) -> bool {
         let Some(port) = &mut self.ports.journal else { return false };
+        if inputs > 0 {
+            port.snapshots.busy_ns = now.mono_ns;
+        }
         match port.snapshots.state {
+            SnapshotState::Taking | SnapshotState::Taken | SnapshotState::Finishing
+                if now.mono_ns < port.snapshots.step_due_ns =>
+            {
+                false
+            }
             SnapshotState::Idle => {
                 if port.is_snapshot_due(now) {
                     let since_ns = self.ports.clock.now().mono_ns;
@@ -219,8 +238,8 @@ impl<D: Decider> Driver<D> {
                 let since_ns = self.ports.clock.now().mono_ns;
                 if port.snapshots.push() {
                     let more = self.make_snapshot_step();
-                    self.count_step(since_ns);
-                    more
+                    let at_once = self.count_step(since_ns);
+                    more && at_once
                 } else {
                     self.wait_for_snapshot(now)
                 }
@@ -267,19 +286,25 @@ impl<D: Decider> Driver<D> {
         true
     }
 
-    /// The time since then was a snapshot's alone.
-    fn count_step(&mut self, since_ns: u64) {
+    /// The time since then was a snapshot's alone. Tells whether another step may follow at once, or
+    /// messages have their turn first.
+    fn count_step(&mut self, since_ns: u64) -> bool {
         let now_ns = self.ports.clock.now().mono_ns;
-        if let Some(port) = &mut self.ports.journal {
-            let took_ns = now_ns.saturating_sub(since_ns);
-            port.snapshots.counters.step_us.saturating_record(took_ns.div_ceil(1_000));
-        }
+        let is_behind = self.decider.snapshot_is_behind();
+        let Some(port) = &mut self.ports.journal else { return false };
+        let took_ns = now_ns.saturating_sub(since_ns);
+        let snapshots = &mut port.snapshots;
+        snapshots.counters.step_us.saturating_record(took_ns.div_ceil(1_000));
+        let is_quiet = now_ns >= snapshots.busy_ns + SNAPSHOT_QUIET_NS;
+        let at_once = is_quiet || is_behind;
+        let rest_ns = if at_once { 0 } else { SNAPSHOT_REST_TIMES * took_ns };
+        snapshots.step_due_ns = now_ns + rest_ns;
+        at_once
     }
 
     fn wait_for_snapshot(&mut self, now: Now) -> bool {
         if let Some(port) = &mut self.ports.journal {
-            // Its alarm: the time it began is not needed any more.
-            port.snapshots.began_ns = now.mono_ns + SNAPSHOT_TICK_NS;
+            port.snapshots.step_due_ns = now.mono_ns + SNAPSHOT_TICK_NS;
         }
         false
     }
@@ -299,6 +324,7 @@ impl JournalPort {
         let snapshots = &mut self.snapshots;
         // Whatever comes of it, the next is due as long after it.
         (snapshots.began_ns, snapshots.began_bytes) = (now.mono_ns, bytes);
+        snapshots.step_due_ns = now.mono_ns;
         if snapshots.writer.begin(mark, header) {
             snapshots.began_lsn = mark.lsn;
             snapshots.bytes.clear();

@@ -8,6 +8,8 @@ use core::mem;
 
 /// Bytes put aside at most; a cut that needs more is given up.
 const ASIDE_BYTES_MAX: usize = 16 << 20;
+/// A cut with more put aside than this must be hurried on.
+const ASIDE_BYTES_MANY: usize = ASIDE_BYTES_MAX / 4;
 /// Bytes of the table that may be read for each byte that may be written.
 const READ_PER_WRITTEN: usize = 4;
 /// Words of the map of changed groups that are cleared at once, after a cut was given up.
@@ -71,6 +73,11 @@ impl Capture {
         }
         self.aside = Vec::new();
         self.aside_read = 0;
+    }
+
+    /// Whether much is put aside and not read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.aside.len() > ASIDE_BYTES_MANY
     }
 
     /// Clears some of what a cut that was given up left; false when nothing is left of it.
@@ -160,17 +167,28 @@ impl Capture {
 /// without a card are left out, groups without any too.
 fn write_piece(out: &mut Vec<u8>, group: usize, lines: &[u64], line_words: usize) {
     let is_held = |line: &[u64]| line.iter().take(2).any(|&word| word != 0);
-    let lines = || lines.chunks_exact(line_words).enumerate();
-    let held = lines().filter(|(_, line)| is_held(line)).fold(0u8, |held, (at, _)| held | 1 << at);
+    let places = || lines.chunks_exact(line_words).enumerate();
+    let held = places().filter(|(_, line)| is_held(line)).fold(0u8, |held, (at, _)| held | 1 << at);
     if held == 0 {
         return;
     }
     // A table has fewer than 2^30 groups.
     out.extend_from_slice(&(group as u32).to_le_bytes());
     out.push(held);
-    for (_, line) in lines().filter(|(at, _)| held & 1 << at != 0) {
-        line.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+    if held.count_ones() as usize * line_words == lines.len() {
+        write_words(out, lines);
+    } else {
+        let held = places().filter(|(at, _)| held & 1 << at != 0);
+        held.for_each(|(_, line)| write_words(out, line));
     }
+}
+
+/// All words at once: word by word took most of a snapshot's time.
+fn write_words(out: &mut Vec<u8>, words: &[u64]) {
+    let at = out.len();
+    out.resize(at + size_of_val(words), 0);
+    let places = out.get_mut(at..).unwrap_or_default().as_chunks_mut().0;
+    places.iter_mut().zip(words).for_each(|(place, word)| *place = word.to_le_bytes());
 }
 
 /// At most.

@@ -43,6 +43,12 @@ impl Velocity {
         self.table.snapshot_next(out, bytes_max)
     }
 
+    /// Whether a snapshot must be hurried on: a good part of what can be kept as it was is in use.
+    #[must_use]
+    pub fn snapshot_is_behind(&self) -> bool {
+        self.table.snapshot_is_behind()
+    }
+
     /// Gives the snapshot up that is under way.
     pub fn snapshot_abandon(&mut self) {
         self.table.snapshot_abandon();

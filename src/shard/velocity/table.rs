@@ -182,6 +182,11 @@ impl Table {
         capture.next(out, bytes_max, group_of, line_words)
     }
 
+    /// Whether the cut must be hurried on.
+    pub(super) fn snapshot_is_behind(&self) -> bool {
+        self.capture.is_behind()
+    }
+
     /// Gives the cut up.
     pub(super) fn snapshot_abandon(&mut self) {
         self.capture.give_up();
