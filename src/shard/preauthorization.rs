@@ -9,6 +9,7 @@
 use super::duplicate::DuplicateKey;
 use super::identity::CardKey;
 use super::velocity::Reservation;
+use core::ops::Range;
 
 /// How long a hold may be completed.
 const OPEN_MS: u64 = 30 * 24 * 3_600_000;
@@ -71,6 +72,8 @@ pub(super) struct Preauthorizations {
     free: Vec<u32>,
     buckets: Vec<u32>,
     swept: usize,
+    /// No place from here on was ever taken.
+    taken_below: usize,
 }
 
 impl Preauthorizations {
@@ -81,6 +84,7 @@ impl Preauthorizations {
             free: (0..count).rev().collect(),
             buckets: vec![NONE; (count as usize).next_power_of_two().max(1)],
             swept: 0,
+            taken_below: 0,
         }
     }
 
@@ -123,6 +127,7 @@ impl Preauthorizations {
         self.close(hold.name.card, &hold.key);
         let bucket = self.bucket(hold.name.card);
         let place = self.free.pop().expect("Invariant: room is kept for every hold");
+        self.taken_below = self.taken_below.max(place as usize + 1);
         let next = core::mem::replace(&mut self.buckets[bucket], place);
         self.entries[place as usize] = Some(Entry { hold, next });
     }
@@ -174,15 +179,16 @@ impl Preauthorizations {
         self.free.push(place);
     }
 
-    /// All of them from a place on, for a snapshot.
-    pub(super) fn from(&self, place: usize) -> impl Iterator<Item = (usize, &Hold)> {
-        let entries = self.entries.iter().enumerate().skip(place);
-        entries.filter_map(|(place, entry)| Some((place, &entry.as_ref()?.hold)))
+    /// Those of some places, for a snapshot.
+    pub(super) fn within(&self, places: Range<usize>) -> impl Iterator<Item = &Hold> {
+        let places = places.start..places.end.min(self.taken_below);
+        let entries = self.entries.get(places).unwrap_or_default().iter();
+        entries.filter_map(|entry| Some(&entry.as_ref()?.hold))
     }
 
-    /// How many there is room for.
-    pub(super) fn capacity(&self) -> usize {
-        self.entries.len()
+    /// No place from here on was ever taken.
+    pub(super) fn taken_below(&self) -> usize {
+        self.taken_below
     }
 }
 
@@ -220,7 +226,7 @@ mod tests {
         assert!(holds.find(&second.name, 1).is_some());
         holds.close(second.name.card, &second.key);
         assert!(holds.find(&second.name, 1).is_none());
-        assert!(holds.find(&hold(1, 1, 0).name, 1).is_some() && holds.from(0).count() == 2);
+        assert!(holds.find(&hold(1, 1, 0).name, 1).is_some() && holds.within(0..8).count() == 2);
     }
 
     #[test]

@@ -154,12 +154,13 @@ impl Shard {
     /// A digest of all that outlives a process. The same records make the same.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
-        let owed = self.saf.from(0).fold(0u64, |hash, (_, owed)| {
+        let owed = self.saf.within(0..self.saf.taken_below()).fold(0u64, |hash, (_, owed)| {
             hash.wrapping_add(
                 (owed.number << 1 | u64::from(owed.sent.is_some())).wrapping_mul(HASH_STEP),
             )
         });
-        let holds = self.preauthorizations.from(0).fold(0u64, |hash, (_, hold)| {
+        let all = 0..self.preauthorizations.taken_below();
+        let holds = self.preauthorizations.within(all).fold(0u64, |hash, hold| {
             let [low, high] = CardKey(hold.key.0).words();
             let done = u64::from(hold.completed_by.is_some());
             hash.wrapping_add(
@@ -253,13 +254,15 @@ impl Shard {
             return;
         }
         self.legs.begin_at(now.wall_ms);
-        let owed: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
+        let owed: Vec<u32> =
+            self.saf.within(0..self.saf.taken_below()).map(|(place, _)| place).collect();
         owed.into_iter().for_each(|place| self.resume_owed(place));
     }
 
     /// Arms the timers of the oldest message of each card, spread over a while: issuers are not flooded.
     fn resend_all(&mut self, now: Now) {
-        let owed: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
+        let owed: Vec<u32> =
+            self.saf.within(0..self.saf.taken_below()).map(|(place, _)| place).collect();
         let mut after_ns = 0;
         for place in owed {
             if self.saf.is_oldest(place) {

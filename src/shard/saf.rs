@@ -9,6 +9,7 @@ use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::journal_record::OwedId;
 use super::kept::KeptRef;
 use super::owed_age::OwedAges;
+use core::ops::Range;
 use tapswitch_protocol::{Mti, Stan, TransmissionTime};
 
 /// First wait before sending again; doubled each time.
@@ -69,6 +70,7 @@ pub(super) struct Saf {
     tails: Vec<u32>,
     next_number: u64,
     newest_place: u32,
+    taken_below: u32,
     ages: OwedAges,
 }
 
@@ -82,6 +84,7 @@ impl Saf {
             tails: vec![NONE; LANES],
             next_number: 1,
             newest_place: NONE,
+            taken_below: 0,
             ages: OwedAges::new(),
         }
     }
@@ -103,6 +106,7 @@ impl Saf {
         let place = self.take_place(place)?;
         self.next_number = self.next_number.max(owed.number + 1);
         self.newest_place = place;
+        self.taken_below = self.taken_below.max(place + 1);
         self.ages.add(owed.since_min);
         let lane = Self::lane(owed.card);
         *self.entries.get_mut(place as usize)? = Some(owed);
@@ -131,9 +135,9 @@ impl Saf {
         }
     }
 
-    /// How many there is room for.
-    pub(super) fn capacity(&self) -> usize {
-        self.entries.len()
+    /// No place from here on was ever taken.
+    pub(super) fn taken_below(&self) -> u32 {
+        self.taken_below
     }
 
     /// The number of the next entry.
@@ -163,10 +167,11 @@ impl Saf {
         owed.is_some_and(|owed| self.heads.get(Self::lane(owed.card)) == Some(&place))
     }
 
-    /// The entries from `place` on.
-    pub(super) fn from(&self, place: u32) -> impl Iterator<Item = (u32, &Owed)> {
-        let entries = self.entries.iter().enumerate().skip(place as usize);
-        entries.filter_map(|(place, owed)| Some((place as u32, owed.as_ref()?)))
+    /// The entries of some places.
+    pub(super) fn within(&self, places: Range<u32>) -> impl Iterator<Item = (u32, &Owed)> {
+        let (first, end) = (places.start, places.end.min(self.taken_below));
+        let entries = self.entries.get(first as usize..end as usize).unwrap_or_default();
+        (first..end).zip(entries).filter_map(|(place, owed)| Some((place, owed.as_ref()?)))
     }
 
     pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Owed> {

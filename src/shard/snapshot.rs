@@ -28,7 +28,7 @@ const ANSWER_OF_CARD: u8 = 5;
 /// What a piece is, and its length.
 const HEAD_BYTES: usize = 5;
 /// Entries of small tables looked at in one step.
-const PLACES_PER_STEP: usize = 2_048;
+const PLACES_PER_STEP: usize = 512;
 
 /// How a snapshot is getting on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,12 +179,11 @@ impl Shard {
             }
             Part::Holds(place) => {
                 let until = *place + PLACES_PER_STEP;
-                let holds = self.preauthorizations.from(*place);
-                for (_, hold) in holds.take_while(|(place, _)| *place < until) {
+                for hold in self.preauthorizations.within(*place..until) {
                     add_record(out, taking.wall_ms, Change::HoldOpened(*hold));
                 }
                 *place = until;
-                if until >= self.preauthorizations.capacity() {
+                if until >= self.preauthorizations.taken_below() {
                     taking.part = Part::Owed(0);
                 }
             }
@@ -192,7 +191,7 @@ impl Shard {
                 let (first, until) = (*place, *place + PLACES_PER_STEP as u32);
                 *place = until;
                 self.add_owed(out, (first, until), taking);
-                if until as usize >= self.saf.capacity() {
+                if until >= self.saf.taken_below() {
                     return SnapshotStep::Done;
                 }
             }
@@ -201,7 +200,7 @@ impl Shard {
     }
 
     fn add_owed(&self, out: &mut Vec<u8>, (first, until): (u32, u32), taking: &Taking) {
-        for (place, owed) in self.saf.from(first).take_while(|(place, _)| *place < until) {
+        for (place, owed) in self.saf.within(first..until) {
             if owed.number >= taking.owed_below {
                 continue;
             }

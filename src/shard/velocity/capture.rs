@@ -11,7 +11,7 @@ const ASIDE_BYTES_MAX: usize = 16 << 20;
 /// A cut with more put aside than this must be hurried on.
 const ASIDE_BYTES_MANY: usize = ASIDE_BYTES_MAX / 4;
 /// Bytes of the table that may be read for each byte that may be written.
-const READ_PER_WRITTEN: usize = 4;
+const READ_PER_WRITTEN: usize = 2;
 /// Words of the map of changed groups that are cleared at once, after a cut was given up.
 const CLEARED_AT_ONCE: usize = 512;
 
