@@ -45,7 +45,10 @@ impl Reload {
             return say(streams, format_args!("{stays}: there is no file to read again"));
         };
         let config = match load(Some(file)) {
-            Ok(config) => config,
+            Ok(mut config) => {
+                config.journal.is_safe = self.config.journal.is_safe;
+                config
+            }
             Err(error) => {
                 writeln!(streams.problems, "{error}")?;
                 let count = error.problems.len() + error.unlisted;

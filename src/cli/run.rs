@@ -20,6 +20,9 @@ pub struct RunArgs {
     /// Configuration file; without it the shipped one, which needs nothing
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Send what is owed to issuers, answer new transactions `overload`: after a crash loop
+    #[arg(long)]
+    pub safe: bool,
     /// Stop gracefully after this many seconds
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: Option<u64>,
@@ -36,7 +39,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// # Errors
 /// It does not start, or it stopped with something wrong.
 pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError> {
-    let config = Arc::new(load(args.config.as_deref())?);
+    let mut config = load(args.config.as_deref())?;
+    config.journal.is_safe = args.safe;
+    let config = Arc::new(config);
     // Asked for before anything is started: a signal is never lost.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let started = start(&config)?;

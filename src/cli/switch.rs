@@ -8,7 +8,7 @@ use crate::io::carry::carry_over;
 use crate::io::core_dumps::forbid_core_dumps;
 use crate::io::journal::{CommitPath, DataDirectory, JournalReport};
 use crate::io::keys::{self, KeyOrigin, KeySources};
-use crate::io::{IoTimeouts, ShardReport, Stopped, Switch};
+use crate::io::{Clock, IoTimeouts, ShardReport, Stopped, Switch};
 use crate::shard::recovery::Recovered;
 use crate::shard::state_layout::StateLayout;
 use crate::shard::{Counter, Counters, Secrets, Shard};
@@ -35,7 +35,7 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
     };
     let keys::Keys { secrets, origin } =
-        keys::load(&sources).map_err(|error| CommandError::Failed(error.to_string()))?;
+        keys::load(&sources).map_err(|error| refused(78, &error))?;
     let key_check = secrets.key_check();
     let directory = open_directory(config, &origin, &secrets)?;
     let (directory, carried) = directory.unzip();
@@ -60,10 +60,14 @@ fn open_directory(
     secrets: &Secrets,
 ) -> Result<Option<(DataDirectory, Vec<String>)>, CommandError> {
     let journal = &config.journal;
-    let Some(folder) = &journal.data_dir else { return Ok(None) };
-    if journal.durability == Durability::Off {
+    let folder = journal.data_dir.as_ref().filter(|_| journal.durability != Durability::Off);
+    let Some(folder) = folder else {
+        if journal.is_safe {
+            let what = "--safe is for a switch on a data directory, and there is none";
+            return Err(refused(78, &what));
+        }
         return Ok(None);
-    }
+    };
     if *origin == KeyOrigin::Random {
         let what = "a data directory needs a card key that lasts: `tapswitch key new FILE` makes one, \
                     [keys] card_key_file names it";
@@ -73,7 +77,10 @@ fn open_directory(
     let wanted = StateLayout::of(config);
     let (shards, layout) = (u32::try_from(wanted.shards).unwrap_or_default(), wanted.to_bytes());
     let opened = DataDirectory::open(folder, shards, [a, b, c, d, 0, 0, 0, 0], &layout);
-    let directory = opened.map_err(|error| refused(error.exit_code(), &error))?;
+    let mut directory = opened.map_err(|error| refused(error.exit_code(), &error))?;
+    let crashes_max = if journal.is_safe { 0 } else { journal.crashes_max };
+    let noted = directory.note_start(Clock::new().now().wall_ms, crashes_max);
+    noted.map_err(|error| refused(error.exit_code(), &error))?;
     let before = StateLayout::from_bytes(directory.layout())
         .map_err(|what| refused(65, &format!("{}: {what}", directory.folder().display())))?;
     if before == wanted {
@@ -158,6 +165,12 @@ pub(super) fn write_first_screen(
             writeln!(out, "outcomes    in {dir}, {most} at most: tapswitch find {dir} --rrn …")?;
         }
         None => writeln!(out, "outcomes    not logged: name a folder in [outcomes]")?,
+    }
+    if config.journal.is_safe {
+        writeln!(
+            out,
+            "safe        new transactions are answered `overload`; what is owed is sent"
+        )?;
     }
     write_durability(out, &started.switch, config)?;
     out.flush()

@@ -186,6 +186,7 @@ section! {
         undurable_bytes_max: i64,
         alarm_free_percent: i64,
         refuse_free_percent: i64,
+        crashes_max: i64,
     }
 }
 

@@ -23,6 +23,10 @@ pub struct JournalConfig {
     pub alarm_free_percent: u64,
     /// Less than this refuses new transactions; 0: never.
     pub refuse_free_percent: u64,
+    /// After so many starts within a minute that died the next is refused; 0: never.
+    pub crashes_max: u64,
+    /// What is owed is sent, new transactions are refused. Said for one start, not in a file.
+    pub is_safe: bool,
 }
 
 /// What an answer waits for.

@@ -124,7 +124,7 @@ fn durable(folder: &Folder) -> String {
     format!(
         "[keys]\ncard_key_file = \"{}\"\n[journal]\ndata_dir = \"{}\"\n\
          segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\nsnapshot_every_s = 1\n\
-         alarm_free_percent = 0\nrefuse_free_percent = 0\n",
+         alarm_free_percent = 0\nrefuse_free_percent = 0\ncrashes_max = 0\n",
         key.display(),
         data.display(),
     )

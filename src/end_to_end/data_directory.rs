@@ -38,9 +38,13 @@ impl Place {
     }
 
     fn start(&self) -> Switch {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, more: &[&str]) -> Switch {
         let folder = Folder::new();
         let file = folder.file("switch.toml", &self.text(&self.folder.path("card.key")));
-        Switch::start(folder, &file)
+        Switch::start_with(folder, &file, more)
     }
 
     /// Runs a switch that does not start.
@@ -146,4 +150,37 @@ fn a_torn_tail_is_cut_and_said() {
     assert!(ended.counter("duplicate{replayed}") >= u64::from(PURCHASES) - 1, "{}", ended.output);
     let ended = place.start().stop();
     assert!(!ended.output.contains("journal_torn{"), "cut once: {}", ended.output);
+}
+
+/// Row F11 of crash loops: a supervisor that starts it again for ever is stopped, a human is asked.
+#[test]
+fn a_crash_loop_is_refused_until_someone_has_looked() {
+    let place = Place::new();
+    (0..5).for_each(|_| place.fill());
+    let refused = place.refused(&place.folder.path("card.key"));
+    assert_eq!((refused.code, refused.output.as_str()), (Some(75), ""), "{}", refused.problems);
+    assert!(refused.problems.contains("5 starts within a minute"), "{}", refused.problems);
+    assert!(refused.problems.contains("--safe"), "{}", refused.problems);
+    // What acquirers and issuers are owed goes on, nothing new is begun.
+    let safe = place.start_with(&["--safe"]);
+    assert!(safe.said("safe").contains("what is owed is sent"));
+    let mut client = Client::of(&safe, Speech::cups());
+    let replayed = Message::purchase(Speech::cups(), 1, 1);
+    assert_eq!(client.ask(&replayed).text(39), "00", "a repeat has its answer");
+    let new = Message::purchase(Speech::cups(), 7, 900);
+    assert_eq!(client.ask(&new).text(39), "96");
+    drop(client);
+    // It ended in order: the next start takes everything again.
+    safe.stop();
+    let switch = place.start();
+    let mut client = Client::of(&switch, Speech::cups());
+    assert_eq!(client.ask(&new.with(11, "000901")).text(39), "00");
+    drop(client);
+    switch.stop();
+}
+
+#[test]
+fn a_safe_start_without_a_data_directory_is_refused() {
+    let refused = run(Folder::new(), &["run", "--safe", "--seconds", "1"]);
+    assert_eq!((refused.code, refused.output.as_str()), (Some(78), ""), "{}", refused.problems);
 }

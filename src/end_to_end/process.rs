@@ -257,7 +257,13 @@ pub(crate) struct Switch {
 
 impl Switch {
     pub(crate) fn start(folder: Folder, file: &Path) -> Self {
-        let arguments = [OsStr::new("run"), OsStr::new("--config"), file.as_os_str()];
+        Self::start_with(folder, file, &[])
+    }
+
+    /// With further arguments.
+    pub(crate) fn start_with(folder: Folder, file: &Path, more: &[&str]) -> Self {
+        let mut arguments = vec![OsStr::new("run"), OsStr::new("--config"), file.as_os_str()];
+        arguments.extend(more.iter().map(OsStr::new));
         let mut running = Running::start(folder, &arguments);
         let screen = running.screen("durability ");
         Self { running, screen }

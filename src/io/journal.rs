@@ -28,6 +28,7 @@ mod retention;
 mod shard_journal;
 mod snapshot;
 mod snapshot_thread;
+mod starts;
 mod stock;
 mod survey;
 #[cfg(test)]

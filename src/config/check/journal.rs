@@ -17,6 +17,7 @@ const STALL_MS: RangeInclusive<i64> = 100..=600_000;
 const SNAPSHOT_S: RangeInclusive<i64> = 1..=86_400;
 const SNAPSHOT_BYTES: RangeInclusive<i64> = 1 << 20..=1 << 40;
 const FREE_PERCENT: RangeInclusive<i64> = 0..=90;
+const CRASHES: RangeInclusive<i64> = 0..=1_000;
 
 /// What `durability` can say.
 #[derive(Clone, Copy)]
@@ -63,6 +64,8 @@ pub(super) fn check(raw: &RawJournal, problems: &mut Problems<'_>, folder: &Path
         undurable_bytes_max,
         alarm_free_percent: alarm,
         refuse_free_percent: refuse,
+        crashes_max: section.number("crashes_max", &raw.crashes_max, CRASHES),
+        is_safe: false,
     }
 }
 

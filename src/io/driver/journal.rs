@@ -31,6 +31,8 @@ pub(crate) struct JournalPort {
     held: Held,
     snapshots: Snapshots,
     was_full: bool,
+    /// Nothing new is taken, whatever room there is.
+    is_safe: bool,
 }
 
 /// Snapshots of one shard.
@@ -82,7 +84,13 @@ impl JournalPort {
             began_lsn: journal.last_lsn(),
             counters: SnapshotCounters::new()?,
         };
-        Ok(Self { journal, held: Held::default(), snapshots, was_full: false })
+        Ok(Self {
+            journal,
+            held: Held::default(),
+            snapshots,
+            was_full: false,
+            is_safe: config.is_safe,
+        })
     }
 
     /// Appends what the outbox recorded. Tells whether what waits for records must be held.
@@ -145,7 +153,7 @@ impl<D: Decider> Driver<D> {
         let Some(port) = &mut self.ports.journal else { return };
         port.journal.check_stall(now.mono_ns);
         port.journal.pump(now.mono_ns);
-        let is_full = port.journal.space() == Space::Refuse;
+        let is_full = port.is_safe || port.journal.space() == Space::Refuse;
         if is_full != port.was_full {
             port.was_full = is_full;
             self.decider.on_journal_full(is_full);

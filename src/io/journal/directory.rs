@@ -9,6 +9,7 @@ use super::generation::{Generation, current, remove_others};
 use super::layout::{Identity, SnapshotMark, carried_folder, generation_folder, shard_folder};
 use super::recovery::Recovery;
 use super::snapshot::{SnapshotFile, SnapshotReader};
+use super::starts::StartNote;
 use crate::io::random::fill;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -29,6 +30,7 @@ pub struct DataDirectory {
     is_complete: bool,
     disk: Arc<dyn Disk>,
     lock: Arc<File>,
+    start: Option<Arc<StartNote>>,
 }
 
 impl DataDirectory {
@@ -66,7 +68,16 @@ impl DataDirectory {
             }
             None => make_first(&*disk, root, (shards, layout), key_check)?,
         };
-        Ok(Self { root: root.to_owned(), generation, is_complete: true, disk, lock })
+        Ok(Self { root: root.to_owned(), generation, is_complete: true, disk, lock, start: None })
+    }
+
+    /// Notes that a process starts on it now, until this and the generations after it are dropped.
+    ///
+    /// # Errors
+    /// So many starts within a minute died (0: any number may), or the file system refuses.
+    pub fn note_start(&mut self, now_ms: u64, crashes_max: u64) -> Result<(), JournalError> {
+        self.start = Some(Arc::new(StartNote::new(&self.root, now_ms, crashes_max)?));
+        Ok(())
     }
 
     /// What its generation says of itself.
@@ -93,7 +104,8 @@ impl DataDirectory {
         generation.carried = self.generation.identity.shards;
         generation.begin(&*self.disk, &self.root)?;
         let (root, disk) = (self.root.clone(), Arc::clone(&self.disk));
-        Ok(Self { root, generation, is_complete: false, disk, lock: Arc::clone(&self.lock) })
+        let (lock, start) = (Arc::clone(&self.lock), self.start.clone());
+        Ok(Self { root, generation, is_complete: false, disk, lock, start })
     }
 
     /// Begins to write what a shard of the generation before left, for all shards of this one.

@@ -12,6 +12,18 @@ pub enum JournalError {
         /// The data directory.
         folder: PathBuf,
     },
+    /// Processes on it died, one after the other, shortly before.
+    #[error(
+        "{}: {crashes} starts within a minute ended in a crash; look at what they said, then start \
+         with --safe (only what is owed is sent, new transactions are answered `overload`), or wait \
+         a minute", .folder.display()
+    )]
+    CrashLoop {
+        /// The data directory.
+        folder: PathBuf,
+        /// How many.
+        crashes: usize,
+    },
     /// A file was not written by this installation, format version, shard or card key.
     #[error("{} is not of this data directory: {what}", .file.display())]
     Foreign {
@@ -43,13 +55,15 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// The process's exit code for it, after sysexits: 65 data error, 73 cannot create, 74 I/O.
+    /// The process's exit code for it, after sysexits: 65 data error, 73 cannot create, 74 I/O, 75
+    /// try again later.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Foreign { .. } | Self::Damaged { .. } => 65,
             Self::Locked { .. } => 73,
             Self::Io { .. } => 74,
+            Self::CrashLoop { .. } => 75,
         }
     }
 }

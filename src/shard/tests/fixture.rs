@@ -141,6 +141,8 @@ fn journal() -> JournalConfig {
         undurable_bytes_max: 1 << 20,
         alarm_free_percent: 10,
         refuse_free_percent: 2,
+        crashes_max: 5,
+        is_safe: false,
     }
 }
 

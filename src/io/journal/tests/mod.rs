@@ -134,10 +134,10 @@ fn read_all(groups: &mut GroupReader) -> Result<Vec<u8>, JournalError> {
 }
 
 /// Real files for the length of a test.
-struct TempFolder(PathBuf);
+pub(super) struct TempFolder(PathBuf);
 
 impl TempFolder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let name = format!("tapswitch-journal-{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&folder);
@@ -145,7 +145,7 @@ impl TempFolder {
         Self(folder)
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 }
