@@ -47,6 +47,8 @@ struct Seen {
     snapshots_given_up: u64,
     /// Whether the journal's disk takes more.
     space: Option<Space>,
+    /// Whether a jump of the wall clock is not followed.
+    is_clock_held: bool,
 }
 
 /// Finds what is alarming in what is seen.
@@ -59,9 +61,16 @@ struct Judge {
     snapshots_given_up: u64,
 }
 
+fn clock_held() -> Alarm {
+    let text = "the clock was set on by more than clock_step_max_s: windows of limits go on without \
+                it; set it right, or send SIGHUP if it is right";
+    Alarm::new("clock{held}", text.to_owned())
+}
+
 impl Judge {
     fn judge(&mut self, seen: &Seen) -> Vec<Alarm> {
         let mut alarms = Vec::new();
+        alarms.extend(seen.is_clock_held.then(clock_held));
         alarms.extend(self.clock(seen.read));
         for (shard, gauges) in seen.gauges.iter().enumerate() {
             alarms.extend(velocity(shard, gauges));
@@ -105,7 +114,7 @@ impl Judge {
                 ),
                 false => Alarm::new(
                     "clock{step_on}",
-                    format!("the clock was set on by {by}: windows of limits moved with it"),
+                    format!("the clock was set on by {by}: windows of limits move with it"),
                 ),
             });
         }
@@ -200,6 +209,7 @@ impl Alarms {
             velocity_full: counters.map(|it| it.value(Counter::RefusedVelocityFull)).sum(),
             snapshots_given_up: given_up.sum(),
             space: switch.journal_space(),
+            is_clock_held: switch.is_clock_held(),
         };
         let alarms = self.judge.judge(&seen);
         alarms.iter().try_for_each(|alarm| self.register.tell(read, alarm, out))
@@ -269,6 +279,9 @@ mod tests {
         let on = judge.judge(&at(5, NOON + 3_604_000));
         assert!(on[0].name == "clock{step_on}" && on[0].text.contains("by 1 hour"), "{on:?}");
         assert_eq!(names(&mut judge, &at(6, NOON + 5_000)), ["clock{step_back}"]);
+        let held = Seen { is_clock_held: true, ..at(7, NOON + 6_000) };
+        assert_eq!(names(&mut judge, &held), ["clock{held}"], "as long as it lasts");
+        assert_eq!(names(&mut judge, &held), ["clock{held}"]);
     }
 
     #[test]

@@ -69,6 +69,7 @@ section! {
         peak_per_second: i64,
         issuer_in_flight_max: i64,
         drain_ms: i64,
+        clock_step_max_s: i64,
         iin_file: String,
     }
 }

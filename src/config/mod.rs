@@ -90,6 +90,8 @@ pub struct SwitchConfig {
     pub originals_bytes: usize,
     /// How long a graceful stop may take.
     pub drain_ms: u64,
+    /// Longest jump ahead of the wall clock that is followed, in milliseconds; 0: any.
+    pub clock_step_max_ms: u64,
 }
 
 /// What a shard does when there is nothing to do.

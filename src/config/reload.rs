@@ -97,7 +97,8 @@ fn compare_switch(old: &SwitchConfig, new: &SwitchConfig) -> Result<(), NeedsRes
             duplicates_bytes,
             preauthorizations_max,
             originals_bytes,
-            drain_ms
+            drain_ms,
+            clock_step_max_ms
         }
     );
     Ok(())

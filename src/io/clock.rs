@@ -1,22 +1,68 @@
 //! The only place that reads time. Everything else is told [`Now`].
 //!
 //! Both parts are clamped, so they never go back on one clock. Copies of a clock share its origin:
-//! monotonic times of two threads compare. Not here: waiting (see `alarm`).
+//! monotonic times of two threads compare. A wall clock that jumps ahead further than is believed is
+//! not followed until it is right again or a human accepts it: windows of limits would be emptied.
+//!
+//! Not here: waiting (see `alarm`).
 
 use crate::shard::Now;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How far the clocks of a process follow jumps of the wall clock.
+#[derive(Debug, Default)]
+pub struct StepGuard {
+    /// The longest jump that is believed, in milliseconds; 0: any.
+    step_max_ms: u64,
+    /// How often a jump was accepted.
+    accepted: AtomicU64,
+    is_holding: AtomicBool,
+}
+
+impl StepGuard {
+    /// Believes jumps of so many milliseconds; 0: any.
+    #[must_use]
+    pub fn new(step_max_ms: u64) -> Self {
+        Self { step_max_ms, ..Self::default() }
+    }
+
+    /// A human says that the wall clock is right as it is.
+    pub fn accept(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a jump is not followed now.
+    pub fn is_holding(&self) -> bool {
+        self.is_holding.load(Ordering::Relaxed)
+    }
+}
 
 /// Reads time for one thread.
 #[derive(Clone, Debug)]
 pub struct Clock {
     origin: Instant,
     last: Now,
+    guard: Arc<StepGuard>,
+    /// Whether `last` was read.
+    has_read: bool,
+    /// The last moment before a jump that is not followed; wall time goes on from it.
+    held_at: Option<Now>,
+    accepted: u64,
 }
 
 impl Default for Clock {
     #[expect(clippy::disallowed_methods, reason = "the switch's clock")]
     fn default() -> Self {
-        Self { origin: Instant::now(), last: Now::default() }
+        Self {
+            origin: Instant::now(),
+            last: Now::default(),
+            guard: Arc::default(),
+            has_read: false,
+            held_at: None,
+            accepted: 0,
+        }
     }
 }
 
@@ -25,6 +71,14 @@ impl Clock {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that follows jumps of the wall clock only as far as `guard` says. The first reading is
+    /// believed.
+    #[must_use]
+    pub fn guarded(guard: Arc<StepGuard>) -> Self {
+        let accepted = guard.accepted.load(Ordering::Relaxed);
+        Self { guard, accepted, ..Self::default() }
     }
 
     /// The moment, never before the one told last.
@@ -50,13 +104,38 @@ impl Clock {
     }
 
     fn clamp(&mut self, read: Now) -> Now {
-        self.last = Now {
-            mono_ns: read.mono_ns.max(self.last.mono_ns),
-            wall_ms: read.wall_ms.max(self.last.wall_ms),
+        let mono_ns = read.mono_ns.max(self.last.mono_ns);
+        let wall_ms = match self.guard.step_max_ms {
+            0 => read.wall_ms,
+            step_max_ms => self.believed_ms(mono_ns, read.wall_ms, step_max_ms),
         };
+        self.last = Now { mono_ns, wall_ms: wall_ms.max(self.last.wall_ms) };
+        self.has_read = true;
         self.last
     }
+
+    /// The wall time that is believed: as read, or as it would be without the jump.
+    fn believed_ms(&mut self, mono_ns: u64, read_ms: u64, step_max_ms: u64) -> u64 {
+        let from = self.held_at.unwrap_or(self.last);
+        let expected_ms = from.wall_ms + (mono_ns - from.mono_ns) / NS_PER_MS;
+        let is_jump = self.has_read && read_ms > expected_ms + step_max_ms;
+        if !is_jump && self.held_at.is_none() {
+            return read_ms;
+        }
+        let accepted = self.guard.accepted.load(Ordering::Relaxed);
+        if !is_jump || accepted != self.accepted {
+            self.accepted = accepted;
+            self.held_at = None;
+            self.guard.is_holding.store(false, Ordering::Relaxed);
+            return read_ms;
+        }
+        self.held_at = Some(from);
+        self.guard.is_holding.store(true, Ordering::Relaxed);
+        expected_ms
+    }
 }
+
+const NS_PER_MS: u64 = 1_000_000;
 
 /// Notices steps of the wall clock: jumps against the monotonic one. What adjusts it slowly is none.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +196,60 @@ mod tests {
         assert_eq!(stepped_back, first);
         let on = clock.clamp(Now { mono_ns: 11, wall_ms: 400 });
         assert_eq!(on, Now { mono_ns: 11, wall_ms: 1_000 });
+    }
+
+    fn at(s: u64, wall_s: u64) -> Now {
+        Now { mono_ns: s * 1_000_000_000, wall_ms: wall_s * 1_000 }
+    }
+
+    /// Row E5: a jump beyond what is believed is held until the clock is right again.
+    #[test]
+    fn a_long_jump_is_not_followed() {
+        let guard = Arc::new(StepGuard::new(3_600_000));
+        let mut clock = Clock::guarded(Arc::clone(&guard));
+        clock.not_before(1_000);
+        assert_eq!(clock.clamp(at(10, 1_000_000)).wall_ms, 1_000_000_000, "the first is believed");
+        assert_eq!(clock.clamp(at(11, 1_003_601)).wall_ms, 1_003_601_000, "an hour is");
+        assert!(!guard.is_holding());
+        assert_eq!(clock.clamp(at(12, 1_010_000)).wall_ms, 1_003_602_000, "more is not");
+        assert!(guard.is_holding());
+        for ms in 1..2_000 {
+            // Fractions of milliseconds are not lost while it is held.
+            let now = Now { mono_ns: 12_000_000_000 + ms * 500_000, wall_ms: 1_010_000_000 };
+            assert_eq!(clock.clamp(now).wall_ms, 1_003_602_000 + ms / 2);
+        }
+        assert_eq!(clock.clamp(at(20, 1_003_610)).wall_ms, 1_003_610_000, "it is right again");
+        assert!(!guard.is_holding());
+        // A long sleep is no jump.
+        assert_eq!(clock.clamp(at(20_020, 1_023_610)).wall_ms, 1_023_610_000);
+        // Set back and right again: none either.
+        assert_eq!(clock.clamp(at(20_021, 1_000_000)).wall_ms, 1_023_610_000);
+        assert_eq!(clock.clamp(at(20_022, 1_023_612)).wall_ms, 1_023_612_000);
+        assert!(!guard.is_holding());
+    }
+
+    #[test]
+    fn a_jump_is_followed_once_a_human_accepts_it() {
+        let guard = Arc::new(StepGuard::new(60_000));
+        let mut clocks = [Clock::guarded(Arc::clone(&guard)), Clock::guarded(Arc::clone(&guard))];
+        for clock in &mut clocks {
+            clock.clamp(at(10, 1_000));
+            assert_eq!(clock.clamp(at(11, 9_000)).wall_ms, 1_001_000);
+        }
+        guard.accept();
+        for clock in &mut clocks {
+            assert_eq!(clock.clamp(at(12, 9_001)).wall_ms, 9_001_000);
+        }
+        assert!(!guard.is_holding());
+        assert_eq!(clocks[0].clamp(at(13, 99_000)).wall_ms, 9_002_000, "that one, not the next");
+    }
+
+    /// Without a bound every jump is followed, as it always was.
+    #[test]
+    fn no_guard_follows_everything() {
+        let mut clock = Clock::new();
+        clock.clamp(at(10, 1_000));
+        assert_eq!(clock.clamp(at(11, 9_000_000)).wall_ms, 9_000_000_000);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod running;
 use super::affinity::{allowed_cores, pin_to_core};
 use super::bank_port::{BankPort, Banks};
 use super::bank_thread::{BankThread, ServedShard};
-use super::clock::Clock;
+use super::clock::{Clock, StepGuard};
 use super::config_offer::Offers;
 use super::connections::{Connections, IoTimeouts};
 use super::counters::{AcceptCounters, IoCounters};
@@ -85,6 +85,7 @@ struct Controls {
     banks_stop: Arc<AtomicBool>,
     bank_wakes: Vec<Arc<Wake>>,
     outcomes: Option<OutcomeStop>,
+    step_guard: Arc<StepGuard>,
 }
 
 impl Controls {
@@ -99,6 +100,7 @@ impl Controls {
             banks_stop: Arc::default(),
             bank_wakes: wakes(config.bank.threads.min(config.switch.shards))?,
             outcomes: None,
+            step_guard: Arc::new(StepGuard::new(config.switch.clock_step_max_ms)),
         })
     }
 
@@ -188,7 +190,7 @@ impl<D: Decider + 'static> Switch<D> {
     where
         F: Fn(ShardId) -> D + Send + Sync + 'static,
     {
-        let clock = Clock::new();
+        let clock = Clock::guarded(Arc::clone(&self.controls.step_guard));
         let shards = config.switch.shards;
         let (hall, mut recovery_doors) = match directory {
             Some(directory) => {

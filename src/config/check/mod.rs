@@ -31,6 +31,7 @@ use std::path::Path;
 const CORE_MAX: i64 = 1_023;
 /// Longest graceful stop.
 const DRAIN_MS_MAX: i64 = 600_000;
+const CLOCK_STEP_S: core::ops::RangeInclusive<i64> = 0..=31 * 86_400;
 /// Requests a second that are taken for a number and not for a slip of the pen.
 const PEAK_PER_SECOND_MAX: i64 = 100_000_000;
 
@@ -126,6 +127,8 @@ fn switch(raw: &RawSwitch, problems: &mut Problems<'_>, host: &Host) -> SwitchCo
             ORIGINALS_BYTES_MIN as i64..=DUPLICATES_BYTES_MAX as i64,
         ),
         drain_ms: section.number("drain_ms", &raw.drain_ms, 0..=DRAIN_MS_MAX),
+        clock_step_max_ms: 1_000
+            * section.number::<u64>("clock_step_max_s", &raw.clock_step_max_s, CLOCK_STEP_S),
     }
 }
 

@@ -63,6 +63,17 @@ impl<D: Decider> Switch<D> {
         epoch
     }
 
+    /// The wall clock is right as it is, also when it has jumped further than is followed.
+    pub fn accept_clock(&self) {
+        self.controls.step_guard.accept();
+    }
+
+    /// Whether a jump of the wall clock is not followed.
+    #[must_use]
+    pub fn is_clock_held(&self) -> bool {
+        self.controls.step_guard.is_holding()
+    }
+
     /// Number of the configuration that every shard judges by, or a later one.
     #[must_use]
     pub fn epoch(&self) -> u64 {

@@ -107,6 +107,7 @@ pub(super) fn config(shards: usize) -> Config {
             preauthorizations_max: 128,
             originals_bytes: 1 << 20,
             drain_ms: 1_000,
+            clock_step_max_ms: 0,
         },
         acquirers: vec![
             acquirer("cups", Dialect::cups(), Framing::Cups, &[7, 11, 32, 33]),
