@@ -136,9 +136,26 @@ impl Shard {
                     continue;
                 }
             }
+            self.expect_room(&record.change)?;
             self.apply(&record);
         }
         Ok(())
+    }
+
+    /// Tables may be smaller than those of the process before: what does not fit is never dropped.
+    pub(super) fn expect_room(&self, change: &Change<'_>) -> Result<(), RecordError> {
+        let what = match change {
+            Change::HoldOpened(_) if !self.preauthorizations.has_room(0) => {
+                "more pre-authorizations are open than a shard here holds: preauthorizations_max \
+                 must be larger"
+            }
+            Change::Owed(_) if self.saf.next_id().is_none() => {
+                "more messages are owed to issuers than a shard here holds: more shards, or a larger \
+                 pending_max, have room for them"
+            }
+            _ => return Ok(()),
+        };
+        Err(RecordError::NoRoom(what))
     }
 
     /// Asks the processor to fetch what the first record of `ahead` will change: most of the time

@@ -25,6 +25,9 @@ pub enum RecordError {
     /// A part of it has a value that cannot be.
     #[error("a record with an impossible {0}: written by another version?")]
     Value(&'static str),
+    /// The tables of this configuration are too small for it.
+    #[error("{0}")]
+    NoRoom(&'static str),
 }
 
 /// A record taken apart, and what of it is not borrowed from the bytes.

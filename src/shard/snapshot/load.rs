@@ -179,27 +179,22 @@ impl Shard {
     fn load_record(&mut self, mut record: &[u8], from: Option<&Origin>) -> Result<(), String> {
         let decoded = decode(&mut record).map_err(|error| error.to_string())?;
         let record = decoded.record();
+        let expect_room = |change| self.expect_room(change).map_err(|error| error.to_string());
         let Some(from) = from else {
+            expect_room(&record.change)?;
             self.apply(&record);
             return Ok(());
         };
         match record.change {
             Change::HoldOpened(hold) if self.is_own(hold.name.card) => {
-                if !self.preauthorizations.has_room(0) {
-                    return Err("more pre-authorizations are open than a shard here holds: \
-                                preauthorizations_max must be larger"
-                        .into());
-                }
+                expect_room(&record.change)?;
                 let reservation = from.translation.reservation(&hold.reservation);
                 let hold = Hold { reservation, ..hold };
                 self.apply(&Record { change: Change::HoldOpened(hold), ..record });
             }
             Change::Owed(message) if self.is_own(message.card) => {
-                let Some(id) = self.saf.next_id() else {
-                    return Err("more messages are owed to issuers than a shard here holds: more \
-                                shards, or a larger pending_max, have room for them"
-                        .into());
-                };
+                expect_room(&record.change)?;
+                let id = self.saf.next_id().unwrap_or(message.id);
                 self.apply(&Record {
                     change: Change::Owed(OwedMessage { id, ..message }),
                     ..record

@@ -66,6 +66,27 @@ fn buy(stan: u32, amount: u64) -> Request<'static> {
     Request { stan, amount: Some(amount), ..Request::default() }
 }
 
+/// A restart with smaller tables refuses what does not fit; it neither panics nor drops anything.
+#[test]
+fn tables_that_are_too_small_for_what_is_kept_are_refused_by_name() {
+    let mut first = Journaled::new();
+    for stan in 1..4 {
+        let request = Request { mti: 100, processing: "030000", ..buy(stan, 1_000) };
+        assert_eq!(first.request(&request), ["I0 0100"]);
+        assert_eq!(first.issuer("00"), ["A1 0110 00"]);
+    }
+    let replayed = |preauthorizations_max: usize| {
+        let mut config = config(1);
+        config.switch.preauthorizations_max = preauthorizations_max;
+        let mut shard = Shard::new(ShardId(0), &config, &secrets());
+        shard.begin_recovery();
+        shard.replay(&first.records, 0).map_err(|error| error.to_string())
+    };
+    assert_eq!(replayed(3), Ok(()));
+    let refused = replayed(2).unwrap_err();
+    assert!(refused.contains("preauthorizations_max must be larger"), "{refused}");
+}
+
 #[test]
 fn an_approval_is_known_after_a_restart() {
     let mut first = Journaled::new();
