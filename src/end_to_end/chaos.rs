@@ -18,6 +18,7 @@ use compare::{Discrepancy, Fate, Told, compare, compare_counters, standing};
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -36,6 +37,8 @@ const CARDS_TRIED: u32 = 24;
 /// Looks at the number of answers while waiting for it to grow.
 const LOOK: Duration = Duration::from_millis(2);
 const LOOKS_MAX: u32 = 30_000;
+/// This life does not end before a snapshot was taken.
+const FIRST_WITH_SNAPSHOT: u64 = 2;
 /// One life in so many ends at most so long after its process began.
 const EARLY_ONE_IN: u64 = 6;
 const EARLY_US: u64 = 150_000;
@@ -56,6 +59,8 @@ struct Outcome {
     seed: u64,
     /// Requests that were under way at a death, as the lives after it said.
     interrupted: u64,
+    /// Lives that began with a snapshot.
+    from_snapshot: u64,
     /// How the last life ended.
     last: Ended,
 }
@@ -69,7 +74,8 @@ impl Outcome {
             self.discrepancies.iter().take(20).map(ToString::to_string).collect();
         format!(
             "seed {}, {} kills, {} transactions: {} approved, {} refused, {} reversed, {} \
-             unresolved; {} were under way at a death; {} discrepancies: {}",
+             unresolved; {} were under way at a death; {} lives began with a snapshot; {} \
+             discrepancies: {}",
             self.seed,
             self.kills,
             self.told.len(),
@@ -78,6 +84,7 @@ impl Outcome {
             count(|fate| *fate == Fate::Reversed),
             count(|fate| *fate == Fate::Unresolved),
             self.interrupted,
+            self.from_snapshot,
             self.discrepancies.len(),
             first.join(", "),
         )
@@ -143,10 +150,18 @@ fn die_early(text: &str, draws: &mut Draws) -> Ended {
 }
 
 /// Starts a switch, which dies under load.
-fn die_under_load(text: &str, (stage, life): (&Stage, u64), draws: &mut Draws) -> Ended {
+fn die_under_load(
+    text: &str,
+    (stage, life): (&Stage, u64),
+    draws: &mut Draws,
+    data: Option<&Path>,
+) -> Ended {
     let switch = start(text);
     stage.set_life(life);
     await_answers(stage, draws);
+    if let Some(data) = data.filter(|_| life == FIRST_WITH_SNAPSHOT) {
+        await_snapshot(data);
+    }
     stage.set_life(0);
     switch.signal(Signal::KILL);
     switch.end()
@@ -162,14 +177,21 @@ fn interrupted(ended: &Ended) -> u64 {
     counts.sum()
 }
 
+fn began_with_snapshot(ended: &Ended) -> bool {
+    let recovered = ended.output.lines().filter(|line| line.starts_with("recovered "));
+    recovered
+        .filter_map(|line| line.split_once("after a snapshot of "))
+        .any(|(_, rest)| !rest.starts_with("0 B"))
+}
+
 /// Runs `kills` lives of the switch and a last one, and compares the ledgers.
-fn chaos(switch_lines: &str, more: &str, kills: u64) -> Outcome {
+fn chaos(switch_lines: &str, more: &str, kills: u64, data: Option<&Path>) -> Outcome {
     let seed = setting("TAPSWITCH_CHAOS_SEED", 1);
     let (text, address) = configuration(switch_lines, more);
     let banks = Banks::start(&text);
     let stage = Stage::default();
     let cards = u32::try_from(64 * kills.max(1)).unwrap();
-    let (mut told, mut under_way) = (Vec::new(), 0);
+    let (mut told, mut under_way, mut from_snapshot) = (Vec::new(), 0, 0);
     let mut last = None;
     std::thread::scope(|scope| {
         let acquirers: Vec<_> = (0..ACQUIRERS)
@@ -183,11 +205,12 @@ fn chaos(switch_lines: &str, more: &str, kills: u64) -> Outcome {
         let mut draws = Draws(!seed);
         for life in 1..=kills {
             let ended = match draws.below(EARLY_ONE_IN) {
-                0 => die_early(&text, &mut draws),
-                _ => die_under_load(&text, (&stage, life), &mut draws),
+                0 if life != FIRST_WITH_SNAPSHOT => die_early(&text, &mut draws),
+                _ => die_under_load(&text, (&stage, life), &mut draws, data),
             };
             assert_eq!((ended.code, ended.problems.as_str()), (None, ""), "{}", ended.output);
             under_way += interrupted(&ended);
+            from_snapshot += u64::from(began_with_snapshot(&ended));
         }
         last = Some(start(&text));
         stage.set_life(kills + 1);
@@ -206,7 +229,8 @@ fn chaos(switch_lines: &str, more: &str, kills: u64) -> Outcome {
     let mut discrepancies = compare(&told, &standing(&ledger));
     discrepancies.extend(compare_counters(&told, &exhausted, LIMIT));
     let interrupted = under_way + interrupted(&last);
-    let outcome = Outcome { told, discrepancies, kills, seed, interrupted, last };
+    from_snapshot += u64::from(began_with_snapshot(&last));
+    let outcome = Outcome { told, discrepancies, kills, seed, interrupted, from_snapshot, last };
     println!("{}", outcome.sum_up());
     outcome
 }
@@ -215,6 +239,20 @@ fn chaos(switch_lines: &str, more: &str, kills: u64) -> Outcome {
 fn pause(time: Duration) {
     let (_sender, receiver) = channel::<()>();
     assert_eq!(receiver.recv_timeout(time), Err(RecvTimeoutError::Timeout));
+}
+
+/// Waits until a snapshot lies there that the next life begins with.
+fn await_snapshot(data: &Path) {
+    let is_snapshot = |path: &Path| path.extension().is_some_and(|ending| ending == "snapshot");
+    let shards = || std::fs::read_dir(data.join("generation-0001")).unwrap();
+    let files = || shards().filter_map(|shard| std::fs::read_dir(shard.unwrap().path()).ok());
+    let is_there = || files().flatten().any(|file| is_snapshot(&file.unwrap().path()));
+    let mut looks = 0;
+    while !is_there() {
+        pause(LOOK);
+        looks += 1;
+        assert!(looks < LOOKS_MAX, "snapshots are taken");
+    }
 }
 
 /// Waits until so many further answers have come as is drawn, and then some moments more.
@@ -271,7 +309,7 @@ const KILLS: u64 = 5;
 /// before it died and is again, the banks know again; that is theirs.
 #[test]
 fn a_switch_that_keeps_nothing_is_found_out() {
-    let outcome = chaos("shards = 1", "", KILLS_WITHOUT_JOURNAL);
+    let outcome = chaos("shards = 1", "", KILLS_WITHOUT_JOURNAL, None);
     let is_wrong = |it: &&Discrepancy| matches!(it, Discrepancy::CounterWrong(..));
     let wrong = outcome.discrepancies.iter().filter(is_wrong).count();
     assert!(wrong > 0, "limits begin anew");
@@ -282,7 +320,7 @@ fn a_switch_that_keeps_nothing_is_found_out() {
 #[test]
 fn a_switch_that_lives_keeps_every_promise() {
     for shards in ["shards = 1", "shards = 2\nengine = \"tokio\""] {
-        let outcome = chaos(shards, "", 0);
+        let outcome = chaos(shards, "", 0, None);
         assert_eq!(outcome.discrepancies, [], "{}", outcome.sum_up());
     }
 }
@@ -291,9 +329,10 @@ fn a_switch_that_lives_keeps_every_promise() {
 fn die_and_keep_every_promise(switch_lines: &str) {
     let folder = Folder::new();
     let kills = setting("TAPSWITCH_CHAOS_KILLS", KILLS);
-    let outcome = chaos(switch_lines, &durable(&folder), kills);
+    let outcome = chaos(switch_lines, &durable(&folder), kills, Some(&folder.path("data")));
     assert_eq!(outcome.discrepancies, [], "{}", outcome.sum_up());
     assert!(outcome.interrupted > 0, "something was under way: {}", outcome.last.output);
+    assert!(outcome.from_snapshot > 0, "snapshots were used: {}", outcome.last.output);
     let owed = outcome.last.counter("restart{lost}") + outcome.last.counter("restart{interrupted}");
     println!("the last restart owed {owed} reversals\n{}", outcome.last.output);
 }
