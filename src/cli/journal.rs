@@ -5,7 +5,7 @@
 
 use super::find::moment;
 use super::quantity::{bytes, grouped};
-use super::{CommandError, Streams};
+use super::{CommandError, Streams, journal_state};
 use crate::io::journal::{
     DirectoryReport, FORMAT_VERSION, Group, Inspection, ShardSummary, SnapshotSummary, inspect,
 };
@@ -28,7 +28,7 @@ pub enum JournalCommand {
     /// Show segments, records, snapshots, a torn tail, damage
     Inspect(InspectArgs),
     /// The same, read every byte of every snapshot, and take every record apart
-    Verify(DirectoryArgs),
+    Verify(VerifyArgs),
 }
 
 /// Which one, and how closely.
@@ -41,11 +41,15 @@ pub struct InspectArgs {
     pub records: bool,
 }
 
-/// Which one.
+/// Which one, and against what.
 #[derive(Clone, Debug, Args)]
-pub struct DirectoryArgs {
+pub struct VerifyArgs {
     /// The data directory
     pub folder: PathBuf,
+    /// Rebuild the state from each snapshot by itself and compare: with the configuration of the
+    /// switch, which must not run meanwhile; takes the memory and time of a start for each
+    #[arg(long, value_name = "CONFIG")]
+    pub state: Option<PathBuf>,
 }
 
 /// Shows a data directory.
@@ -67,9 +71,14 @@ pub(super) fn run(args: &JournalArgs, streams: &mut Streams<'_>) -> Result<(), C
     if let Some(damage) = report.into_damage() {
         return Err(damage.into());
     }
-    match reading.unreadable {
-        Some(what) => Err(CommandError::Refused { exit_code: 65, what }),
-        None => Ok(()),
+    if let Some(what) = reading.unreadable {
+        return Err(CommandError::Refused { exit_code: 65, what });
+    }
+    match &args.command {
+        JournalCommand::Verify(VerifyArgs { folder, state: Some(config) }) => {
+            journal_state::verify(folder, config, streams.output)
+        }
+        JournalCommand::Verify(_) | JournalCommand::Inspect(_) => Ok(()),
     }
 }
 

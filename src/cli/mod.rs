@@ -13,6 +13,7 @@ pub mod demo;
 pub mod find;
 pub mod journal;
 mod journal_counters;
+mod journal_state;
 pub mod key;
 mod live_screen;
 mod memory_screen;

@@ -30,12 +30,7 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
     forbid_core_dumps()
         .map_err(|error| CommandError::Failed(format!("cannot forbid core dumps: {error}")))?;
-    let sources = KeySources {
-        file: config.keys.card_key_file.clone(),
-        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-    };
-    let keys::Keys { secrets, origin } =
-        keys::load(&sources).map_err(|error| refused(78, &error))?;
+    let keys::Keys { secrets, origin } = load_keys(config)?;
     let key_check = secrets.key_check();
     let directory = open_directory(config, &origin, &secrets)?;
     let (directory, carried) = directory.unzip();
@@ -50,6 +45,15 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
     })?;
     let carried = carried.unwrap_or_default();
     Ok(Started { switch, key_origin: origin, key_check, carried })
+}
+
+/// The card key that a configuration names, or one for this process.
+pub(super) fn load_keys(config: &Config) -> Result<keys::Keys, CommandError> {
+    let sources = KeySources {
+        file: config.keys.card_key_file.clone(),
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+    };
+    keys::load(&sources).map_err(|error| refused(78, &error))
 }
 
 /// The data directory, where there is one and something is to be kept. Cards are in it by their keys, so
@@ -102,7 +106,7 @@ fn open_directory(
     Ok(Some((next, told)))
 }
 
-fn refused(exit_code: u8, what: &impl ToString) -> CommandError {
+pub(super) fn refused(exit_code: u8, what: &impl ToString) -> CommandError {
     CommandError::Refused { exit_code, what: what.to_string() }
 }
 

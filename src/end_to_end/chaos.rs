@@ -12,7 +12,7 @@ mod compare;
 
 use crate::client::Client;
 use crate::message::{Message, Speech};
-use crate::process::{Banks, Ended, Folder, Running, Setup, Switch, free_ports, new_card_key};
+use crate::process::{Banks, Ended, Folder, Running, Setup, Switch, free_ports, new_card_key, run};
 use acquirer::{Acquirer, Draws, NUMBERS, Stage, purchase};
 use compare::{Discrepancy, Fate, Told, compare, compare_counters, standing};
 use rustix::process::Signal;
@@ -225,6 +225,11 @@ fn chaos(switch_lines: &str, more: &str, kills: u64, data: Option<&Path>) -> Out
     let last = last.unwrap().stop();
     let kept = last.output.lines().find(|line| line.starts_with("kept "));
     assert_eq!(kept, None, "nothing is owed any more");
+    if let Some(data) = data {
+        let state = verify_state(&text, data);
+        println!("{state}");
+        assert!(state.contains("the same by every way"), "{state}");
+    }
     let ledger = banks.stop();
     let mut discrepancies = compare(&told, &standing(&ledger));
     discrepancies.extend(compare_counters(&told, &exhausted, LIMIT));
@@ -239,6 +244,17 @@ fn chaos(switch_lines: &str, more: &str, kills: u64, data: Option<&Path>) -> Out
 fn pause(time: Duration) {
     let (_sender, receiver) = channel::<()>();
     assert_eq!(receiver.recv_timeout(time), Err(RecvTimeoutError::Timeout));
+}
+
+/// What every way from the files to the state leads to.
+fn verify_state(text: &str, data: &Path) -> String {
+    let folder = Folder::new();
+    let file = folder.file("switch.toml", text);
+    let (file, data) = (file.to_str().unwrap(), data.to_str().unwrap());
+    let ended = run(folder, &["journal", "verify", "--state", file, data]);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.output, ended.problems);
+    let lines = ended.output.lines().filter(|line| line.starts_with("state "));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Waits until a snapshot lies there that the next life begins with.

@@ -13,8 +13,8 @@ use super::clock::Clock;
 use super::config_offer::Offers;
 use super::decider::Decider;
 use super::journal::{
-    AlignedBuffer, Chunk, DataDirectory, JournalError, Resume, SegmentStock, SnapshotReader,
-    SnapshotThread, SnapshotWriter, StockPort,
+    AlignedBuffer, Chunk, DataDirectory, GroupReader, JournalError, Recovery, Resume, SegmentStock,
+    SnapshotReader, SnapshotThread, SnapshotWriter, StockPort,
 };
 use crate::config::JournalConfig;
 use crate::shard::ShardId;
@@ -90,6 +90,43 @@ pub fn recover<D: Decider>(
     shard: ShardId,
 ) -> Result<RecoveredShard<D>, RecoveryError> {
     let mut recovery = directory.recover(u32::from(shard.0))?;
+    let (decider, groups, mut report) = read_newest(make, directory, &mut recovery)?;
+    let resume = recovery.resume(groups)?;
+    report.torn_bytes = resume.torn_bytes();
+    Ok(RecoveredShard { decider, resume, report })
+}
+
+/// Reads what a shard left by every way that there is: from each of its snapshots, and from the first
+/// record if that is there still. All deciders must know the same; nothing is changed.
+///
+/// # Errors
+/// The files or their contents are damaged, or were made for something else.
+pub fn recover_each<D: Decider>(
+    make: impl Fn() -> D,
+    directory: &DataDirectory,
+    shard: ShardId,
+    mut each: impl FnMut(&D, &RecoveryReport),
+) -> Result<(), RecoveryError> {
+    let open = || directory.recover(u32::from(shard.0));
+    let first = open()?;
+    let ways = first.snapshots() + usize::from(first.has_first_record());
+    for passed_over in 0..ways {
+        let mut recovery = open()?;
+        for _ in 0..passed_over {
+            recovery.next_snapshot()?;
+        }
+        let (decider, _, report) = read_newest(&make, directory, &mut recovery)?;
+        each(&decider, &report);
+    }
+    Ok(())
+}
+
+/// The newest snapshot that was not passed over, and the records after it.
+fn read_newest<D: Decider>(
+    make: impl Fn() -> D,
+    directory: &DataDirectory,
+    recovery: &mut Recovery,
+) -> Result<(D, GroupReader, RecoveryReport), RecoveryError> {
     let (mut report, mut clock) = (RecoveryReport::default(), Clock::new());
     loop {
         let mut decider = make();
@@ -124,11 +161,9 @@ pub fn recover<D: Decider>(
                 .map_err(|what| contents(directory, format!("LSN {}: {what}", group.first_lsn)))?;
         }
         report.recovered = decider.recovered();
-        let resume = recovery.resume(groups)?;
-        report.torn_bytes = resume.torn_bytes();
         report.snapshot_ms = (replaying_ns - loading_ns) / NS_PER_MS;
         report.replay_ms = (clock.now().mono_ns - replaying_ns) / NS_PER_MS;
-        return Ok(RecoveredShard { decider, resume, report });
+        return Ok((decider, groups, report));
     }
 }
 

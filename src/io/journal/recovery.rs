@@ -101,6 +101,16 @@ impl Recovery {
         Ok(None)
     }
 
+    /// How many snapshots were not tried yet.
+    pub(crate) fn snapshots(&self) -> usize {
+        self.untried.len()
+    }
+
+    /// Whether all that was ever recorded is there, so that no snapshot is needed.
+    pub(crate) fn has_first_record(&self) -> bool {
+        self.groups(1).is_ok()
+    }
+
     /// Snapshots whose first blocks are damaged already: an alarm each.
     #[must_use]
     pub fn rejected(&self) -> &[JournalError] {
