@@ -108,6 +108,17 @@ impl Connections {
         &self.visits
     }
 
+    /// How many acquirers there are.
+    pub(crate) fn acquirers(&self) -> usize {
+        self.acquirers.len()
+    }
+
+    /// Whose connection this is; the first's when it has ended.
+    pub(crate) fn acquirer_of(&self, slot: u16) -> AcquirerId {
+        let entry = self.slots.get(usize::from(slot)).and_then(|place| place.entry.as_ref());
+        entry.map_or(AcquirerId(0), |entry| entry.acquirer)
+    }
+
     pub(crate) fn pool(&self) -> &Rc<BufferPool> {
         &self.pool
     }

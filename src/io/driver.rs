@@ -19,6 +19,7 @@ mod batch;
 mod journal;
 mod links;
 mod stop;
+mod turns;
 
 use super::alarm::Alarm;
 use super::bank_port::BankPort;
@@ -48,6 +49,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use turns::Turns;
 
 /// Rounds of banks and the shard answering each other in one cycle.
 const BANK_ROUNDS_MAX: usize = 4;
@@ -93,8 +95,10 @@ pub(crate) struct Driver<D: Decider> {
     returned: Returned,
     alarm: Alarm,
     wake: WakeListener,
+    /// Connections on which something happened since the last cycle.
     visits: Vec<u16>,
-    visited: usize,
+    /// Those that are still to be looked at.
+    turns: Turns,
     batch: Vec<BatchRead>,
     staged: Vec<StagedFrame<D::Staged>>,
     stage: Stage,
@@ -117,6 +121,7 @@ impl<D: Decider> Driver<D> {
             Some(_) => Outbox::journaling(),
             None => Outbox::new(),
         };
+        let turns = Turns::new(ports.connections.acquirers());
         Ok(Self {
             wake: WakeListener::new(Arc::clone(wake))?,
             alarm: Alarm::new()?,
@@ -125,7 +130,7 @@ impl<D: Decider> Driver<D> {
             outbox,
             returned: Returned::default(),
             visits: Vec::new(),
-            visited: 0,
+            turns,
             batch: Vec::with_capacity(BATCH_READS_MAX),
             staged: Vec::with_capacity(STAGED_MAX),
             stage: Stage::Serving,
@@ -198,7 +203,7 @@ impl<D: Decider> Driver<D> {
         self.ports.counters.buffer_bytes.store(buffer_bytes, Ordering::Relaxed);
         self.publish(now);
         self.go_on_stopping(now, inputs + visits);
-        snapshots || self.visited < self.visits.len()
+        snapshots || !self.turns.is_empty()
     }
 
     /// Another configuration, before anything of this cycle is decided.

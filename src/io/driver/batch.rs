@@ -34,25 +34,25 @@ pub(super) struct StagedFrame<S> {
 impl<D: Decider> Driver<D> {
     /// Collects the next batch of reads. Tells how many connections it looked at.
     pub(super) fn take_reads(&mut self, now: Now) -> usize {
-        if self.visited == self.visits.len() {
-            self.visited = 0;
-            self.ports.connections.visits().take(&mut self.visits);
+        self.ports.connections.visits().take(&mut self.visits);
+        for &slot in &self.visits {
+            self.turns.add(self.ports.connections.acquirer_of(slot), slot);
         }
-        let before = self.visited;
-        let mut bytes = 0;
+        let (mut visited, mut bytes) = (0, 0);
         while bytes < BATCH_BYTES_MAX
             && self.batch.len() < BATCH_READS_MAX
-            && let Some(&slot) = self.visits.get(self.visited)
+            && let Some(slot) = self.turns.next()
         {
-            self.visited += 1;
+            visited += 1;
             let read = self.ports.connections.visit(slot, now.mono_ns, &mut self.returned);
             if let Some((connection, framing, buffer)) = read {
                 bytes += buffer.filled().len();
+                self.turns.spend(buffer.filled().len());
                 self.last_read_ns = now.mono_ns;
                 self.batch.push(BatchRead { connection, framing, buffer, consumed: 0, lost: None });
             }
         }
-        self.visited - before
+        visited
     }
 
     /// Splits the batch into frames, stages them, and decides them in groups. Tells how many.
