@@ -38,6 +38,7 @@ pub(crate) struct Exchange {
     table: FieldTable,
     tally: Tally,
     deadline_ns: u64,
+    shed_codes: Vec<ResponseCode>,
 }
 
 /// Why an exchange cannot be made.
@@ -64,6 +65,7 @@ impl Exchange {
             table: FieldTable::default(),
             tally: Tally::new(plan.iins.issuers()),
             deadline_ns: u64::try_from(plan.answer_deadline.as_nanos()).unwrap_or(u64::MAX),
+            shed_codes: plan.shed_codes.clone(),
         })
     }
 
@@ -167,6 +169,8 @@ impl Exchange {
             describe(tally, &verdict, is_foreign, asked);
         }
         if let Some(code) = verdict.code {
+            let response_ns = now_ns.saturating_sub(waiting.intended_ns);
+            tally.served_or_shed(response_ns, self.shed_codes.contains(&code));
             let approved_minor = match code {
                 ResponseCode::PARTIAL_APPROVAL => {
                     response.amount().map_or(asked.amount_minor, |amount| amount.0)

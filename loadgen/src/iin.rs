@@ -111,6 +111,21 @@ impl IinTable {
         &self.issuers
     }
 
+    /// Only the prefixes of these issuers.
+    ///
+    /// # Errors
+    /// An issuer that the table does not have.
+    pub fn only(mut self, names: &[String]) -> Result<Self, IinTableError> {
+        if names.iter().any(|name| !self.issuers.contains(name)) {
+            return Err(IinTableError { line: 0, problem: "no issuer has that name" });
+        }
+        let Self { rows, issuers } = &mut self;
+        rows.retain(|row| {
+            issuers.get(usize::from(row.issuer)).is_some_and(|it| names.contains(it))
+        });
+        Ok(self)
+    }
+
     /// The row of the longest prefix of a PAN.
     #[must_use]
     pub fn route(&self, pan: &[u8]) -> Option<&IinRow> {

@@ -23,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Ask a switch, at a rate that does not wait for its answers.
     Run(cli::run::Arguments),
+    /// Ask more and more of a switch than it can carry: what is it good for then?
+    Overload(cli::overload::Arguments),
     /// Measure a bare echo on this machine, to read other figures by.
     Calibrate(cli::calibrate::Arguments),
 }
@@ -30,6 +32,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(arguments) => cli::run::run(&arguments),
+        Command::Overload(arguments) => cli::overload::run(&arguments),
         Command::Calibrate(arguments) => cli::calibrate::run(&arguments),
     }
 }

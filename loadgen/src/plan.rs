@@ -6,7 +6,7 @@ use crate::mix::{Mix, MixError};
 use crate::numbers::STAN_COUNT;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tapswitch_protocol::{Dialect, Framing, Mti};
+use tapswitch_protocol::{Dialect, Framing, Mti, ResponseCode};
 
 /// The dialects that loadgen speaks, each with the conventions that no field table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,8 @@ pub struct LoadPlan {
     pub sign_on: bool,
     /// How long to wait for an answer; then the request counts as unanswered.
     pub answer_deadline: Duration,
+    /// Codes that say that there was no room for a request: they are told apart.
+    pub shed_codes: Vec<ResponseCode>,
 }
 
 /// Why a plan cannot be run.
@@ -213,6 +215,7 @@ impl LoadPlan {
             pin_core: None,
             sign_on: false,
             answer_deadline: Duration::from_secs(15),
+            shed_codes: vec![ResponseCode::new(*b"91"), ResponseCode::new(*b"96")],
         }
     }
 

@@ -103,6 +103,10 @@ pub struct LoadReport {
     pub response: Histogram<u64>,
     /// Nanoseconds from the write to the response.
     pub service: Histogram<u64>,
+    /// Nanoseconds from the intended time to responses whose code is one of the plan's shed codes.
+    pub shed: Histogram<u64>,
+    /// The same of all others.
+    pub served: Histogram<u64>,
     /// Nanoseconds from the intended time of sending to the write.
     pub lag: Histogram<u64>,
     /// Responses that a bank gave, not the switch: filled in by a caller that owns the switch.
@@ -140,6 +144,8 @@ impl LoadReport {
             per_issuer: tally.issuers,
             response: tally.response,
             service: tally.service,
+            shed: tally.shed,
+            served: tally.served,
             lag: tally.lag,
             bank_answered: None,
             switch_latency: None,
@@ -165,6 +171,12 @@ impl LoadReport {
     #[must_use]
     pub fn achieved_per_s(&self) -> f64 {
         if self.sending_s > 0.0 { self.answered_while_sending as f64 / self.sending_s } else { 0.0 }
+    }
+
+    /// Responses a second that are no refusals for want of room: what the load was good for.
+    #[must_use]
+    pub fn goodput_per_s(&self) -> f64 {
+        if self.sending_s > 0.0 { self.served.len() as f64 / self.sending_s } else { 0.0 }
     }
 
     /// `open` or `closed`.

@@ -83,6 +83,10 @@ pub(crate) struct Tally {
     pub(crate) response: Histogram<u64>,
     /// From the write.
     pub(crate) service: Histogram<u64>,
+    /// Of the responses whose code says that the switch had no room, from the intended time.
+    pub(crate) shed: Histogram<u64>,
+    /// Of all others.
+    pub(crate) served: Histogram<u64>,
     /// From the intended time of sending to the write.
     pub(crate) lag: Histogram<u64>,
     recent: Recent,
@@ -105,6 +109,8 @@ impl Tally {
             samples: Vec::with_capacity(SAMPLES_MAX),
             response: latency_histogram(3),
             service: latency_histogram(3),
+            shed: latency_histogram(3),
+            served: latency_histogram(3),
             lag: latency_histogram(3),
             recent: Recent {
                 halves: [latency_histogram(2), latency_histogram(2)],
@@ -121,6 +127,13 @@ impl Tally {
         self.service.saturating_record(service_ns);
         let [_, newer] = &mut self.recent.halves;
         newer.saturating_record(response_ns);
+    }
+
+    /// Counts a response as served, or as shed.
+    #[inline]
+    pub(crate) fn served_or_shed(&mut self, response_ns: u64, is_shed: bool) {
+        let histogram = if is_shed { &mut self.shed } else { &mut self.served };
+        histogram.saturating_record(response_ns);
     }
 
     /// Counts the outcome of a transaction; `approved_minor` is what is approved of it.

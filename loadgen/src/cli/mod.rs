@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
+mod asking;
 pub(crate) mod calibrate;
+pub(crate) mod overload;
 pub(crate) mod run;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
