@@ -94,6 +94,11 @@ pub const BANK_RING_SLOTS: usize = 4_096;
 
 /// Reversals and advices owed that one shard holds.
 pub const SAF_MAX: usize = 65_536;
+/// Of these, messages that their issuers refuse, kept for an operator. When there are more, further
+/// ones are sent on and on.
+pub const PARKED_MAX: usize = 4_096;
+/// Messages a second that an issuer gets at most after an outage.
+pub const SAF_RATE_MAX: u32 = 1_000_000;
 /// Duplicate memory of one shard at most: places in it are 31 bits, in units of eight bytes.
 pub const DUPLICATES_BYTES_MAX: usize = 1 << 33;
 /// Originals of one shard at least, in bytes: a few.
@@ -127,6 +132,7 @@ pub const OUTCOME_BLOCKS: usize = 64;
 /// See [`OUTCOME_BLOCKS`].
 pub const OUTCOME_BLOCK_BYTES: usize = 1 << 16;
 
+const _: () = assert!(PARKED_MAX <= SAF_MAX / 4);
 const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);
 const _: () = assert!(VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX < 1 << 28);
 const _: () = assert!(VELOCITY_AMOUNT_MINOR_MAX < 1 << 48);

@@ -6,10 +6,11 @@
 
 use super::find::moment;
 use super::quantity::{duration_s, grouped};
+use crate::config::Config;
 use crate::io::clock::StepWatch;
 use crate::io::journal::Space;
 use crate::io::{Clock, Switch};
-use crate::shard::{Counter, Gauges, Now, Shard};
+use crate::shard::{Counter, Gauges, IssuerId, Now, Shard};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -47,6 +48,8 @@ struct Seen {
     snapshots_given_up: u64,
     /// Whether the journal's disk takes more.
     space: Option<Space>,
+    /// Messages that issuers refuse, by issuer where there are any.
+    parked: Vec<(String, u64)>,
 }
 
 /// Finds what is alarming in what is seen.
@@ -84,6 +87,7 @@ impl Judge {
             }
             Some(Space::Ok) | None => {}
         }
+        alarms.extend(parked(&seen.parked));
         let more = self::more(&mut self.snapshots_given_up, seen.snapshots_given_up);
         if more > 0 {
             let text = format!("{more} snapshots given up: the journal grows until one is whole");
@@ -150,6 +154,18 @@ fn owed(shard: usize, gauges: &Gauges, wall_ms: u64) -> Option<Alarm> {
     })
 }
 
+fn parked(parked: &[(String, u64)]) -> Option<Alarm> {
+    let issuers: Vec<String> =
+        parked.iter().map(|(name, count)| format!("{name} {}", grouped(*count))).collect();
+    (!issuers.is_empty()).then(|| {
+        let text = format!(
+            "reversals or advices that their issuers refuse, kept and sent no more: {}",
+            issuers.join(", ")
+        );
+        Alarm::new("saf{parked}", text)
+    })
+}
+
 /// When a name was told last, and how often it was seen.
 #[derive(Default)]
 struct Told {
@@ -180,13 +196,26 @@ pub(super) struct Alarms {
     clock: Clock,
     judge: Judge,
     register: Register,
+    /// In the order of their numbers.
+    issuers: Vec<String>,
 }
 
 impl Alarms {
-    pub(super) fn new(switch: &Switch<Shard>) -> Self {
+    pub(super) fn new(switch: &Switch<Shard>, config: &Config) -> Self {
         let last = switch.recovered().iter().map(|report| report.recovered.wall_ms).max();
         let judge = Judge { journal_ms: last.unwrap_or_default(), ..Judge::default() };
-        Self { clock: Clock::new(), judge, register: Register::default() }
+        let issuers = config.issuers.iter().map(|issuer| issuer.name.clone()).collect();
+        Self { clock: Clock::new(), judge, register: Register::default(), issuers }
+    }
+
+    /// What issuers refuse, of all shards together.
+    fn parked(&self, switch: &Switch<Shard>) -> Vec<(String, u64)> {
+        let count = |issuer| {
+            let of_shards = switch.published().map(|it| u64::from(it.owed_to(issuer).parked));
+            of_shards.sum::<u64>()
+        };
+        let counted = self.issuers.iter().zip(0..).map(|(name, id)| (name, count(IssuerId(id))));
+        counted.filter(|(_, count)| *count > 0).map(|(name, count)| (name.clone(), count)).collect()
     }
 
     /// Looks, and tells what is alarming. Every second is often enough.
@@ -200,6 +229,7 @@ impl Alarms {
             velocity_full: counters.map(|it| it.value(Counter::RefusedVelocityFull)).sum(),
             snapshots_given_up: given_up.sum(),
             space: switch.journal_space(),
+            parked: self.parked(switch),
         };
         let alarms = self.judge.judge(&seen);
         alarms.iter().try_for_each(|alarm| self.register.tell(read, alarm, out))
@@ -250,11 +280,16 @@ mod tests {
             velocity_full: 2,
             snapshots_given_up: 1,
             space: Some(Space::Low),
+            parked: vec![("ABC".to_owned(), 2), ("CMB".to_owned(), 1_000)],
             ..at(1, NOON)
         };
         let all = ["velocity{nearly_full}", "saf{old}", "velocity{full}", "journal{space_low}"];
-        assert_eq!(names(&mut judge, &seen), [&all[..], &["snapshot{given_up}"]].concat());
-        let later = Seen { space: Some(Space::Refuse), gauges: Vec::new(), ..seen };
+        let rest = ["saf{parked}", "snapshot{given_up}"];
+        assert_eq!(names(&mut judge, &seen), [&all[..], &rest].concat());
+        let text = parked(&seen.parked).unwrap().text;
+        assert!(text.ends_with("sent no more: ABC 2, CMB 1,000"), "{text}");
+        let parked = Vec::new();
+        let later = Seen { space: Some(Space::Refuse), gauges: Vec::new(), parked, ..seen };
         assert_eq!(names(&mut judge, &later), ["journal{space_out}"], "counts have not grown");
     }
 

@@ -48,6 +48,11 @@ impl Shard {
                 }
             }
             Change::OwedDone { id } => self.apply_owed_done(*id),
+            Change::OwedParked { id, code } => {
+                if let Some(place) = self.saf.find(*id) {
+                    self.next_owed = self.saf.park(place, *code);
+                }
+            }
             Change::HoldOpened(hold) => self.preauthorizations.open(wall_ms, *hold),
             Change::HoldCompleted { key, card, by, less_minor } => {
                 self.apply_hold_completed(wall_ms, (*key, *card), *by, *less_minor);

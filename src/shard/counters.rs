@@ -1,6 +1,9 @@
 //! What a shard counted, by what and why. One writer, read by others through [`Published`].
 
+use super::identity::IssuerId;
+use super::saf::OwedCounts;
 use super::switch_time::SwitchTime;
+use crate::limits::ISSUERS_MAX;
 use hdrhistogram::Histogram;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +92,9 @@ counters! {
     OwedPushed "saf{owed}" "reversals and advices that became owed";
     OwedResent "saf{resent}" "sent again";
     OwedDone "saf{done}" "acknowledged by the issuer";
+    OwedRetried "saf{retry}" "answered by the issuer as not possible now: sent again later";
+    OwedRefused "saf{refused}" "answered by the issuer with a refusal";
+    OwedParked "saf{parked}" "refused three times: kept for an operator, sent no more";
     Interrupted "restart{interrupted}" "requests under way when the process before ended";
     LostReversed "restart{lost}" "declined requests that it may have forwarded, reversed";
     CrossedOut "mesh{out}" "requests handed to another shard";
@@ -160,6 +166,8 @@ pub struct Published {
     counters: [AtomicU64; COUNTERS],
     times: Mutex<SwitchTime>,
     gauges: [AtomicU64; 4],
+    /// By issuer: owed in the low half, parked in the high one.
+    owed: [AtomicU64; ISSUERS_MAX],
 }
 
 impl Default for Published {
@@ -168,6 +176,7 @@ impl Default for Published {
             counters: core::array::from_fn(|_| AtomicU64::new(0)),
             times: Mutex::new(SwitchTime::default()),
             gauges: [0; 4].map(AtomicU64::new),
+            owed: [0; ISSUERS_MAX].map(AtomicU64::new),
         }
     }
 }
@@ -186,6 +195,22 @@ impl Published {
         if let Ok(mut shared) = self.times.try_lock() {
             shared.clone_from(times);
         }
+    }
+
+    /// What an issuer is owed.
+    pub(super) fn store_owed(&self, issuer: usize, counts: OwedCounts) {
+        if let Some(shared) = self.owed.get(issuer) {
+            let both = u64::from(counts.parked) << 32 | u64::from(counts.owed);
+            shared.store(both, Ordering::Relaxed);
+        }
+    }
+
+    /// What an issuer was owed, and what of it waited for an operator.
+    #[must_use]
+    pub fn owed_to(&self, issuer: IssuerId) -> OwedCounts {
+        let shared = self.owed.get(usize::from(issuer.0));
+        let both = shared.map_or(0, |shared| shared.load(Ordering::Relaxed));
+        OwedCounts { owed: both as u32, parked: (both >> 32) as u32 }
     }
 
     /// What was last copied.

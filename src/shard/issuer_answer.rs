@@ -60,7 +60,7 @@ impl Shard {
                 self.on_answer(now, place, (view, is_well_formed), outbox);
             }
             Some(Waiting::Owed(place)) if is_well_formed => {
-                self.on_acknowledgement(now, (issuer, stan), place, view, outbox);
+                self.on_acknowledgement(now, (issuer, acquirer, stan), place, view, outbox);
             }
             Some(Waiting::Owed(_)) => self.counters.add(Counter::Unmatched),
             None if self.legs.is_quarantined(issuer, stan) => {

@@ -14,6 +14,7 @@
 //! issuer ─▶ pending ─▶ authorization ─▶ relay ─▶ acquirer
 //! ```
 
+mod acknowledgement;
 pub mod action;
 mod advice;
 mod apply;
@@ -65,6 +66,7 @@ pub use configured::Configured;
 pub use counters::{Counter, Counters, Gauges, Published};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
 pub use intake::Staged;
+pub use saf::OwedCounts;
 pub use secrets::Secrets;
 pub use switch_time::SwitchTime;
 
@@ -195,7 +197,7 @@ impl Shard {
             pending: Pending::new(pending_max),
             deadlines: Deadlines::new(pending_max + saf_max),
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),
-            saf: Saf::new(saf_max),
+            saf: Saf::new(saf_max, &config.issuers, shards),
             kept: Kept::new(pending_max + saf_max),
             scratch: Scratch {
                 kept: Some(Box::default()),
@@ -421,6 +423,12 @@ impl Shard {
         self.saf.len()
     }
 
+    /// Messages owed to one issuer, and those that it refuses and that wait for an operator.
+    #[must_use]
+    pub fn owed_to(&self, issuer: IssuerId) -> OwedCounts {
+        self.saf.counts(issuer)
+    }
+
     /// When [`Shard::on_deadline`] is due at the latest, in monotonic nanoseconds.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
@@ -466,6 +474,9 @@ impl Shard {
             owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
         };
         published.store(&self.counters, &self.times, &gauges);
+        for issuer in 0..self.legs.len() {
+            published.store_owed(issuer, self.saf.counts(IssuerId(issuer as u8)));
+        }
     }
 }
 

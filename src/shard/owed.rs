@@ -17,7 +17,7 @@ use super::{
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use tapswitch_protocol::{
-    FieldSet, FieldTable, MessageView, Mti, MtiClass, Stan, TransmissionTime, WireField,
+    Dialect, FieldSet, FieldTable, MessageView, Mti, MtiClass, Stan, TransmissionTime, WireField,
 };
 
 /// What a reversal repeats of its original (UnionPay's field list for 0420, public code), as far as
@@ -158,7 +158,29 @@ impl Shard {
             && let Some(owed) = self.saf.get_mut(place)
         {
             owed.sent = None;
+        } else if let Some(owed) = self.saf.get_mut(place)
+            && owed.sent.is_some()
+        {
+            // It may have been sent: then this is a repeat.
+            owed.tries = 1;
         }
+    }
+
+    /// An issuer can be told again what it is owed, at its pace.
+    pub(super) fn catch_up(&mut self, now: Now, issuer: IssuerId) {
+        let first_timer = self.first_owed_timer();
+        let Self { saf, deadlines, .. } = self;
+        saf.catch_up(issuer, now.mono_ns, |place, at_ns| deadlines.set(first_timer + place, at_ns));
+    }
+
+    /// The entry before it is done: it is sent, or waits for its turn after an outage.
+    pub(super) fn send_next(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
+        let at_ns = self.saf.turn_ns(place, now.mono_ns);
+        if at_ns > now.mono_ns {
+            let timer = self.first_owed_timer() + place;
+            return self.deadlines.set(timer, at_ns);
+        }
+        self.send_owed(now, place, outbox);
     }
 
     /// The resend timer of an entry is over.
@@ -166,7 +188,8 @@ impl Shard {
         self.send_owed(now, place, outbox);
     }
 
-    /// Sends the stored message, the same each time, and arms the timer of the next try.
+    /// Sends the stored message, the same each time (a repeat may say so in its MTI), and arms the
+    /// timer of the next try.
     fn transmit(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
         let timer = self.first_owed_timer() + place;
         let Some(owed) = self.saf.get_mut(place) else { return };
@@ -181,10 +204,14 @@ impl Shard {
         let [low, _] = owed.card.words();
         let wait_ms = saf::resend_after_ms(owed.tries, low);
         let (issuer, acquirer, mti, card) = (owed.issuer, owed.acquirer, owed.mti, owed.card);
+        let is_repeat = owed.tries > 1;
         let Some((stan, time)) = owed.sent else { return };
         let list = self.kept.get(owed.fields);
         self.deadlines.set(timer, now.mono_ns + wait_ms * 1_000_000);
         let Some(profile) = self.profiles.get(usize::from(acquirer.0)) else { return };
+        let marks = self.saf.marks_repeats(issuer);
+        let marks = marks.unwrap_or_else(|| profile.dialect.name() != Dialect::cups().name());
+        let mti = if is_repeat && marks { mti.repeated() } else { mti };
         let numbers = LegNumbers::new(time.0, stan.0);
         let own = [numbers.time(), numbers.stan()];
         let pan = self.cipher.pan(&card);
@@ -194,29 +221,6 @@ impl Shard {
         if let Some(bytes) = field_list::write_message(profile.dialect, mti, parts, pan, room) {
             let bytes = outbox.claim(bytes);
             outbox.push_gated(Action::Forward { issuer, acquirer, bytes });
-        }
-    }
-
-    /// The issuer has it: 0430 or 0230, whatever its code; the next of the card may go.
-    pub(super) fn on_acknowledgement(
-        &mut self,
-        now: Now,
-        (issuer, stan): (IssuerId, Stan),
-        place: u32,
-        answer: &MessageView<'_>,
-        outbox: &mut Outbox,
-    ) {
-        let Some(owed) = self.saf.get_mut(place) else { return };
-        let id = OwedId { number: owed.number, place };
-        if owed.sent.map(|(_, time)| time) != answer.transmission_time() {
-            return self.counters.add(Counter::Unmatched);
-        }
-        self.deadlines.cancel(self.first_owed_timer() + place);
-        self.legs.release_stan(issuer, stan);
-        self.commit(now, Change::OwedDone { id }, outbox);
-        self.counters.add(Counter::OwedDone);
-        if let Some(next) = self.next_owed.take() {
-            self.send_owed(now, next, outbox);
         }
     }
 }

@@ -156,7 +156,10 @@ impl Shard {
     pub fn state_hash(&self) -> u64 {
         let owed = self.saf.from(0).fold(0u64, |hash, (_, owed)| {
             hash.wrapping_add(
-                (owed.number << 1 | u64::from(owed.sent.is_some())).wrapping_mul(HASH_STEP),
+                (owed.number << 2
+                    | u64::from(owed.sent.is_some()) << 1
+                    | u64::from(owed.parked.is_some()))
+                .wrapping_mul(HASH_STEP),
             )
         });
         let holds = self.preauthorizations.from(0).fold(0u64, |hash, (_, hold)| {
@@ -253,20 +256,15 @@ impl Shard {
             return;
         }
         self.legs.begin_at(now.wall_ms);
-        let owed: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
+        let owed = self.saf.from(0).filter(|(_, owed)| owed.parked.is_none());
+        let owed: Vec<u32> = owed.map(|(place, _)| place).collect();
         owed.into_iter().for_each(|place| self.resume_owed(place));
     }
 
-    /// Arms the timers of the oldest message of each card, spread over a while: issuers are not flooded.
+    /// Arms the timers of the oldest message of each card, at the pace of each issuer: none is flooded.
     fn resend_all(&mut self, now: Now) {
-        let owed: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
-        let mut after_ns = 0;
-        for place in owed {
-            if self.saf.is_oldest(place) {
-                let timer = self.first_owed_timer() + place;
-                self.deadlines.set(timer, now.mono_ns + after_ns);
-                after_ns += RESEND_EVERY_NS;
-            }
+        for issuer in 0..self.legs.len() {
+            self.catch_up(now, IssuerId(issuer as u8));
         }
     }
 
@@ -282,9 +280,6 @@ impl Shard {
             || made.is_some_and(|made| precedes(made, self.legs.transmission_time_at(started)))
     }
 }
-
-/// Between two resent messages after a restart: 5,000 a second.
-const RESEND_EVERY_NS: u64 = 200_000;
 
 /// Whether a DE 7, which has no year, is before another one: in December all of January is later.
 fn precedes(made: TransmissionTime, other: TransmissionTime) -> bool {

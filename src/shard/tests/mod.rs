@@ -15,4 +15,5 @@ mod outcomes;
 mod restart;
 mod script;
 mod snapshot;
+mod store_and_forward;
 mod transitions;
