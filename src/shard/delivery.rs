@@ -5,6 +5,7 @@ use super::authorization::{Event, step};
 use super::outcomes::Note;
 use super::own_answer::Reason;
 use super::remembered::{Additions, Decoded};
+use super::reversal_reason::ReversalReason;
 use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
@@ -214,7 +215,8 @@ impl Shard {
             self.counters.add(Counter::Undeliverable);
             self.note(now, incoming, Note::only(Counter::Undeliverable));
             self.undo_original(now, &key, &original, incoming.profile.codes.time_out, outbox);
-            self.owe_reversal_of(now, incoming, &original, outbox);
+            let reason = ReversalReason::Undeliverable;
+            self.owe_reversal_of(now, incoming, (&original, reason), outbox);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::journal_record::{Answered, Change, Settlement};
 use super::outcomes::Note;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
+use super::reversal_reason::ReversalReason;
 use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
@@ -296,7 +297,8 @@ impl Shard {
         let outcome = (end.state, end.code, settlement);
         self.remember_answer(now, &request, outcome, &Additions::none(), outbox);
         let owe = end.owe_reversal && !request.processing.moves_no_money();
-        let owed = if owe { self.store_reversal(now, &request, &profile, outbox) } else { None };
+        let why = (&*profile, end.reason());
+        let owed = if owe { self.store_reversal(now, &request, why, outbox) } else { None };
         let frame = self.write_kept_answer(&request, &profile, end.code, outbox);
         self.note_kept(now, &request, &profile, Note::answered(end.what, end.code));
         self.kept.free(request.kept);
@@ -342,6 +344,14 @@ pub(super) struct Ending {
 impl Ending {
     pub(super) const fn of(step: Step, code: ResponseCode, what: Counter) -> Self {
         Self { state: step.next, code, owe_reversal: step.owe_reversal, what }
+    }
+
+    /// Why it is reversed, if it is.
+    const fn reason(self) -> ReversalReason {
+        match self.what {
+            Counter::MisEchoed => ReversalReason::Malfunction,
+            _ => ReversalReason::NoAnswer,
+        }
     }
 }
 

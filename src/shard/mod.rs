@@ -50,6 +50,7 @@ pub mod preauthorization;
 pub mod recovery;
 mod remembered;
 mod reversal;
+mod reversal_reason;
 pub mod routing;
 mod saf;
 mod secrets;

@@ -10,6 +10,7 @@ use super::issuer_link::Waiting;
 use super::journal_record::{Change, OwedId, OwedMessage};
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
+use super::reversal_reason::ReversalReason;
 use super::{
     Action, CardKey, Counter, Incoming, IssuerId, MACS_AND_NUMBERS, Now, Outbox, Shard,
     original_data, saf,
@@ -44,7 +45,7 @@ impl Shard {
         &mut self,
         now: Now,
         request: &PendingRequest,
-        profile: &AcquirerConfig,
+        (profile, reason): (&AcquirerConfig, ReversalReason),
         outbox: &mut Outbox,
     ) -> Option<u32> {
         let mut table = FieldTable::default();
@@ -54,7 +55,8 @@ impl Shard {
         let view = profile.dialect.parse(message, &mut table).ok()?;
         let de90 = original_data::write(request.mti, request.stan, request.sent, &view);
         let whose = (request.issuer, request.origin.acquirer, request.card);
-        self.store_owed(now, whose, (Mti::REVERSAL_ADVICE, &view, REVERSAL), Some(&de90), outbox)
+        let message = (Mti::REVERSAL_ADVICE, &view, REVERSAL);
+        self.store_owed(now, whose, message, Written::by_switch(&de90, reason), outbox)
     }
 
     /// Stores the reversal of an approval that was answered, made from our answer's fields.
@@ -62,7 +64,7 @@ impl Shard {
         &mut self,
         now: Now,
         answer: &Incoming<'_>,
-        original: &OriginalRecord,
+        (original, reason): (&OriginalRecord, ReversalReason),
         outbox: &mut Outbox,
     ) {
         let request_mti = Mti::from_number(answer.view.mti().number() - 10);
@@ -72,7 +74,8 @@ impl Shard {
         let de90 = original_data::write(mti, numbers.0, numbers.1, &answer.view);
         let whose = (original.issuer, answer.connection.acquirer, original.card);
         let message = (Mti::REVERSAL_ADVICE, &answer.view, REVERSAL);
-        if let Some(place) = self.store_owed(now, whose, message, Some(&de90), outbox) {
+        let written = Written::by_switch(&de90, reason);
+        if let Some(place) = self.store_owed(now, whose, message, written, outbox) {
             self.send_owed(now, place, outbox);
         }
     }
@@ -103,7 +106,8 @@ impl Shard {
         };
         let fields = incoming.profile.dialect.kept.minus(MACS_AND_NUMBERS);
         let whose = (issuer, incoming.connection.acquirer, card);
-        Ok(self.store_owed(now, whose, (mti, view, fields), de90.as_ref(), outbox))
+        let written = Written { de90: de90.as_ref(), reason: None };
+        Ok(self.store_owed(now, whose, (mti, view, fields), written, outbox))
     }
 
     pub(super) fn store_owed(
@@ -111,7 +115,7 @@ impl Shard {
         now: Now,
         (issuer, acquirer, card): (IssuerId, super::AcquirerId, CardKey),
         (mti, view, fields): (Mti, &MessageView<'_>, FieldSet),
-        de90: Option<&[u8; original_data::DIGITS]>,
+        Written { de90, reason }: Written<'_>,
         outbox: &mut Outbox,
     ) -> Option<u32> {
         let id = self.saf.next_id();
@@ -121,6 +125,10 @@ impl Shard {
         let mut bytes = StoredFields::of(view, picked).write(&mut list)?;
         if let Some(wire) = de90 {
             bytes += field_list::write_field(WireField { field: 90, wire }, &mut list[bytes..])?;
+        }
+        let profile = self.profiles.get(usize::from(acquirer.0));
+        if let (Some(reason), Some(profile)) = (reason, profile) {
+            reason.write(profile.dialect, &mut list[..bytes]);
         }
         let fields = StoredFields::Listed(&list[..bytes]);
         // Taken now, so that a reversal of an advice can name it before it has been sent.
@@ -222,6 +230,25 @@ impl Shard {
             let bytes = outbox.claim(bytes);
             outbox.push_gated(Action::Forward { issuer, acquirer, bytes });
         }
+    }
+}
+
+/// What of a stored message the switch writes itself.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    /// Which message it is about, by its issuer-leg numbers.
+    de90: Option<&'a [u8; original_data::DIGITS]>,
+    /// Why, in a reversal of its own.
+    reason: Option<ReversalReason>,
+}
+
+impl<'a> Written<'a> {
+    /// A reversal of the switch's own.
+    pub(super) const fn by_switch(
+        de90: &'a [u8; original_data::DIGITS],
+        reason: ReversalReason,
+    ) -> Self {
+        Self { de90: Some(de90), reason: Some(reason) }
     }
 }
 

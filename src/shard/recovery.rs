@@ -10,7 +10,8 @@ use super::field_list;
 use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::journal_record::decode::{decode, skim};
 use super::journal_record::{Answered, Change, Forwarded, RecordError, Settlement};
-use super::owed::REVERSAL;
+use super::owed::{REVERSAL, Written};
+use super::reversal_reason::ReversalReason;
 use super::velocity::Reservation;
 use super::{Counter, Now, Shard, original_data};
 use std::collections::BTreeMap;
@@ -245,7 +246,9 @@ impl Shard {
         let view = dialect.parse(message.get(..bytes)?, &mut table).ok()?;
         let de90 = original_data::write(request.mti, request.stan, request.sent, &view);
         let whose = (request.issuer, request.acquirer, request.card);
-        self.store_owed(now, whose, (Mti::REVERSAL_ADVICE, &view, REVERSAL), Some(&de90), outbox)
+        let message = (Mti::REVERSAL_ADVICE, &view, REVERSAL);
+        let written = Written::by_switch(&de90, ReversalReason::NoAnswer);
+        self.store_owed(now, whose, message, written, outbox)
     }
 
     /// Everything owed takes its numbers again, before any is given out: also what waits behind another

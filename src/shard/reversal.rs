@@ -8,9 +8,10 @@ use super::forward::Recalled;
 use super::intake::{self, StagedRequest};
 use super::journal_record::{Answered, Change, Settlement, Undone};
 use super::outcomes::Note;
-use super::owed::REVERSAL;
+use super::owed::{REVERSAL, Written};
 use super::own_answer::Reason;
 use super::remembered::declined;
+use super::reversal_reason::ReversalReason;
 use super::{AcquirerId, CardKey, Counter, Incoming, IssuerId, Now, Outbox, Shard, original_data};
 use tapswitch_protocol::{
     AmountMinor, Function, MessageView, Mti, PanError, ResponseCode, TransmissionTime,
@@ -202,7 +203,8 @@ impl Shard {
         let numbers = (view.stan()?, view.transmission_time().unwrap_or(TransmissionTime(0)));
         let de90 = original_data::write(view.mti().without_repeat(), numbers.0, numbers.1, view);
         let message = (Mti::REVERSAL_ADVICE, view, REVERSAL);
-        self.store_owed(now, (issuer, acquirer, card), message, Some(&de90), outbox)
+        let written = Written::by_switch(&de90, ReversalReason::NoAnswer);
+        self.store_owed(now, (issuer, acquirer, card), message, written, outbox)
     }
 
     /// Undoes an approval in the switch: its reservation, and what a repeat of it is answered.
