@@ -87,6 +87,9 @@ pub const VELOCITY_LOOKED_AT_ONCE: usize = 64;
 pub const MESH_CREDITS: usize = 1_024;
 /// Credits kept back for answers that found their connection closed and must return.
 pub const MESH_CREDITS_RESERVED: usize = 256;
+/// Approvals that may wait on a shard for a connection of their acquirer; further ones are reversed at
+/// once.
+pub const UNDELIVERED_MAX: usize = 256;
 /// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
 pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED);
 /// Slots of the ring between a shard and its banks, each way.
@@ -132,6 +135,7 @@ pub const OUTCOME_BLOCKS: usize = 64;
 /// See [`OUTCOME_BLOCKS`].
 pub const OUTCOME_BLOCK_BYTES: usize = 1 << 16;
 
+const _: () = assert!(UNDELIVERED_MAX <= 1 << u8::BITS);
 const _: () = assert!(PARKED_MAX <= SAF_MAX / 4);
 const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);
 const _: () = assert!(VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX < 1 << 28);

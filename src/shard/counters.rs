@@ -86,6 +86,7 @@ counters! {
     Late "issuer{late}" "issuer answers after the deadline, not delivered";
     Unmatched "issuer{unmatched}" "issuer answers to nothing that was asked";
     Undeliverable "undeliverable{reversed}" "approvals whose acquirer was gone, reversed";
+    UndeliverableWaits "undeliverable{waits}" "approvals kept for another connection of their acquirer";
     UndeliverableOther "undeliverable{other}" "other answers whose acquirer was gone";
     Redelivered "undeliverable{redelivered}" "answers given to another connection";
     UndeliverableLost "undeliverable{lost}" "undeliverable answers that could not be sent home";

@@ -136,7 +136,7 @@ impl Shard {
                 self.absorb(incoming, place, outbox);
             }
             (Reply::Replay, _, Some((code, additions))) => {
-                self.answer_again(now, incoming, (code, &additions), outbox);
+                self.answer_again(now, incoming, (&staged.key, code, &additions), outbox);
             }
             _ => return Err(Reason::Conflict),
         }

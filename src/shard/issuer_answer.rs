@@ -217,6 +217,10 @@ impl Shard {
         while outbox.has_room() {
             let Some(id) = self.deadlines.pop_due(now.mono_ns) else { return false };
             match self.owed_place(id) {
+                Some(place) if place as usize >= self.saf.capacity() => {
+                    let place = place - self.saf.capacity() as u32;
+                    self.on_undelivered_due(now, place, outbox);
+                }
                 Some(place) => self.resend(now, place, outbox),
                 None => self.on_time_out(now, id, outbox),
             }

@@ -57,6 +57,7 @@ mod secrets;
 pub mod snapshot;
 pub mod state_layout;
 mod switch_time;
+mod undelivered;
 pub mod velocity;
 
 #[cfg(test)]
@@ -72,7 +73,7 @@ pub use secrets::Secrets;
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
-use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
+use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, UNDELIVERED_MAX, VELOCITY_GROUP_LINES};
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
@@ -91,6 +92,7 @@ use routing::Routing;
 use saf::Saf;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
+use undelivered::Undelivered;
 use velocity::Velocity;
 
 /// One shard: its cards, its connections, its part of every issuer's trace numbers.
@@ -111,6 +113,7 @@ pub struct Shard {
     deadlines: Deadlines,
     preauthorizations: Preauthorizations,
     saf: Saf,
+    undelivered: Undelivered,
     kept: Kept,
     scratch: Scratch,
     counters: Counters,
@@ -196,10 +199,11 @@ impl Shard {
             legs: IssuerLegs::new(&config.issuers, id, shards),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
             pending: Pending::new(pending_max),
-            deadlines: Deadlines::new(pending_max + saf_max),
+            deadlines: Deadlines::new(pending_max + saf_max + UNDELIVERED_MAX),
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),
             saf: Saf::new(saf_max, &config.issuers, shards),
-            kept: Kept::new(pending_max + saf_max),
+            undelivered: Undelivered::new(),
+            kept: Kept::new(pending_max + saf_max + UNDELIVERED_MAX),
             scratch: Scratch {
                 kept: Some(Box::default()),
                 issuer: Some(Box::default()),
@@ -412,10 +416,11 @@ impl Shard {
         self.draining = true;
     }
 
-    /// Requests not answered yet, here or on other shards, and messages owed to issuers.
+    /// Requests not answered yet, here or on other shards, answers that nobody got yet, and messages
+    /// owed to issuers.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.pending.len() + self.saf.len() + self.credits.out()
+        self.pending.len() + self.saf.len() + self.undelivered.len() + self.credits.out()
     }
 
     /// Messages owed to issuers.

@@ -79,7 +79,9 @@ fn an_undeliverable_approval_of_a_track_only_request_is_taken_back_by_pan() {
     for slot in [1, 2] {
         world.shard.on_connection_closed(connection(slot));
     }
-    let done = world.issuer(IssuerId(0), &issuer_answer(&done[0].bytes, "00", &[]));
+    assert!(world.issuer(IssuerId(0), &issuer_answer(&done[0].bytes, "00", &[])).is_empty());
+    world.at_ms(11_000);
+    let done = world.tick();
     assert_eq!(done.len(), 1);
     assert_eq!(done[0].text, "I0 0420");
     with_view(&done[0].bytes, |view| {
