@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::io::clock::StepWatch;
 use crate::io::journal::Space;
 use crate::io::{Clock, Switch};
+use crate::shard::outcome::NO_ISSUER;
 use crate::shard::{Counter, Gauges, IssuerId, Now, Shard};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -159,7 +160,8 @@ fn parked(parked: &[(String, u64)]) -> Option<Alarm> {
         parked.iter().map(|(name, count)| format!("{name} {}", grouped(*count))).collect();
     (!issuers.is_empty()).then(|| {
         let text = format!(
-            "reversals or advices that their issuers refuse, kept and sent no more: {}",
+            "reversals or advices that their issuers refuse, or that are of no known original and \
+             issuer, kept and sent no more: {}",
             issuers.join(", ")
         );
         Alarm::new("saf{parked}", text)
@@ -214,8 +216,10 @@ impl Alarms {
             let of_shards = switch.published().map(|it| u64::from(it.owed_to(issuer).parked));
             of_shards.sum::<u64>()
         };
-        let counted = self.issuers.iter().zip(0..).map(|(name, id)| (name, count(IssuerId(id))));
-        counted.filter(|(_, count)| *count > 0).map(|(name, count)| (name.clone(), count)).collect()
+        let none = ("no issuer".to_owned(), NO_ISSUER);
+        let named = self.issuers.iter().cloned().zip(0..).chain([none]);
+        let counted = named.map(|(name, id)| (name, count(IssuerId(id))));
+        counted.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Looks, and tells what is alarming. Every second is often enough.

@@ -74,6 +74,8 @@ counters! {
     AdviceOverLimit "advice{over_limit}" "advices counted above a limit";
     AdviceUncounted "advice{uncounted}" "advices in a currency that no limit is in";
     OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";
+    ReversalUnnamed "reversal{unnamed}" "reversals that name no card: all shards are asked";
+    ReversalUnkept "reversal{unkept}" "of these, unknown ones that found no room to be kept";
     Reversed "reversal{original}" "originals reversed by their acquirer";
     Reduced "reversal{partial}" "originals made less by their acquirer";
     ReversedInFlight "reversal{in_flight}" "originals reversed while in flight";
@@ -167,8 +169,8 @@ pub struct Published {
     counters: [AtomicU64; COUNTERS],
     times: Mutex<SwitchTime>,
     gauges: [AtomicU64; 4],
-    /// By issuer: owed in the low half, parked in the high one.
-    owed: [AtomicU64; ISSUERS_MAX],
+    /// By issuer, those of none last: owed in the low half, parked in the high one.
+    owed: [AtomicU64; ISSUERS_MAX + 1],
 }
 
 impl Default for Published {
@@ -177,7 +179,7 @@ impl Default for Published {
             counters: core::array::from_fn(|_| AtomicU64::new(0)),
             times: Mutex::new(SwitchTime::default()),
             gauges: [0; 4].map(AtomicU64::new),
-            owed: [0; ISSUERS_MAX].map(AtomicU64::new),
+            owed: [0; ISSUERS_MAX + 1].map(AtomicU64::new),
         }
     }
 }
@@ -199,17 +201,17 @@ impl Published {
     }
 
     /// What an issuer is owed.
-    pub(super) fn store_owed(&self, issuer: usize, counts: OwedCounts) {
-        if let Some(shared) = self.owed.get(issuer) {
+    pub(super) fn store_owed(&self, issuer: IssuerId, counts: OwedCounts) {
+        if let Some(shared) = self.owed.get(usize::from(issuer.0).min(ISSUERS_MAX)) {
             let both = u64::from(counts.parked) << 32 | u64::from(counts.owed);
             shared.store(both, Ordering::Relaxed);
         }
     }
 
-    /// What an issuer was owed, and what of it waited for an operator.
+    /// What an issuer was owed, and what of it waited for an operator; 255: what is of no issuer.
     #[must_use]
     pub fn owed_to(&self, issuer: IssuerId) -> OwedCounts {
-        let shared = self.owed.get(usize::from(issuer.0));
+        let shared = self.owed.get(usize::from(issuer.0).min(ISSUERS_MAX));
         let both = shared.map_or(0, |shared| shared.load(Ordering::Relaxed));
         OwedCounts { owed: both as u32, parked: (both >> 32) as u32 }
     }

@@ -60,6 +60,10 @@ impl Shard {
                 self.redeliver(now, (message.connection, Home::Here), message.bytes, outbox);
                 self.answer_nothing(message.connection, outbox);
             }
+            MeshKind::NotHere => {
+                self.credits.give(from);
+                self.on_not_here(now, from, message, outbox);
+            }
             MeshKind::Offer => {
                 let offered = (message.connection, message.header_bytes);
                 self.on_offer(from, offered, message.bytes, outbox);

@@ -58,6 +58,7 @@ pub mod snapshot;
 pub mod state_layout;
 mod switch_time;
 mod undelivered;
+mod unnamed_reversal;
 pub mod velocity;
 
 #[cfg(test)]
@@ -358,6 +359,9 @@ impl Shard {
         let decided = match kind {
             Kind::Request => self.authorize(now, incoming, staged, outbox),
             Kind::Advice => self.accept_advice(now, incoming, staged, outbox),
+            Kind::Reversal if Self::is_unnamed(staged) => {
+                self.reverse_unnamed(now, incoming, staged, outbox)
+            }
             Kind::Reversal => self.reverse(now, incoming, staged, outbox),
             Kind::NetworkManagement => Ok(()),
         };
@@ -480,8 +484,9 @@ impl Shard {
             owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
         };
         published.store(&self.counters, &self.times, &gauges);
-        for issuer in 0..self.legs.len() {
-            published.store_owed(issuer, self.saf.counts(IssuerId(issuer as u8)));
+        let issuers = (0..self.legs.len() as u8).chain([outcome::NO_ISSUER]);
+        for issuer in issuers.map(IssuerId) {
+            published.store_owed(issuer, self.saf.counts(issuer));
         }
     }
 }

@@ -73,6 +73,10 @@ impl Shard {
         } else {
             None
         };
+        let is_advice = incoming.view.mti().function() == Function::Advice;
+        if state == State::Unknown && is_advice && Self::is_unnamed(staged) {
+            self.keep_unnamed(now, incoming, outbox);
+        }
         self.acknowledge(now, incoming, staged, (step.reply, what), outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);

@@ -134,12 +134,18 @@ impl Saf {
             free: (0..count).rev().collect(),
             heads: vec![NONE; LANES],
             tails: vec![NONE; LANES],
-            issuers: issuers.iter().map(to_issuer).collect(),
+            // The last one is for what no issuer is known of, which is parked only.
+            issuers: issuers.iter().chain(issuers.first()).map(to_issuer).collect(),
             parked: 0,
             next_number: 1,
             newest_place: NONE,
             ages: OwedAges::new(),
         }
+    }
+
+    /// Where an issuer's list is; of none, the last one.
+    fn list(&self, issuer: IssuerId) -> usize {
+        usize::from(issuer.0).min(self.issuers.len().saturating_sub(1))
     }
 
     fn lane(card: CardKey) -> usize {
@@ -178,7 +184,8 @@ impl Saf {
 
     /// Adds an entry to those of its issuer, as the newest.
     fn link(&mut self, place: u32, issuer: IssuerId) {
-        let Some(to) = self.issuers.get_mut(usize::from(issuer.0)) else { return };
+        let list = self.list(issuer);
+        let Some(to) = self.issuers.get_mut(list) else { return };
         to.counts.owed += 1;
         let previous = core::mem::replace(&mut to.tail, place);
         if previous == NONE {
@@ -206,7 +213,8 @@ impl Saf {
     }
 
     fn to(&mut self, issuer: IssuerId, change: impl FnOnce(&mut ToIssuer)) {
-        if let Some(to) = self.issuers.get_mut(usize::from(issuer.0)) {
+        let list = self.list(issuer);
+        if let Some(to) = self.issuers.get_mut(list) {
             change(to);
         }
     }
@@ -373,7 +381,7 @@ impl Saf {
 
     /// What is owed to one issuer.
     pub(super) fn counts(&self, issuer: IssuerId) -> OwedCounts {
-        self.issuers.get(usize::from(issuer.0)).map(|to| to.counts).unwrap_or_default()
+        self.issuers.get(self.list(issuer)).map(|to| to.counts).unwrap_or_default()
     }
 
     /// The minute since 1970 since which the oldest is owed.

@@ -271,3 +271,59 @@ fn without_a_credit_a_request_is_refused_at_once() {
     assert_eq!(answered, 11);
     assert_eq!(pair.total(Counter::RefusedNoCredit), 11);
 }
+
+/// Reverses by DE 90 alone: neither DE 2 nor DE 35.
+fn unnamed_reversal(mti: u16, stan: u32, original: u32) -> Vec<u8> {
+    let original_stan = Some(original);
+    Request { mti, pan: "", stan, original_stan, ..Request::default() }.message(Dialect::cups())
+}
+
+fn code(frame: &[u8]) -> String {
+    super::fixture::with_view(&frame[50..], |view| {
+        format!("{} {}", view.mti(), view.response_code().unwrap())
+    })
+}
+
+#[test]
+fn a_reversal_that_names_no_card_finds_its_original_on_any_shard() {
+    let mut pair = Pair::new();
+    for card in 0..20u32 {
+        pair.request(0, &message(u64::from(card), card + 1));
+        pair.answer("00");
+    }
+    pair.responses.clear();
+    for card in 0..20u32 {
+        for again in 0..2 {
+            pair.request(card as usize % 2, &unnamed_reversal(420, 100 + card, card + 1));
+            let (shard, _, frame) = pair.responses.remove(0);
+            assert_eq!((shard, code(&frame)), (card as usize % 2, "0430 00".to_owned()), "{again}");
+        }
+    }
+    assert_eq!(pair.total(Counter::Reversed), 20);
+    assert_eq!(pair.total(Counter::OwedParked), 0);
+    assert!(pair.total(Counter::ReversalUnnamed) > 5, "some were asked for");
+    assert_eq!(pair.forwards.len(), 20);
+    for _ in 0..20 {
+        super::fixture::with_view(&pair.forwards[0].2, |view| assert!(view.has(2)));
+        pair.answer("00");
+    }
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
+}
+
+#[test]
+fn a_reversal_that_names_no_card_and_is_of_nothing_known_is_kept_for_an_operator() {
+    let mut pair = Pair::new();
+    for _ in 0..2 {
+        pair.request(1, &unnamed_reversal(420, 7, 99));
+        let (_, _, frame) = pair.responses.remove(0);
+        assert_eq!(code(&frame), "0430 00");
+    }
+    pair.request(0, &unnamed_reversal(400, 8, 98));
+    assert_eq!(code(&pair.responses.remove(0).2), "0410 25", "a request is told");
+    let parked = |pair: &Pair| -> u32 {
+        pair.shards.iter().map(|shard| shard.owed_to(IssuerId(255)).parked).sum()
+    };
+    assert_eq!((parked(&pair), pair.forwards.len()), (1, 0));
+    assert_eq!(pair.total(Counter::OwedParked), 1);
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
+}
