@@ -85,6 +85,7 @@ counters! {
     LinkDown "issuer{link_down}" "times that an issuer's link was lost";
     LinkUp "issuer{link_up}" "times that an issuer's link was made";
     MisEchoed "issuer{mis_echoed}" "issuer answers that do not fit their request";
+    PartialRefused "issuer{partial}" "approvals in part whose acquirer cannot take a part: reversed, 51";
     Late "issuer{late}" "issuer answers after the deadline, not delivered";
     Unmatched "issuer{unmatched}" "issuer answers to nothing that was asked";
     Undeliverable "undeliverable{reversed}" "approvals whose acquirer was gone, reversed";

@@ -13,7 +13,7 @@ use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use tapswitch_protocol::{
-    AmountMinor, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
+    AmountMinor, Dialect, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
 };
 
 impl Shard {
@@ -92,8 +92,17 @@ impl Shard {
         let parsed = kept
             .split_at_checked(usize::from(request.header_bytes))
             .and_then(|(_, message)| profile.dialect.parse(message, &mut table).ok())
-            .map(|kept| if is_well_formed { judge(&request, &kept, answer) } else { None });
-        let code = parsed.flatten();
+            .map(|kept| {
+                let code = if is_well_formed { judge(&request, &kept, answer) } else { None };
+                let is_partial = code == Some(ResponseCode::PARTIAL_APPROVAL);
+                (code, is_partial && !takes_partial_approvals(&kept))
+            });
+        let (code, is_unwanted) = parsed.unwrap_or_default();
+        if is_unwanted {
+            self.refuse_partial(now, request, outbox);
+            self.scratch.kept = Some(table);
+            return;
+        }
         let event = match code {
             Some(code) if code.is_approval() => Event::IssuerApproves,
             Some(_) => Event::IssuerDeclines,
@@ -112,6 +121,16 @@ impl Shard {
             }
         }
         self.scratch.kept = Some(table);
+    }
+
+    /// A part was approved, which the acquirer did not say that it can do: it is told that there are
+    /// not enough funds, and the issuer that the part is not wanted.
+    #[cold]
+    fn refuse_partial(&mut self, now: Now, request: PendingRequest, outbox: &mut Outbox) {
+        self.counters.add(Counter::PartialRefused);
+        let step = step(State::InFlight, Event::IssuerGarbles);
+        let end = Ending::of(step, ResponseCode::INSUFFICIENT_FUNDS, Counter::PartialRefused);
+        self.end_unanswered(now, request, end, outbox);
     }
 
     /// Sends the issuer's answer on, and remembers it.
@@ -354,6 +373,7 @@ impl Ending {
     const fn reason(self) -> ReversalReason {
         match self.what {
             Counter::MisEchoed => ReversalReason::Malfunction,
+            Counter::PartialRefused => ReversalReason::CannotComplete,
             _ => ReversalReason::NoAnswer,
         }
     }
@@ -412,6 +432,15 @@ struct Judged<'a> {
 fn additions_of(profile: &AcquirerConfig, code: ResponseCode) -> FieldSet {
     let adds = profile.dialect.issuer_adds.with(39);
     if code == ResponseCode::PARTIAL_APPROVAL { adds.with(4) } else { adds.without(4) }
+}
+
+/// Whether the acquirer can take a part of what it asked for: UnionPay's DE 60.3.4. Where no message
+/// can say so, none can.
+#[cold]
+fn takes_partial_approvals(request: &MessageView<'_>) -> bool {
+    const PLACE: usize = 21;
+    let has_place = request.dialect().name() == Dialect::cups().name();
+    has_place && request.raw(60).and_then(|de60| de60.get(PLACE)) == Some(&b'1')
 }
 
 /// The code of an answer that fits its request; `None` when it does not: another type, card,

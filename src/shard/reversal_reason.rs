@@ -14,6 +14,8 @@ pub(super) enum ReversalReason {
     Malfunction,
     /// Its approval reached nobody.
     Undeliverable,
+    /// It was approved in part, which its acquirer cannot do.
+    CannotComplete,
 }
 
 impl ReversalReason {
@@ -23,6 +25,7 @@ impl ReversalReason {
             Self::NoAnswer => b"4021",
             Self::Malfunction => b"4002",
             Self::Undeliverable => b"4013",
+            Self::CannotComplete => b"4007",
         }
     }
 
