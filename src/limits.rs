@@ -90,6 +90,8 @@ pub const MESH_CREDITS_RESERVED: usize = 256;
 /// Approvals that may wait on a shard for a connection of their acquirer; further ones are reversed at
 /// once.
 pub const UNDELIVERED_MAX: usize = 256;
+/// Partial reversals that a shard keeps until their originals in flight are answered.
+pub const EARLY_REDUCTIONS_MAX: usize = 256;
 /// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
 pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED);
 /// Slots of the ring between a shard and its banks, each way.

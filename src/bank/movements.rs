@@ -198,6 +198,18 @@ pub(super) fn undo(
     }
 }
 
+/// Of `row`, a debit or a hold that stands, only `left` is to stand.
+pub(super) fn reduce(mut account: Account<'_>, row: &Recent, left: u64, flows: &mut Flows) {
+    let less = row.amount - left;
+    account.give_back(less);
+    if row.deed == Deed::Hold {
+        account.release(less);
+        flows.holds_ended.add(less);
+    } else {
+        flows.reversed.add(less);
+    }
+}
+
 /// The hold that an approval code names: its reference and amount.
 fn find_hold(
     account: &Account<'_>,

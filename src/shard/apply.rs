@@ -109,6 +109,12 @@ impl Shard {
         };
         if is_whole {
             self.undo_hold(card, &key);
+        } else if let Some(hold) = self.preauthorizations.of_key(card, &key)
+            && hold.key == key
+            && hold.completed_by.is_none()
+        {
+            // A completion finds what is left of it.
+            (hold.amount_minor, hold.reservation) = (amount_minor, left);
         }
         // It may have been forgotten meanwhile; what it counted is taken back all the same.
         if let Some(mut stored) = self.duplicates.original_mut(&key) {

@@ -78,6 +78,7 @@ counters! {
     ReversalUnkept "reversal{unkept}" "of these, unknown ones that found no room to be kept";
     Reversed "reversal{original}" "originals reversed by their acquirer";
     Reduced "reversal{partial}" "originals made less by their acquirer";
+    ReducedInFlight "reversal{partial_in_flight}" "partial reversals kept until their original is answered";
     ReversedInFlight "reversal{in_flight}" "originals reversed while in flight";
     ReversalRepeated "reversal{again}" "reversals of what is reversed or was declined";
     TimedOut "issuer{time_out}" "requests that their issuer did not answer in time";

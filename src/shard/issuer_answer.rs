@@ -184,6 +184,12 @@ impl Shard {
         // A decline changes nothing that could be lost.
         let gate = if step.next == State::Approved { Gate::Durable } else { Gate::Open };
         self.deliver(now, request.origin, frame, gate, outbox);
+        if !self.reductions.is_empty() {
+            match step.next {
+                State::Approved => self.apply_early(now, &request.key, outbox),
+                _ => self.drop_early(&request.key),
+            }
+        }
     }
 
     fn settle_approved_hold(
@@ -316,6 +322,9 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let Some(profile) = self.profile(request.origin) else { return };
+        if !self.reductions.is_empty() {
+            self.drop_early(&request.key);
+        }
         let settlement = released(&request);
         let outcome = (end.state, end.code, settlement);
         self.remember_answer(now, &request, outcome, &Additions::none(), outbox);

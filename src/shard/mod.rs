@@ -44,6 +44,7 @@ mod outcomes;
 mod owed;
 mod owed_age;
 mod own_answer;
+mod partial_reversal;
 mod pending;
 mod placement;
 pub mod preauthorization;
@@ -74,7 +75,9 @@ pub use secrets::Secrets;
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
-use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, UNDELIVERED_MAX, VELOCITY_GROUP_LINES};
+use crate::limits::{
+    EARLY_REDUCTIONS_MAX, FRAME_BYTES_MAX, SAF_MAX, UNDELIVERED_MAX, VELOCITY_GROUP_LINES,
+};
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
@@ -85,6 +88,7 @@ use issuer_link::IssuerLegs;
 use kept::Kept;
 use outcomes::Outcomes;
 use own_answer::Reason;
+use partial_reversal::EarlyReductions;
 use pending::Pending;
 use placement::Credits;
 use preauthorization::Preauthorizations;
@@ -115,6 +119,7 @@ pub struct Shard {
     preauthorizations: Preauthorizations,
     saf: Saf,
     undelivered: Undelivered,
+    reductions: EarlyReductions,
     kept: Kept,
     scratch: Scratch,
     counters: Counters,
@@ -204,7 +209,8 @@ impl Shard {
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),
             saf: Saf::new(saf_max, &config.issuers, shards),
             undelivered: Undelivered::new(),
-            kept: Kept::new(pending_max + saf_max + UNDELIVERED_MAX),
+            reductions: EarlyReductions::new(),
+            kept: Kept::new(pending_max + saf_max + UNDELIVERED_MAX + EARLY_REDUCTIONS_MAX),
             scratch: Scratch {
                 kept: Some(Box::default()),
                 issuer: Some(Box::default()),

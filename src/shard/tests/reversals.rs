@@ -2,8 +2,8 @@
 //! fault table.
 
 use super::fixture::{Request, World, config, connection, issuer_answer, with_view};
-use crate::shard::IssuerId;
-use tapswitch_protocol::Dialect;
+use crate::shard::{AcquirerId, IssuerId};
+use tapswitch_protocol::{Addition, Dialect, FieldTable, respond};
 
 const ABC: IssuerId = IssuerId(0);
 
@@ -62,4 +62,136 @@ fn own_reversals_say_why_and_name_their_original_as_the_issuer_knows_it() {
         Request { mti: 420, stan: 2, original_stan: Some(1), extra, ..Request::default() };
     world.request(1, &reversal.message(Dialect::cups()));
     assert_eq!(written(&world), (format!("4351{rest}"), named(&forward)));
+}
+
+/// Over the ISO 8583:1987 listener, whose dialect has DE 95.
+struct Iso {
+    world: World,
+}
+
+impl Iso {
+    fn new() -> Self {
+        let mut config = config(1);
+        config.velocity.limits[0].count_max = None;
+        Self { world: World::new(&config) }
+    }
+
+    fn send(&mut self, request: &Request<'_>) -> Vec<String> {
+        let done = self.world.request(101, &request.message(Dialect::iso87_ascii()));
+        done.into_iter().map(|done| done.text).collect()
+    }
+
+    /// The issuer answers the newest 0100, 0200 or 0420.
+    fn issuer(&mut self, mti: &str, code: &str) -> Vec<String> {
+        let dialect = Dialect::iso87_ascii();
+        let forwarded = self.world.forwarded.iter().rev();
+        let forward = { forwarded }.find(|(_, _, message)| message.starts_with(mti.as_bytes()));
+        let mut table = FieldTable::default();
+        let view = dialect.parse(&forward.unwrap().2, &mut table).unwrap();
+        let mut answer = vec![0; 1_024];
+        let approval = Addition { field: 38, value: b"A00001" };
+        let code = Addition { field: 39, value: code.as_bytes() };
+        let added = [approval, code];
+        let added = if code.value == b"00" { &added[..] } else { &added[1..] };
+        let echo = dialect.echo.without(38).without(39);
+        let mti = view.mti().response().unwrap();
+        let bytes = respond(&view, mti, echo, added, &mut answer).unwrap();
+        let World { shard, now, outbox, .. } = &mut self.world;
+        shard.on_issuer_response(*now, ABC, AcquirerId(1), &answer[..bytes], outbox);
+        self.world.drain().into_iter().map(|done| done.text).collect()
+    }
+
+    /// A reversal of this original after which so much of it stands.
+    fn reduce(&mut self, stan: u32, (mti, original): (u16, u32), left: u64) -> Vec<String> {
+        let de90 = format!("{mti:04}{original:06}1122120000{:011}{:011}", 3_330_000, 3_330_000);
+        let de95 = format!("{left:012}{:030}", 0);
+        let extra: &[(u8, &[u8])] = &[(90, de90.as_bytes()), (95, de95.as_bytes())];
+        let original_stan = Some(original);
+        let (mti, amount) = (420, Some(6_000));
+        self.send(&Request { mti, stan, amount, original_stan, extra, ..Request::default() })
+    }
+
+    fn counted(&self, amount: u64) -> Request<'static> {
+        Request { stan: 900 + amount as u32, amount: Some(amount), ..Request::default() }
+    }
+}
+
+fn buy(stan: u32, amount: u64) -> Request<'static> {
+    Request { stan, amount: Some(amount), ..Request::default() }
+}
+
+/// Between a partial reversal in flight and the answer, in both orders: the rest stands.
+#[test]
+fn d7_d12_a_partial_reversal_in_flight_leaves_the_rest_of_what_is_approved() {
+    let mut iso = Iso::new();
+    assert_eq!(iso.send(&buy(1, 6_000)), ["I0 0200"]);
+    assert_eq!(iso.reduce(2, (200, 1), 6_000), ["A101 0430 13"], "nothing less");
+    assert_eq!(iso.reduce(3, (200, 1), 2_000), ["A101 0430 00"]);
+    assert_eq!(iso.reduce(3, (200, 1), 2_000), ["A101 0430 00"], "a repeat");
+    assert_eq!(iso.reduce(4, (200, 1), 1_000), ["A101 0430 25"], "another: when it is answered");
+    assert_eq!(iso.send(&iso.counted(4_001)), ["A101 0210 61"], "still reserved whole");
+    assert_eq!(iso.issuer("0200", "00"), ["A101 0210 00", "I0 0420"]);
+    let newest = iso.world.forwarded.last().unwrap().2.clone();
+    let mut table = FieldTable::default();
+    let view = Dialect::iso87_ascii().parse(&newest, &mut table).unwrap();
+    assert!(view.raw(95).unwrap().starts_with(b"000000002000"));
+    assert_eq!(iso.issuer("0420", "00"), [""; 0]);
+    assert_eq!(iso.send(&iso.counted(8_001)), ["A101 0210 61"]);
+    assert_eq!(iso.send(&iso.counted(8_000)), ["I0 0200"], "20.00 of 100.00 stand");
+    assert_eq!(iso.world.shard.owed(), 0);
+}
+
+#[test]
+fn d7_d12_a_partial_reversal_of_what_comes_to_nothing_changes_nothing() {
+    for (code, answered) in [("51", &["A101 0210 51"][..]), ("", &["A101 0210 98", "I0 0420"])] {
+        let mut iso = Iso::new();
+        assert_eq!(iso.send(&buy(1, 6_000)), ["I0 0200"]);
+        assert_eq!(iso.reduce(3, (200, 1), 2_000), ["A101 0430 00"]);
+        let done = if code.is_empty() {
+            iso.world.at_ms(9_000);
+            iso.world.tick().into_iter().map(|done| done.text).collect()
+        } else {
+            iso.issuer("0200", code)
+        };
+        assert_eq!(done, answered);
+        if code.is_empty() {
+            let newest = iso.world.forwarded.last().unwrap().2.clone();
+            let mut table = FieldTable::default();
+            let view = Dialect::iso87_ascii().parse(&newest, &mut table).unwrap();
+            assert!(!view.has(95), "whole");
+        }
+        assert_eq!(iso.send(&iso.counted(10_000)), ["I0 0200"], "nothing is counted");
+    }
+}
+
+#[test]
+fn a_whole_reversal_in_flight_wins_over_a_partial_one() {
+    let mut iso = Iso::new();
+    assert_eq!(iso.send(&buy(1, 6_000)), ["I0 0200"]);
+    assert_eq!(iso.reduce(3, (200, 1), 2_000), ["A101 0430 00"]);
+    let whole = Request { mti: 420, original_stan: Some(1), ..buy(4, 6_000) };
+    assert_eq!(iso.send(&whole), ["A101 0210 98", "A101 0430 00", "I0 0420"]);
+    assert_eq!(iso.issuer("0200", "00"), [""; 0], "late");
+    assert_eq!(iso.issuer("0420", "00"), [""; 0]);
+    assert_eq!(iso.send(&iso.counted(10_000)), ["I0 0200"]);
+    assert_eq!(iso.world.shard.owed(), 0);
+}
+
+/// A completion finds what a partial reversal left of its hold, and gives back no more than that.
+#[test]
+fn d12_a_hold_that_is_made_less_is_completed_as_what_is_left() {
+    let mut iso = Iso::new();
+    let hold = Request { mti: 100, processing: "030000", ..buy(1, 5_000) };
+    assert_eq!(iso.send(&hold), ["I0 0100"]);
+    assert_eq!(iso.issuer("0100", "00"), ["A101 0110 00"]);
+    assert_eq!(iso.send(&buy(2, 3_000)), ["I0 0200"]);
+    assert_eq!(iso.issuer("0200", "00"), ["A101 0210 00"]);
+    assert_eq!(iso.reduce(3, (100, 1), 2_000), ["A101 0430 00", "I0 0420"]);
+    let extra: &[(u8, &[u8])] = &[(25, b"06"), (38, b"A00001")];
+    let completion = |stan, amount| Request { extra, ..buy(stan, amount) };
+    assert_eq!(iso.send(&completion(4, 2_301)), ["A101 0210 13"], "at most 115 % of what is left");
+    assert_eq!(iso.send(&completion(5, 2_000)), ["I0 0200"]);
+    assert_eq!(iso.issuer("0200", "00"), ["A101 0210 00"]);
+    assert_eq!(iso.send(&iso.counted(5_001)), ["A101 0210 61"], "30.00 and 20.00 are counted");
+    assert_eq!(iso.send(&iso.counted(5_000)), ["I0 0200"]);
 }
