@@ -11,7 +11,7 @@ use crate::io::clock::StepWatch;
 use crate::io::journal::Space;
 use crate::io::{Clock, Switch};
 use crate::shard::outcome::NO_ISSUER;
-use crate::shard::{Counter, Gauges, IssuerId, Now, Shard};
+use crate::shard::{Counter, Counters, Gauges, IssuerId, Now, Shard};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -45,6 +45,8 @@ struct Seen {
     gauges: Vec<Gauges>,
     /// Transactions refused for want of a velocity line.
     velocity_full: u64,
+    /// Reversals of what another acquirer sent.
+    foreign: u64,
     /// Snapshots given up.
     snapshots_given_up: u64,
     /// Whether the journal's disk takes more.
@@ -60,6 +62,7 @@ struct Judge {
     /// UTC milliseconds of the journal's last record at the start.
     journal_ms: u64,
     velocity_full: u64,
+    foreign: u64,
     snapshots_given_up: u64,
 }
 
@@ -87,6 +90,12 @@ impl Judge {
                 alarms.push(Alarm::new("journal{space_out}", text.to_owned()));
             }
             Some(Space::Ok) | None => {}
+        }
+        let more = self::more(&mut self.foreign, seen.foreign);
+        if more > 0 {
+            let text =
+                format!("{more} reversals of what another acquirer sent: nothing was undone");
+            alarms.push(Alarm::new("reversal{foreign}", text));
         }
         alarms.extend(parked(&seen.parked));
         let more = self::more(&mut self.snapshots_given_up, seen.snapshots_given_up);
@@ -226,11 +235,14 @@ impl Alarms {
     pub(super) fn look(&mut self, switch: &Switch<Shard>, out: &mut dyn Write) -> io::Result<()> {
         let read = self.clock.read();
         let counters = switch.published().map(|published| published.counters());
+        let mut all = Counters::default();
+        counters.for_each(|of_shard| all.merge(&of_shard));
         let given_up = switch.counters().map(|it| it.snapshots_given_up.load(Ordering::Relaxed));
         let seen = Seen {
             read,
             gauges: switch.published().map(|published| published.gauges()).collect(),
-            velocity_full: counters.map(|it| it.value(Counter::RefusedVelocityFull)).sum(),
+            velocity_full: all.value(Counter::RefusedVelocityFull),
+            foreign: all.value(Counter::ReversalForeign),
             snapshots_given_up: given_up.sum(),
             space: switch.journal_space(),
             parked: self.parked(switch),
@@ -282,13 +294,14 @@ mod tests {
         let seen = Seen {
             gauges: vec![full, old, young],
             velocity_full: 2,
+            foreign: 3,
             snapshots_given_up: 1,
             space: Some(Space::Low),
             parked: vec![("ABC".to_owned(), 2), ("CMB".to_owned(), 1_000)],
             ..at(1, NOON)
         };
         let all = ["velocity{nearly_full}", "saf{old}", "velocity{full}", "journal{space_low}"];
-        let rest = ["saf{parked}", "snapshot{given_up}"];
+        let rest = ["reversal{foreign}", "saf{parked}", "snapshot{given_up}"];
         assert_eq!(names(&mut judge, &seen), [&all[..], &rest].concat());
         let text = parked(&seen.parked).unwrap().text;
         assert!(text.ends_with("sent no more: ABC 2, CMB 1,000"), "{text}");

@@ -147,15 +147,14 @@ impl Shard {
         self.keep_counted(&key, Reservation::default());
     }
 
-    /// A completed hold is open again when its completion is undone; a hold that is undone is gone.
+    /// Holds that a completion completed are open again when it is undone; a hold that is undone is gone.
     fn undo_hold(&mut self, card: CardKey, key: &DuplicateKey) {
-        let Some(hold) = self.preauthorizations.of_key(card, key) else { return };
-        if hold.key == *key {
-            return self.preauthorizations.close(card, key);
+        while let Some(hold) = self.preauthorizations.completed_by(card, key) {
+            hold.completed_by = None;
+            let (opened, reservation) = (hold.key, hold.reservation);
+            self.keep_counted(&opened, reservation);
         }
-        hold.completed_by = None;
-        let (opened, reservation) = (hold.key, hold.reservation);
-        self.keep_counted(&opened, reservation);
+        self.preauthorizations.close(card, key);
     }
 
     /// What is counted for an answered request, from now on.

@@ -74,6 +74,7 @@ counters! {
     AdviceOverLimit "advice{over_limit}" "advices counted above a limit";
     AdviceUncounted "advice{uncounted}" "advices in a currency that no limit is in";
     OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";
+    ReversalForeign "reversal{foreign}" "of these, originals of another acquirer with the same card";
     ReversalUnnamed "reversal{unnamed}" "reversals that name no card: all shards are asked";
     ReversalUnkept "reversal{unkept}" "of these, unknown ones that found no room to be kept";
     Reversed "reversal{original}" "originals reversed by their acquirer";

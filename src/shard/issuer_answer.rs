@@ -175,7 +175,9 @@ impl Shard {
         }
         self.remember_answer(now, &request, (step.next, code, settlement), &additions, outbox);
         if step.next == State::Approved {
-            self.undo_voided(now, &request, outbox);
+            if let Some(original) = request.void_of {
+                self.undo_voided(now, (original, request.card), outbox);
+            }
             self.settle_approved_hold(now, &request, (profile, table, answer), outbox);
         }
         self.kept.free(request.kept);
@@ -224,17 +226,6 @@ impl Shard {
         let (key, fingerprint, answer) = (request.key, request.fingerprint, additions.bytes());
         let answered = Answered { key, fingerprint, original: &original, settlement, answer };
         self.commit(now, Change::Answered(answered), outbox);
-    }
-
-    /// A void that was approved takes its original back.
-    fn undo_voided(&mut self, now: Now, request: &PendingRequest, outbox: &mut Outbox) {
-        if let Some(key) = request.void_of
-            && let Some(original) = self.original(&key)
-            && original.state == OriginalState::Approved
-        {
-            let code = ResponseCode::new(original.response_code);
-            self.undo_original(now, &key, &original, code, outbox);
-        }
     }
 
     /// Deadlines that are over. Call again while it returns true: the outbox is full.

@@ -66,6 +66,9 @@ impl Shard {
         };
         let what = reversal_counter(state);
         self.counters.add(what);
+        if state == State::Unknown {
+            self.look_for_foreign(now, incoming, staged);
+        }
         if step.hold == Hold::Release
             && let (Some(key), Some(original)) = (&key, &original)
         {
@@ -85,6 +88,23 @@ impl Shard {
             self.send_owed(now, place, outbox);
         }
         Ok(())
+    }
+
+    /// A reversal of nothing that its acquirer sent, but another one did, with the same card: it changes
+    /// nothing there, and an operator is told.
+    #[cold]
+    fn look_for_foreign(&mut self, now: Now, incoming: &Incoming<'_>, staged: &StagedRequest) {
+        let own = incoming.connection.acquirer;
+        let is_foreign = self.profiles.iter().zip(0..).any(|(profile, id)| {
+            let of = (AcquirerId(id), profile.duplicate_key);
+            let key = self.original_key_of(incoming, of).filter(|_| AcquirerId(id) != own);
+            let original = key.and_then(|key| self.original(&key));
+            original.is_some_and(|original| original.card == staged.card)
+        });
+        if is_foreign {
+            self.counters.add(Counter::ReversalForeign);
+            self.note(now, incoming, Note::only(Counter::ReversalForeign));
+        }
     }
 
     /// Stores the reversal for the issuer. One of an unknown original goes where its card is routed,

@@ -1,8 +1,8 @@
 //! Reversals: what the switch writes into its own, and acquirers' of every sort, row by row of the
 //! fault table.
 
-use super::fixture::{Request, World, config, connection, issuer_answer, with_view};
-use crate::shard::{AcquirerId, IssuerId};
+use super::fixture::{Request, World, config, connection, issuer_answer, pan, with_view};
+use crate::shard::{AcquirerId, Counter, IssuerId};
 use tapswitch_protocol::{Addition, Dialect, FieldTable, respond};
 
 const ABC: IssuerId = IssuerId(0);
@@ -62,6 +62,47 @@ fn own_reversals_say_why_and_name_their_original_as_the_issuer_knows_it() {
         Request { mti: 420, stan: 2, original_stan: Some(1), extra, ..Request::default() };
     world.request(1, &reversal.message(Dialect::cups()));
     assert_eq!(written(&world), (format!("4351{rest}"), named(&forward)));
+}
+
+/// D8 and D9: its reversal came first, so the request must never be forwarded.
+#[test]
+fn d8_d9_what_was_reversed_before_it_came_is_declined_and_never_forwarded() {
+    let mut world = World::new(&config(1));
+    let mut send = |request: &Request<'_>| -> Vec<String> {
+        let done = world.request(1, &request.message(Dialect::cups()));
+        done.into_iter().map(|done| done.text).collect()
+    };
+    let reversal = Request { mti: 420, stan: 2, original_stan: Some(1), ..Request::default() };
+    assert_eq!(send(&reversal), ["A1 0430 00", "I0 0420"]);
+    for mti in [200, 201, 200] {
+        assert_eq!(send(&Request { mti, ..Request::default() }), ["A1 0210 91"]);
+    }
+    for again in 0..100 {
+        let mti = 420 + again % 2;
+        assert_eq!(send(&Request { mti, ..reversal }), ["A1 0430 00"], "D10");
+    }
+    assert_eq!(send(&buy(9, 10_000)), ["I0 0200"], "nothing is counted");
+}
+
+#[test]
+fn d13_a_reversal_of_another_acquirers_transaction_touches_nothing_and_is_told() {
+    for (card, foreign) in [("C2", 0), ("C1", 1)] {
+        let mut world = World::new(&config(1));
+        let cups = |world: &mut World, request: &Request<'_>| -> Vec<String> {
+            let done = world.request(1, &request.message(Dialect::cups()));
+            done.into_iter().map(|done| done.text).collect()
+        };
+        cups(&mut world, &buy(1, 6_000));
+        let forward = world.forwarded.last().unwrap().2.clone();
+        world.issuer(ABC, &issuer_answer(&forward, "00", &[]));
+        let reversal =
+            Request { mti: 420, pan: pan(card), original_stan: Some(1), ..buy(2, 6_000) };
+        let done = world.request(101, &reversal.message(Dialect::iso87_ascii()));
+        assert_eq!(done[0].text, "A101 0430 00");
+        assert_eq!(world.shard.counters().value(Counter::ReversalForeign), foreign, "{card}");
+        assert_eq!(cups(&mut world, &buy(3, 4_001)), ["A1 0210 61"], "still counted");
+        assert_eq!(cups(&mut world, &buy(1, 6_000)), ["A1 0210 00"], "it stands");
+    }
 }
 
 /// Over the ISO 8583:1987 listener, whose dialect has DE 95.
