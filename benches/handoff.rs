@@ -195,6 +195,8 @@ fn banks() -> BankSet {
         .map(|number| IssuerConfig {
             name: format!("B{number}"),
             in_flight_max: 1_000,
+            saf_rate: 1_000,
+            marks_repeats: None,
             link: None,
             intent_first: false,
         })

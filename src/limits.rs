@@ -87,6 +87,11 @@ pub const VELOCITY_LOOKED_AT_ONCE: usize = 64;
 pub const MESH_CREDITS: usize = 1_024;
 /// Credits kept back for answers that found their connection closed and must return.
 pub const MESH_CREDITS_RESERVED: usize = 256;
+/// Approvals that may wait on a shard for a connection of their acquirer; further ones are reversed at
+/// once.
+pub const UNDELIVERED_MAX: usize = 256;
+/// Partial reversals that a shard keeps until their originals in flight are answered.
+pub const EARLY_REDUCTIONS_MAX: usize = 256;
 /// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
 pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED);
 /// Slots of the ring between a shard and its banks, each way.
@@ -94,6 +99,11 @@ pub const BANK_RING_SLOTS: usize = 4_096;
 
 /// Reversals and advices owed that one shard holds.
 pub const SAF_MAX: usize = 65_536;
+/// Of these, messages that their issuers refuse, kept for an operator. When there are more, further
+/// ones are sent on and on.
+pub const PARKED_MAX: usize = 4_096;
+/// Messages a second that an issuer gets at most after an outage.
+pub const SAF_RATE_MAX: u32 = 1_000_000;
 /// Duplicate memory of one shard at most: places in it are 31 bits, in units of eight bytes.
 pub const DUPLICATES_BYTES_MAX: usize = 1 << 33;
 /// Originals of one shard at least, in bytes: a few.
@@ -127,6 +137,8 @@ pub const OUTCOME_BLOCKS: usize = 64;
 /// See [`OUTCOME_BLOCKS`].
 pub const OUTCOME_BLOCK_BYTES: usize = 1 << 16;
 
+const _: () = assert!(UNDELIVERED_MAX <= 1 << u8::BITS);
+const _: () = assert!(PARKED_MAX <= SAF_MAX / 4);
 const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);
 const _: () = assert!(VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX < 1 << 28);
 const _: () = assert!(VELOCITY_AMOUNT_MINOR_MAX < 1 << 48);

@@ -210,6 +210,16 @@ impl Mti {
         }
     }
 
+    /// The same type with the origin of a repeat: 0 to 1, 2 to 3, 4 to 5.
+    #[inline]
+    #[must_use]
+    pub const fn repeated(self) -> Self {
+        match self.0 % 10 {
+            0 | 2 | 4 => Self(self.0 + 1),
+            _ => self,
+        }
+    }
+
     /// The response to this type: third digit plus 1, the repeat taken off the fourth. `None` when
     /// the third digit is odd, which is a response already.
     #[inline]

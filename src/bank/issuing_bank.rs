@@ -324,6 +324,10 @@ impl IssuingBank {
                 set_state(recent, reference, State::Reversed);
                 Verdict::approved(None)
             }
+            State::Approved if request.left.is_some() => {
+                let left = request.left.unwrap_or_default();
+                self.reduce(recent, (reference, &row), (hash, left), refusal)
+            }
             State::Approved => {
                 if let Some(account) = self.accounts.get(key.pan, hash) {
                     movements::undo(account, recent, &row, &mut self.flows);
@@ -332,6 +336,30 @@ impl IssuingBank {
                 Verdict::approved(None)
             }
         }
+    }
+
+    /// A partial reversal: `left` stands. What it says is absolute, so a repeat changes nothing.
+    fn reduce(
+        &mut self,
+        recent: &mut RecentTable,
+        (reference, row): (u32, &Recent),
+        (hash, left): (u64, u64),
+        refusal: impl Fn(ResponseCode) -> ResponseCode,
+    ) -> Verdict {
+        if left >= row.amount || !matches!(row.deed, Deed::Debit | Deed::Hold) {
+            if left == row.amount {
+                self.flows.repeats += 1;
+                return Verdict::approved(None);
+            }
+            return self.acknowledge(refusal(ResponseCode::INVALID_AMOUNT));
+        }
+        if let Some(account) = self.accounts.get(row.key.pan, hash) {
+            movements::reduce(account, row, left, &mut self.flows);
+        }
+        if let Some(row) = recent.get(reference) {
+            row.amount = left;
+        }
+        Verdict::approved(None)
     }
 
     fn acknowledge(&mut self, code: ResponseCode) -> Verdict {

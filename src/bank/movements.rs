@@ -1,8 +1,8 @@
 //! How each kind of transaction moves money on an account.
 //!
-//! A completion releases the hold that its approval code names and debits what it says; the hold
-//! does not come back when the completion is reversed. Every movement is counted in the flows that
-//! the ledger is made of.
+//! A completion releases the holds that its approval code names (a pre-authorization and what
+//! increased it under the same code) and debits what it says; they do not come back when the
+//! completion is reversed. Every movement is counted in the flows that the ledger is made of.
 //!
 //! Not here: repeats, draws, and finding the account.
 
@@ -55,20 +55,16 @@ fn debit(
     flows: &mut Flows,
 ) -> Result<Done, ResponseCode> {
     let mut held = 0;
-    let mut completed = None;
     if let Some(approval) = request.approval {
-        let hold = find_hold(&account, recent, request.key, approval);
-        let (reference, amount) = hold.ok_or(ResponseCode::ORIGINAL_NOT_FOUND)?;
-        held = amount;
-        completed = Some(reference);
+        find_hold(&account, recent, request.key, approval)
+            .ok_or(ResponseCode::ORIGINAL_NOT_FOUND)?;
+        held = recent.sum_approvals(request.key.pan, account.newest(), approval, is_hold);
     }
     let available = account.available().saturating_add_unsigned(held);
     if !covers(available, request.amount) {
         return Err(ResponseCode::INSUFFICIENT_FUNDS);
     }
-    if let Some(reference) = completed {
-        complete(&mut account, recent, reference, flows);
-    }
+    complete_all(&mut account, recent, request, flows);
     account.take_back(request.amount);
     flows.approved.add(request.amount);
     Ok(Done::new(Deed::Debit))
@@ -85,10 +81,7 @@ fn debit_advice(
         return Err(ResponseCode::INVALID_AMOUNT);
     }
     flows.approved.add(request.amount);
-    let hold = request.approval.and_then(|code| find_hold(&account, recent, request.key, code));
-    if let Some((reference, _)) = hold {
-        complete(&mut account, recent, reference, flows);
-    }
+    complete_all(&mut account, recent, request, flows);
     Ok(Done::new(Deed::Debit))
 }
 
@@ -198,6 +191,18 @@ pub(super) fn undo(
     }
 }
 
+/// Of `row`, a debit or a hold that stands, only `left` is to stand.
+pub(super) fn reduce(mut account: Account<'_>, row: &Recent, left: u64, flows: &mut Flows) {
+    let less = row.amount - left;
+    account.give_back(less);
+    if row.deed == Deed::Hold {
+        account.release(less);
+        flows.holds_ended.add(less);
+    } else {
+        flows.reversed.add(less);
+    }
+}
+
 /// The hold that an approval code names: its reference and amount.
 fn find_hold(
     account: &Account<'_>,
@@ -205,9 +210,25 @@ fn find_hold(
     key: TraceKey,
     approval: u32,
 ) -> Option<(u32, u64)> {
-    let is_hold = |row: &Recent| row.deed == Deed::Hold;
     let hold = recent.find_approval(key.pan, account.newest(), approval, is_hold);
     hold.map(|(reference, row)| (reference, row.amount))
+}
+
+fn is_hold(row: &Recent) -> bool {
+    row.deed == Deed::Hold
+}
+
+/// Ends the hold that a completion names, and what increased it.
+fn complete_all(
+    account: &mut Account<'_>,
+    recent: &mut RecentTable,
+    request: &BankRequest,
+    flows: &mut Flows,
+) {
+    let Some(approval) = request.approval else { return };
+    while let Some((reference, _)) = find_hold(account, recent, request.key, approval) {
+        complete(account, recent, reference, flows);
+    }
 }
 
 /// Ends a hold whose completion came.

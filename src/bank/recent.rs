@@ -245,6 +245,24 @@ impl RecentTable {
             })
     }
 
+    /// The amounts of all that [`RecentTable::find_approval`] would find, one after another.
+    pub(super) fn sum_approvals(
+        &self,
+        pan: PanKey,
+        newest_of_card: u32,
+        approval: u32,
+        wanted: impl Fn(&Recent) -> bool,
+    ) -> u64 {
+        self.walk(newest_of_card, |_, row| row.older_of_card)
+            .take(CARD_SEARCH_MAX)
+            .take_while(|(_, row)| row.key.pan == pan)
+            .filter(|(_, row)| {
+                row.approval == approval && row.state == State::Approved && wanted(row)
+            })
+            .map(|(_, row)| row.amount)
+            .sum()
+    }
+
     /// A chain from `head` on, newest first.
     #[inline]
     fn walk(

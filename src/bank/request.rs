@@ -67,6 +67,8 @@ pub(super) struct BankRequest {
     pub(super) approval: Option<u32>,
     /// The transaction that DE 90 names, on the same card.
     pub(super) original: Option<TraceKey>,
+    /// What of a reversal's original stands, where that is not nothing.
+    pub(super) left: Option<u64>,
     pub(super) has_pin: bool,
     /// A chip's cryptogram, which wants an answer.
     pub(super) cryptogram: Option<u64>,
@@ -97,6 +99,10 @@ impl BankRequest {
             reference: Reference::read(view, reference_number(view), class(view)),
             approval: view.raw(38).and_then(approval_number),
             original: original(view, key),
+            left: match operation {
+                Operation::Reversal { .. } => replacement_amount(view).filter(|&left| left > 0),
+                _ => None,
+            },
             has_pin: view.has(52) || has_sm4_pin(view),
             cryptogram: request_cryptogram(view),
         })
@@ -210,6 +216,13 @@ fn original(view: &MessageView<'_>, key: TraceKey) -> Option<TraceKey> {
     let stan = u32::try_from(number(4..10)?).ok()?;
     let time = u32::try_from(number(10..20)?).ok()?;
     Some(TraceKey { stan, time, ..key })
+}
+
+/// DE 95, where the dialect has it: the transaction's actual amount, in its first twelve digits.
+fn replacement_amount(view: &MessageView<'_>) -> Option<u64> {
+    let mut scratch = [0; 42];
+    let digits = view.text(95, &mut scratch)?.get(..12)?;
+    core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// UnionPay carries a PIN block enciphered with SM4 in DE 63: usages of two letters, three digits

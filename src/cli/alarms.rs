@@ -6,10 +6,12 @@
 
 use super::find::moment;
 use super::quantity::{duration_s, grouped};
+use crate::config::Config;
 use crate::io::clock::StepWatch;
 use crate::io::journal::Space;
 use crate::io::{Clock, Switch};
-use crate::shard::{Counter, Gauges, Now, Shard};
+use crate::shard::outcome::NO_ISSUER;
+use crate::shard::{Counter, Counters, Gauges, IssuerId, Now, Shard};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -43,12 +45,16 @@ struct Seen {
     gauges: Vec<Gauges>,
     /// Transactions refused for want of a velocity line.
     velocity_full: u64,
+    /// Reversals of what another acquirer sent.
+    foreign: u64,
     /// Snapshots given up.
     snapshots_given_up: u64,
     /// Whether the journal's disk takes more.
     space: Option<Space>,
     /// Whether a jump of the wall clock is not followed.
     is_clock_held: bool,
+    /// Messages that issuers refuse, by issuer where there are any.
+    parked: Vec<(String, u64)>,
 }
 
 /// Finds what is alarming in what is seen.
@@ -58,6 +64,7 @@ struct Judge {
     /// UTC milliseconds of the journal's last record at the start.
     journal_ms: u64,
     velocity_full: u64,
+    foreign: u64,
     snapshots_given_up: u64,
 }
 
@@ -93,6 +100,13 @@ impl Judge {
             }
             Some(Space::Ok) | None => {}
         }
+        let more = self::more(&mut self.foreign, seen.foreign);
+        if more > 0 {
+            let text =
+                format!("{more} reversals of what another acquirer sent: nothing was undone");
+            alarms.push(Alarm::new("reversal{foreign}", text));
+        }
+        alarms.extend(parked(&seen.parked));
         let more = self::more(&mut self.snapshots_given_up, seen.snapshots_given_up);
         if more > 0 {
             let text = format!("{more} snapshots given up: the journal grows until one is whole");
@@ -159,6 +173,19 @@ fn owed(shard: usize, gauges: &Gauges, wall_ms: u64) -> Option<Alarm> {
     })
 }
 
+fn parked(parked: &[(String, u64)]) -> Option<Alarm> {
+    let issuers: Vec<String> =
+        parked.iter().map(|(name, count)| format!("{name} {}", grouped(*count))).collect();
+    (!issuers.is_empty()).then(|| {
+        let text = format!(
+            "reversals or advices that their issuers refuse, or that are of no known original and \
+             issuer, kept and sent no more: {}",
+            issuers.join(", ")
+        );
+        Alarm::new("saf{parked}", text)
+    })
+}
+
 /// When a name was told last, and how often it was seen.
 #[derive(Default)]
 struct Told {
@@ -189,27 +216,46 @@ pub(super) struct Alarms {
     clock: Clock,
     judge: Judge,
     register: Register,
+    /// In the order of their numbers.
+    issuers: Vec<String>,
 }
 
 impl Alarms {
-    pub(super) fn new(switch: &Switch<Shard>) -> Self {
+    pub(super) fn new(switch: &Switch<Shard>, config: &Config) -> Self {
         let last = switch.recovered().iter().map(|report| report.recovered.wall_ms).max();
         let judge = Judge { journal_ms: last.unwrap_or_default(), ..Judge::default() };
-        Self { clock: Clock::new(), judge, register: Register::default() }
+        let issuers = config.issuers.iter().map(|issuer| issuer.name.clone()).collect();
+        Self { clock: Clock::new(), judge, register: Register::default(), issuers }
+    }
+
+    /// What issuers refuse, of all shards together.
+    fn parked(&self, switch: &Switch<Shard>) -> Vec<(String, u64)> {
+        let count = |issuer| {
+            let of_shards = switch.published().map(|it| u64::from(it.owed_to(issuer).parked));
+            of_shards.sum::<u64>()
+        };
+        let none = ("no issuer".to_owned(), NO_ISSUER);
+        let named = self.issuers.iter().cloned().zip(0..).chain([none]);
+        let counted = named.map(|(name, id)| (name, count(IssuerId(id))));
+        counted.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Looks, and tells what is alarming. Every second is often enough.
     pub(super) fn look(&mut self, switch: &Switch<Shard>, out: &mut dyn Write) -> io::Result<()> {
         let read = self.clock.read();
         let counters = switch.published().map(|published| published.counters());
+        let mut all = Counters::default();
+        counters.for_each(|of_shard| all.merge(&of_shard));
         let given_up = switch.counters().map(|it| it.snapshots_given_up.load(Ordering::Relaxed));
         let seen = Seen {
             read,
             gauges: switch.published().map(|published| published.gauges()).collect(),
-            velocity_full: counters.map(|it| it.value(Counter::RefusedVelocityFull)).sum(),
+            velocity_full: all.value(Counter::RefusedVelocityFull),
+            foreign: all.value(Counter::ReversalForeign),
             snapshots_given_up: given_up.sum(),
             space: switch.journal_space(),
             is_clock_held: switch.is_clock_held(),
+            parked: self.parked(switch),
         };
         let alarms = self.judge.judge(&seen);
         alarms.iter().try_for_each(|alarm| self.register.tell(read, alarm, out))
@@ -258,13 +304,19 @@ mod tests {
         let seen = Seen {
             gauges: vec![full, old, young],
             velocity_full: 2,
+            foreign: 3,
             snapshots_given_up: 1,
             space: Some(Space::Low),
+            parked: vec![("ABC".to_owned(), 2), ("CMB".to_owned(), 1_000)],
             ..at(1, NOON)
         };
         let all = ["velocity{nearly_full}", "saf{old}", "velocity{full}", "journal{space_low}"];
-        assert_eq!(names(&mut judge, &seen), [&all[..], &["snapshot{given_up}"]].concat());
-        let later = Seen { space: Some(Space::Refuse), gauges: Vec::new(), ..seen };
+        let rest = ["reversal{foreign}", "saf{parked}", "snapshot{given_up}"];
+        assert_eq!(names(&mut judge, &seen), [&all[..], &rest].concat());
+        let text = parked(&seen.parked).unwrap().text;
+        assert!(text.ends_with("sent no more: ABC 2, CMB 1,000"), "{text}");
+        let parked = Vec::new();
+        let later = Seen { space: Some(Space::Refuse), gauges: Vec::new(), parked, ..seen };
         assert_eq!(names(&mut judge, &later), ["journal{space_out}"], "counts have not grown");
     }
 

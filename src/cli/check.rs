@@ -5,9 +5,10 @@ mod velocity;
 
 use super::quantity::{bytes, grouped};
 use super::{CommandError, Streams};
-use crate::config::{AcquirerConfig, EngineChoice, Host, Idle, Loaded, SwitchConfig};
+use crate::config::{AcquirerConfig, EngineChoice, Host, Idle, IssuerConfig, Loaded, SwitchConfig};
 use crate::shard::preauthorization::HOLD_BYTES;
 use clap::Args;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use tapswitch_protocol::Framing;
@@ -113,6 +114,7 @@ fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
     for line in shown.chunks(7) {
         writeln!(out, "          {}", line.join(", "))?;
     }
+    show_rates(out, &config.issuers)?;
     for issuer in &config.issuers {
         if let Some(link) = &issuer.link {
             let (name, dialect) = (&issuer.name, link.dialect.name());
@@ -122,6 +124,24 @@ fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// How fast issuers are told what they are owed; those with a rate of their own by name.
+fn show_rates(out: &mut dyn Write, issuers: &[IssuerConfig]) -> io::Result<()> {
+    let mut rates: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+    for issuer in issuers {
+        rates.entry(issuer.saf_rate).or_default().push(&issuer.name);
+    }
+    let usual = rates.values().map(Vec::len).max();
+    let shown: Vec<String> = rates
+        .iter()
+        .map(|(&rate, names)| {
+            let rate = grouped(u64::from(rate));
+            if Some(names.len()) == usual { rate } else { format!("{rate} to {}", names.join(" ")) }
+        })
+        .collect();
+    let shown = shown.join(", ");
+    writeln!(out, "          messages owed a second after an outage: {shown}")
 }
 
 const fn framing_name(framing: Framing) -> &'static str {

@@ -68,6 +68,7 @@ section! {
         originals_bytes: i64,
         peak_per_second: i64,
         issuer_in_flight_max: i64,
+        saf_rate: i64,
         drain_ms: i64,
         clock_step_max_s: i64,
         iin_file: String,
@@ -212,6 +213,8 @@ section! {
     RawIssuer {
         in_flight_max: i64,
         intent_first: bool,
+        saf_rate: i64,
+        repeat_mti: String,
         connect: String,
         dialect: String,
         framing: String,

@@ -200,6 +200,11 @@ pub struct IssuerConfig {
     pub in_flight_max: u32,
     /// Whether a request's record is durable before the request leaves.
     pub intent_first: bool,
+    /// Messages owed to it that it gets in a second after an outage, from all shards together.
+    pub saf_rate: u32,
+    /// Whether an owed message that is sent again says so in its MTI (0421 after 0420); `None`: as its
+    /// dialect has it.
+    pub marks_repeats: Option<bool>,
     /// Where it is reached over TCP; `None`: its simulated bank lives in this process.
     pub link: Option<IssuerLinkConfig>,
 }

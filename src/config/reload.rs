@@ -120,7 +120,17 @@ fn compare_issuer(old: &IssuerConfig, new: &IssuerConfig) -> Result<(), NeedsRes
     if connect(old) != connect(new) {
         return Err(NeedsRestart::key(&path, "connect"));
     }
-    compare!(old, new, &path, IssuerConfig { name, in_flight_max, intent_first }, link | _ | ());
+    compare!(
+        old,
+        new,
+        &path,
+        IssuerConfig { name, in_flight_max, intent_first, saf_rate },
+        link | _ | (),
+        marks_repeats | _ | ()
+    );
+    if old.marks_repeats != new.marks_repeats {
+        return Err(NeedsRestart::key(&path, "repeat_mti"));
+    }
     let (Some(old), Some(new)) = (&old.link, &new.link) else { return Ok(()) };
     compare!(old, new, &path, IssuerLinkConfig { address, framing },
         dialect |it: &IssuerLinkConfig| it.dialect.name());

@@ -20,6 +20,16 @@ pub enum MeshKind {
     Credit,
     /// An answer whose connection is gone: the frame comes back, the credit is held on.
     Undeliverable,
+    /// A reversal that names no card, whose original the other shard does not know: header, then
+    /// message. Gives the credit back.
+    NotHere,
+    /// An approval that waits on the shard of its card (at the place that `header_bytes` says): for any
+    /// connection of its acquirer. Holds one credit.
+    Offer,
+    /// It was given to one. Gives the credit back.
+    OfferTaken,
+    /// There is none. Gives the credit back.
+    OfferRefused,
 }
 
 /// One thing to do. Ranges are places in [`Outbox::bytes`].

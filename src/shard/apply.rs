@@ -48,6 +48,11 @@ impl Shard {
                 }
             }
             Change::OwedDone { id } => self.apply_owed_done(*id),
+            Change::OwedParked { id, code } => {
+                if let Some(place) = self.saf.find(*id) {
+                    self.next_owed = self.saf.park(place, *code);
+                }
+            }
             Change::HoldOpened(hold) => self.preauthorizations.open(wall_ms, *hold),
             Change::HoldCompleted { key, card, by, less_minor } => {
                 self.apply_hold_completed(wall_ms, (*key, *card), *by, *less_minor);
@@ -104,6 +109,12 @@ impl Shard {
         };
         if is_whole {
             self.undo_hold(card, &key);
+        } else if let Some(hold) = self.preauthorizations.of_key(card, &key)
+            && hold.key == key
+            && hold.completed_by.is_none()
+        {
+            // A completion finds what is left of it.
+            (hold.amount_minor, hold.reservation) = (amount_minor, left);
         }
         // It may have been forgotten meanwhile; what it counted is taken back all the same.
         if let Some(mut stored) = self.duplicates.original_mut(&key) {
@@ -136,15 +147,14 @@ impl Shard {
         self.keep_counted(&key, Reservation::default());
     }
 
-    /// A completed hold is open again when its completion is undone; a hold that is undone is gone.
+    /// Holds that a completion completed are open again when it is undone; a hold that is undone is gone.
     fn undo_hold(&mut self, card: CardKey, key: &DuplicateKey) {
-        let Some(hold) = self.preauthorizations.of_key(card, key) else { return };
-        if hold.key == *key {
-            return self.preauthorizations.close(card, key);
+        while let Some(hold) = self.preauthorizations.completed_by(card, key) {
+            hold.completed_by = None;
+            let (opened, reservation) = (hold.key, hold.reservation);
+            self.keep_counted(&opened, reservation);
         }
-        hold.completed_by = None;
-        let (opened, reservation) = (hold.key, hold.reservation);
-        self.keep_counted(&opened, reservation);
+        self.preauthorizations.close(card, key);
     }
 
     /// What is counted for an answered request, from now on.

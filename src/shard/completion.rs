@@ -1,17 +1,23 @@
-//! Holds and their completions. A completion is matched to its pre-authorization by card, DE 38 and
+//! Holds, their increases, completions and cancellations. An increase (DE 25 60) is a hold under the
+//! name of the first; both are completed and cancelled together. A completion is matched to its pre-authorization by card, DE 38 and
 //! DE 42. Matched, only what it is above the hold counts anew; unmatched (opened elsewhere, or over) it
 //! counts whole. Either way it is not declined for a limit: the hold has passed them, or another
 //! switch has.
 
-use super::duplicate::DuplicateKey;
+use super::duplicate::{DuplicateKey, OriginalState};
 use super::intake::{StagedRequest, Transaction};
-use super::journal_record::Change;
+use super::journal_record::{Change, Undone};
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
-use super::preauthorization::{Hold, HoldName};
+use super::preauthorization::{Hold, HoldName, takes};
 use super::velocity::{Reservation, VelocityTransaction};
 use super::{CardKey, Counter, Incoming, Now, Outbox, Shard};
-use tapswitch_protocol::MessageView;
+use tapswitch_protocol::{MessageView, MtiClass, ResponseCode};
+
+/// DE 25 of a pre-authorization that adds to an earlier one.
+const INCREASE: u64 = 60;
+/// A hold and its increases that are completed or cancelled at once; there are a few at most.
+const OF_ONE_NAME_MAX: usize = 16;
 
 impl Shard {
     /// What a completion counts for, and the hold that it completes.
@@ -33,10 +39,11 @@ impl Shard {
             self.counters.add(Counter::CompletionUnmatched);
             return Ok((self.count_whole(now, staged, &counted)?, None));
         };
-        if !hold.takes(transaction.amount.0) {
+        let held_minor = self.preauthorizations.held_minor(&hold.name, now.wall_ms);
+        if !takes(held_minor, transaction.amount.0) {
             return Err(Reason::InvalidAmount);
         }
-        let above = transaction.amount.0.saturating_sub(hold.amount_minor);
+        let above = transaction.amount.0.saturating_sub(held_minor);
         if above == 0 || hold.reservation.is_empty() {
             return Ok((Reservation::default(), Some(hold.key)));
         }
@@ -75,7 +82,10 @@ impl Shard {
             );
         }
         let opens = request.opens_hold;
-        let Some(name) = hold_name(kept, request.card, answer.raw(38)).filter(|_| opens) else {
+        // An increase belongs to the hold that it names.
+        let increases = kept.number(25) == Some(INCREASE) && kept.has(38);
+        let approval = if increases { None } else { answer.raw(38) };
+        let Some(name) = hold_name(kept, request.card, approval).filter(|_| opens) else {
             return;
         };
         let reservation = self.original(&request.key).map(|original| original.reservation);
@@ -90,7 +100,8 @@ impl Shard {
         self.commit(now, Change::HoldOpened(hold), outbox);
     }
 
-    /// The hold is completed by `by`, with this amount: what is left of it is taken back.
+    /// The hold and its increases are completed by `by`, with this amount: what is left of them is
+    /// taken back.
     pub(super) fn complete_hold(
         &mut self,
         now: Now,
@@ -98,12 +109,85 @@ impl Shard {
         (by, amount_minor): (DuplicateKey, u64),
         outbox: &mut Outbox,
     ) {
-        let Some(hold) = self.preauthorizations.of_key(card, &key) else { return };
+        let mut left = amount_minor;
+        for _ in 0..OF_ONE_NAME_MAX {
+            let Some(hold) = self.preauthorizations.sibling(card, &key).copied() else { break };
+            left = self.complete_one(now, (&hold, left), by, outbox);
+        }
+        let hold = self.preauthorizations.of_key(card, &key).copied();
+        if let Some(hold) = hold {
+            self.complete_one(now, (&hold, left), by, outbox);
+        }
+    }
+
+    /// Returns what is more than this one held.
+    fn complete_one(
+        &mut self,
+        now: Now,
+        (hold, amount_minor): (&Hold, u64),
+        by: DuplicateKey,
+        outbox: &mut Outbox,
+    ) -> u64 {
         // What was reserved in another currency stays whole: against the card.
         let same = hold.reservation.amount_minor() == hold.amount_minor;
         let less = hold.amount_minor.saturating_sub(amount_minor);
         let less_minor = if same { less } else { 0 };
+        let (key, card) = (hold.key, hold.name.card);
         self.commit(now, Change::HoldCompleted { key, card, by, less_minor }, outbox);
+        amount_minor.saturating_sub(hold.amount_minor)
+    }
+
+    /// The hold that a cancellation means, which names it as a completion does.
+    pub(super) fn hold_to_cancel(
+        &self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+    ) -> Option<DuplicateKey> {
+        let is_authorization = incoming.view.mti().class() == MtiClass::Authorization;
+        let name = hold_name(&incoming.view, staged.card, None).filter(|_| is_authorization)?;
+        self.preauthorizations.find(&name, now.wall_ms).map(|hold| hold.key)
+    }
+
+    /// A void was approved: its original is undone, once; a hold with all its increases.
+    #[cold]
+    pub(super) fn undo_voided(
+        &mut self,
+        now: Now,
+        (key, card): (DuplicateKey, CardKey),
+        outbox: &mut Outbox,
+    ) {
+        for _ in 0..OF_ONE_NAME_MAX {
+            let Some(hold) = self.preauthorizations.sibling(card, &key).copied() else { break };
+            self.undo_one(now, (&hold.key, Some(&hold)), outbox);
+        }
+        let hold = self.preauthorizations.of_key(card, &key).copied();
+        self.undo_one(now, (&key, hold.filter(|hold| hold.key == key).as_ref()), outbox);
+    }
+
+    /// An original that may be forgotten, while its hold is open.
+    fn undo_one(
+        &mut self,
+        now: Now,
+        (key, hold): (&DuplicateKey, Option<&Hold>),
+        outbox: &mut Outbox,
+    ) {
+        if let Some(original) = self.original(key) {
+            if original.state == OriginalState::Approved {
+                let code = ResponseCode::new(original.response_code);
+                self.undo_original(now, key, &original, code, outbox);
+            }
+        } else if let Some(hold) = hold.filter(|hold| hold.completed_by.is_none()) {
+            let undone = Undone {
+                key: *key,
+                card: hold.name.card,
+                reservation: hold.reservation,
+                response_code: *ResponseCode::APPROVED.bytes(),
+                amount_minor: 0,
+                less_minor: hold.reservation.amount_minor(),
+            };
+            self.commit(now, Change::Undone(undone), outbox);
+        }
     }
 }
 

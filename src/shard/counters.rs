@@ -1,6 +1,9 @@
 //! What a shard counted, by what and why. One writer, read by others through [`Published`].
 
+use super::identity::IssuerId;
+use super::saf::OwedCounts;
 use super::switch_time::SwitchTime;
+use crate::limits::ISSUERS_MAX;
 use hdrhistogram::Histogram;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,8 +74,12 @@ counters! {
     AdviceOverLimit "advice{over_limit}" "advices counted above a limit";
     AdviceUncounted "advice{uncounted}" "advices in a currency that no limit is in";
     OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";
+    ReversalForeign "reversal{foreign}" "of these, originals of another acquirer with the same card";
+    ReversalUnnamed "reversal{unnamed}" "reversals that name no card: all shards are asked";
+    ReversalUnkept "reversal{unkept}" "of these, unknown ones that found no room to be kept";
     Reversed "reversal{original}" "originals reversed by their acquirer";
     Reduced "reversal{partial}" "originals made less by their acquirer";
+    ReducedInFlight "reversal{partial_in_flight}" "partial reversals kept until their original is answered";
     ReversedInFlight "reversal{in_flight}" "originals reversed while in flight";
     ReversalRepeated "reversal{again}" "reversals of what is reversed or was declined";
     TimedOut "issuer{time_out}" "requests that their issuer did not answer in time";
@@ -80,15 +87,20 @@ counters! {
     LinkDown "issuer{link_down}" "times that an issuer's link was lost";
     LinkUp "issuer{link_up}" "times that an issuer's link was made";
     MisEchoed "issuer{mis_echoed}" "issuer answers that do not fit their request";
+    PartialRefused "issuer{partial}" "approvals in part whose acquirer cannot take a part: reversed, 51";
     Late "issuer{late}" "issuer answers after the deadline, not delivered";
     Unmatched "issuer{unmatched}" "issuer answers to nothing that was asked";
     Undeliverable "undeliverable{reversed}" "approvals whose acquirer was gone, reversed";
+    UndeliverableWaits "undeliverable{waits}" "approvals kept for another connection of their acquirer";
     UndeliverableOther "undeliverable{other}" "other answers whose acquirer was gone";
     Redelivered "undeliverable{redelivered}" "answers given to another connection";
     UndeliverableLost "undeliverable{lost}" "undeliverable answers that could not be sent home";
     OwedPushed "saf{owed}" "reversals and advices that became owed";
     OwedResent "saf{resent}" "sent again";
     OwedDone "saf{done}" "acknowledged by the issuer";
+    OwedRetried "saf{retry}" "answered by the issuer as not possible now: sent again later";
+    OwedRefused "saf{refused}" "answered by the issuer with a refusal";
+    OwedParked "saf{parked}" "refused three times: kept for an operator, sent no more";
     Interrupted "restart{interrupted}" "requests under way when the process before ended";
     LostReversed "restart{lost}" "declined requests that it may have forwarded, reversed";
     CrossedOut "mesh{out}" "requests handed to another shard";
@@ -160,6 +172,8 @@ pub struct Published {
     counters: [AtomicU64; COUNTERS],
     times: Mutex<SwitchTime>,
     gauges: [AtomicU64; 4],
+    /// By issuer, those of none last: owed in the low half, parked in the high one.
+    owed: [AtomicU64; ISSUERS_MAX + 1],
 }
 
 impl Default for Published {
@@ -168,6 +182,7 @@ impl Default for Published {
             counters: core::array::from_fn(|_| AtomicU64::new(0)),
             times: Mutex::new(SwitchTime::default()),
             gauges: [0; 4].map(AtomicU64::new),
+            owed: [0; ISSUERS_MAX + 1].map(AtomicU64::new),
         }
     }
 }
@@ -186,6 +201,22 @@ impl Published {
         if let Ok(mut shared) = self.times.try_lock() {
             shared.clone_from(times);
         }
+    }
+
+    /// What an issuer is owed.
+    pub(super) fn store_owed(&self, issuer: IssuerId, counts: OwedCounts) {
+        if let Some(shared) = self.owed.get(usize::from(issuer.0).min(ISSUERS_MAX)) {
+            let both = u64::from(counts.parked) << 32 | u64::from(counts.owed);
+            shared.store(both, Ordering::Relaxed);
+        }
+    }
+
+    /// What an issuer was owed, and what of it waited for an operator; 255: what is of no issuer.
+    #[must_use]
+    pub fn owed_to(&self, issuer: IssuerId) -> OwedCounts {
+        let shared = self.owed.get(usize::from(issuer.0).min(ISSUERS_MAX));
+        let both = shared.map_or(0, |shared| shared.load(Ordering::Relaxed));
+        OwedCounts { owed: both as u32, parked: (both >> 32) as u32 }
     }
 
     /// What was last copied.

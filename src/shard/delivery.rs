@@ -1,16 +1,16 @@
 //! Answers on their way to acquirers: the switch's own, and whole frames to connections here or on
-//! other shards. An approval that finds no connection of its acquirer is taken back.
+//! other shards. Not here: what becomes of those that find their connection gone (`undelivered`).
 
-use super::authorization::{Event, step};
+use super::duplicate::DuplicateKey;
 use super::outcomes::Note;
 use super::own_answer::Reason;
 use super::remembered::{Additions, Decoded};
-use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
+use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use core::ops::Range;
 use tapswitch_protocol::{
-    Addition, FieldSet, FrameStep, MessageView, ResponseCode, WireField, relay, respond,
+    Addition, FieldSet, MessageView, ResponseCode, WireField, relay, respond,
 };
 
 impl Shard {
@@ -90,7 +90,7 @@ impl Shard {
         &mut self,
         now: Now,
         incoming: &Incoming<'_>,
-        (code, additions): (ResponseCode, &Additions),
+        (key, code, additions): (&DuplicateKey, ResponseCode, &Additions),
         outbox: &mut Outbox,
     ) {
         let decoded = Decoded::new(&code, additions.bytes());
@@ -101,6 +101,9 @@ impl Shard {
             relay(view.mti().response()?, (view, echo), nothing, decoded.fields(), out).ok()
         });
         self.counters.add(Counter::Replayed);
+        if self.undelivered.len() > 0 {
+            self.answered_elsewhere(key);
+        }
         self.note(now, incoming, Note::answered(Counter::Replayed, code));
         self.times.answered(now.mono_ns, 0);
         self.deliver(now, incoming.connection, frame, Gate::Durable, outbox);
@@ -132,89 +135,6 @@ impl Shard {
                 copy.copy_from_slice(frame);
                 self.on_undeliverable(now, connection, copy, outbox);
             }
-        }
-    }
-
-    /// An answer whose connection is gone: another connection of its acquirer gets it; without one,
-    /// an approval is taken back where its card lives.
-    pub fn on_undeliverable(
-        &mut self,
-        now: Now,
-        connection: ConnectionId,
-        frame: &[u8],
-        outbox: &mut Outbox,
-    ) {
-        self.redeliver(now, (connection, self.id), frame, outbox);
-    }
-
-    /// The same, of an answer that `home` gave: where its card lives when the answer does not name
-    /// the card, because only a track did.
-    pub(super) fn redeliver(
-        &mut self,
-        now: Now,
-        (connection, home): (ConnectionId, ShardId),
-        frame: &[u8],
-        outbox: &mut Outbox,
-    ) {
-        if let Some(sibling) = self.connections.sibling(connection) {
-            self.counters.add(Counter::Redelivered);
-            let bytes = copy_in(frame, outbox);
-            return outbox.push(Action::Respond { connection: sibling, bytes });
-        }
-        let Some(profile) = self.profile(connection) else { return };
-        let Ok(FrameStep::Message { header, body, .. }) = profile.framing.next(frame, frame.len())
-        else {
-            return;
-        };
-        let mut table = self.scratch.issuer.take().unwrap_or_default();
-        if let Ok(view) = profile.dialect.parse(body, &mut table) {
-            let incoming = Incoming { view, header, connection, profile: &profile };
-            self.take_back(now, &incoming, (frame, home), outbox);
-        }
-        self.scratch.issuer = Some(table);
-    }
-
-    /// `incoming` is our own response, which nobody got.
-    fn take_back(
-        &mut self,
-        now: Now,
-        incoming: &Incoming<'_>,
-        (frame, home): (&[u8], ShardId),
-        outbox: &mut Outbox,
-    ) {
-        let view = &incoming.view;
-        let approved = view.response_code().is_some_and(ResponseCode::is_approval);
-        let moves_money = view.processing_code().is_some_and(|code| !code.moves_no_money());
-        let is_request = matches!(view.mti().number() / 10 % 100, 11 | 21);
-        if !(approved && moves_money && is_request) {
-            self.note(now, incoming, Note::only(Counter::UndeliverableOther));
-            return self.counters.add(Counter::UndeliverableOther);
-        }
-        let owner = match view.pan() {
-            Ok(pan) => super::placement::owner(self.cipher.key(&pan), self.shards),
-            Err(_) => home,
-        };
-        if owner != self.id {
-            if !self.credits.take_reserved(owner) {
-                return self.counters.add(Counter::UndeliverableLost);
-            }
-            let bytes = copy_in(frame, outbox);
-            let (connection, kind) = (incoming.connection, MeshKind::Undeliverable);
-            let action = Action::Mesh { to: owner, kind, connection, header_bytes: 0, bytes };
-            return outbox.push(action);
-        }
-        let class = (view.mti().number() / 100 % 10) as u8;
-        let fields = incoming.profile.duplicate_key;
-        let key = self.hasher.key(incoming.connection.acquirer, class, fields, view);
-        let Some(original) = self.original(&key) else {
-            self.note(now, incoming, Note::only(Counter::UndeliverableLost));
-            return self.counters.add(Counter::UndeliverableLost);
-        };
-        if step(original.state.into(), Event::Undeliverable).owe_reversal {
-            self.counters.add(Counter::Undeliverable);
-            self.note(now, incoming, Note::only(Counter::Undeliverable));
-            self.undo_original(now, &key, &original, incoming.profile.codes.time_out, outbox);
-            self.owe_reversal_of(now, incoming, &original, outbox);
         }
     }
 }

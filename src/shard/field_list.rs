@@ -77,6 +77,19 @@ pub(super) fn fields(mut list: &[u8]) -> impl Iterator<Item = WireField<'_>> {
     })
 }
 
+/// The wire form of an element of a list, to be changed in its length.
+pub(super) fn wire_mut(mut list: &mut [u8], wanted: u8) -> Option<&mut [u8]> {
+    loop {
+        let (&mut [field, low, high], rest) = list.split_first_chunk_mut()?;
+        let bytes = usize::from(u16::from_le_bytes([low, high]));
+        let (wire, rest) = rest.split_at_mut_checked(bytes)?;
+        if field == wanted {
+            return Some(wire);
+        }
+        list = rest;
+    }
+}
+
 /// Writes a message of the elements of a list and `own`, which wins where both have one; `pan` is
 /// DE 2. Returns the bytes written.
 pub(super) fn write_message(

@@ -15,7 +15,7 @@ use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::velocity::{LimitKind, QrPayment, Refusal, Reservation, VelocityTransaction};
-use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
+use super::{AcquirerId, Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
 use crate::config::{AcquirerConfig, QrCode, TransactionKind};
 use crate::limits::VELOCITY_IIN_DIGITS;
 use core::ops::Range;
@@ -32,6 +32,8 @@ struct Launch<'a> {
     reservation: Reservation,
     /// The hold that it completes.
     completes: Option<DuplicateKey>,
+    /// The original that it takes back.
+    voids: Option<DuplicateKey>,
     /// What DE 90 names, if it is remembered.
     original: Option<(DuplicateKey, OriginalRecord)>,
 }
@@ -136,7 +138,7 @@ impl Shard {
                 self.absorb(incoming, place, outbox);
             }
             (Reply::Replay, _, Some((code, additions))) => {
-                self.answer_again(now, incoming, (code, &additions), outbox);
+                self.answer_again(now, incoming, (&staged.key, code, &additions), outbox);
             }
             _ => return Err(Reason::Conflict),
         }
@@ -186,7 +188,12 @@ impl Shard {
             return Err(Reason::HoldsFull);
         }
         let original = if incoming.view.has(90) { self.original_of(incoming) } else { None };
-        let launch = Launch { transaction, pan, issuer, reservation, original, completes };
+        let voids = match &original {
+            _ if !transaction.is_void() => None,
+            Some((key, _)) => Some(*key),
+            None => self.hold_to_cancel(now, incoming, staged),
+        };
+        let launch = Launch { transaction, pan, issuer, reservation, original, completes, voids };
         self.launch(now, incoming, staged, launch, outbox)
     }
 
@@ -239,7 +246,7 @@ impl Shard {
         launch: Launch<'_>,
         outbox: &mut Outbox,
     ) -> Result<(), Reason> {
-        let Launch { transaction, pan, issuer, reservation, original, completes } = launch;
+        let Launch { transaction, pan, issuer, reservation, original, completes, voids } = launch;
         let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
         let by = Waiting::Request(place);
         let stan = self.legs.take_stan(now, issuer, by).ok_or(Reason::NoStan)?;
@@ -290,7 +297,7 @@ impl Shard {
                 pin: transaction.pin,
                 opens_hold: transaction.opens_hold(incoming.view.mti()),
                 completes,
-                void_of: original.filter(|_| transaction.is_void()).map(|(key, _)| key),
+                void_of: voids,
                 kept,
                 header_bytes: incoming.header.len() as u8,
                 pan_from_track: !incoming.view.has(2),
@@ -344,12 +351,22 @@ impl Shard {
 
     /// The key of the original: its numbers are in DE 90, the rest is repeated in the message.
     pub(super) fn original_key(&self, incoming: &Incoming<'_>) -> Option<DuplicateKey> {
+        let of = (incoming.connection.acquirer, incoming.profile.duplicate_key);
+        self.original_key_of(incoming, of)
+    }
+
+    /// The same, as if another acquirer had sent it.
+    pub(super) fn original_key_of(
+        &self,
+        incoming: &Incoming<'_>,
+        (acquirer, fields): (AcquirerId, FieldSet),
+    ) -> Option<DuplicateKey> {
         let view = &incoming.view;
         let original = OriginalDataElements::read(view)?;
         let class = (original.mti.number() / 100 % 10) as u8;
         let mut parts: [(u8, &[u8]); 16] = [(0, &[]); 16];
         let mut count = 0;
-        for field in incoming.profile.duplicate_key {
+        for field in fields {
             let part = match field {
                 7 => Some(original.time),
                 11 => Some(original.stan),
@@ -360,7 +377,6 @@ impl Shard {
                 count += 1;
             }
         }
-        let acquirer = incoming.connection.acquirer;
         Some(self.hasher.key_of_parts(acquirer, class, parts.get(..count)?))
     }
 }

@@ -8,11 +8,12 @@ use super::journal_record::{Answered, Change, Settlement};
 use super::outcomes::Note;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
+use super::reversal_reason::ReversalReason;
 use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use tapswitch_protocol::{
-    AmountMinor, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
+    AmountMinor, Dialect, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
 };
 
 impl Shard {
@@ -60,7 +61,7 @@ impl Shard {
                 self.on_answer(now, place, (view, is_well_formed), outbox);
             }
             Some(Waiting::Owed(place)) if is_well_formed => {
-                self.on_acknowledgement(now, (issuer, stan), place, view, outbox);
+                self.on_acknowledgement(now, (issuer, acquirer, stan), place, view, outbox);
             }
             Some(Waiting::Owed(_)) => self.counters.add(Counter::Unmatched),
             None if self.legs.is_quarantined(issuer, stan) => {
@@ -91,8 +92,17 @@ impl Shard {
         let parsed = kept
             .split_at_checked(usize::from(request.header_bytes))
             .and_then(|(_, message)| profile.dialect.parse(message, &mut table).ok())
-            .map(|kept| if is_well_formed { judge(&request, &kept, answer) } else { None });
-        let code = parsed.flatten();
+            .map(|kept| {
+                let code = if is_well_formed { judge(&request, &kept, answer) } else { None };
+                let is_partial = code == Some(ResponseCode::PARTIAL_APPROVAL);
+                (code, is_partial && !takes_partial_approvals(&kept))
+            });
+        let (code, is_unwanted) = parsed.unwrap_or_default();
+        if is_unwanted {
+            self.refuse_partial(now, request, outbox);
+            self.scratch.kept = Some(table);
+            return;
+        }
         let event = match code {
             Some(code) if code.is_approval() => Event::IssuerApproves,
             Some(_) => Event::IssuerDeclines,
@@ -111,6 +121,16 @@ impl Shard {
             }
         }
         self.scratch.kept = Some(table);
+    }
+
+    /// A part was approved, which the acquirer did not say that it can do: it is told that there are
+    /// not enough funds, and the issuer that the part is not wanted.
+    #[cold]
+    fn refuse_partial(&mut self, now: Now, request: PendingRequest, outbox: &mut Outbox) {
+        self.counters.add(Counter::PartialRefused);
+        let step = step(State::InFlight, Event::IssuerGarbles);
+        let end = Ending::of(step, ResponseCode::INSUFFICIENT_FUNDS, Counter::PartialRefused);
+        self.end_unanswered(now, request, end, outbox);
     }
 
     /// Sends the issuer's answer on, and remembers it.
@@ -155,7 +175,9 @@ impl Shard {
         }
         self.remember_answer(now, &request, (step.next, code, settlement), &additions, outbox);
         if step.next == State::Approved {
-            self.undo_voided(now, &request, outbox);
+            if let Some(original) = request.void_of {
+                self.undo_voided(now, (original, request.card), outbox);
+            }
             self.settle_approved_hold(now, &request, (profile, table, answer), outbox);
         }
         self.kept.free(request.kept);
@@ -164,6 +186,12 @@ impl Shard {
         // A decline changes nothing that could be lost.
         let gate = if step.next == State::Approved { Gate::Durable } else { Gate::Open };
         self.deliver(now, request.origin, frame, gate, outbox);
+        if !self.reductions.is_empty() {
+            match step.next {
+                State::Approved => self.apply_early(now, &request.key, outbox),
+                _ => self.drop_early(&request.key),
+            }
+        }
     }
 
     fn settle_approved_hold(
@@ -200,22 +228,15 @@ impl Shard {
         self.commit(now, Change::Answered(answered), outbox);
     }
 
-    /// A void that was approved takes its original back.
-    fn undo_voided(&mut self, now: Now, request: &PendingRequest, outbox: &mut Outbox) {
-        if let Some(key) = request.void_of
-            && let Some(original) = self.original(&key)
-            && original.state == OriginalState::Approved
-        {
-            let code = ResponseCode::new(original.response_code);
-            self.undo_original(now, &key, &original, code, outbox);
-        }
-    }
-
     /// Deadlines that are over. Call again while it returns true: the outbox is full.
     pub fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {
         while outbox.has_room() {
             let Some(id) = self.deadlines.pop_due(now.mono_ns) else { return false };
             match self.owed_place(id) {
+                Some(place) if place as usize >= self.saf.capacity() => {
+                    let place = place - self.saf.capacity() as u32;
+                    self.on_undelivered_due(now, place, outbox);
+                }
                 Some(place) => self.resend(now, place, outbox),
                 None => self.on_time_out(now, id, outbox),
             }
@@ -292,11 +313,15 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let Some(profile) = self.profile(request.origin) else { return };
+        if !self.reductions.is_empty() {
+            self.drop_early(&request.key);
+        }
         let settlement = released(&request);
         let outcome = (end.state, end.code, settlement);
         self.remember_answer(now, &request, outcome, &Additions::none(), outbox);
         let owe = end.owe_reversal && !request.processing.moves_no_money();
-        let owed = if owe { self.store_reversal(now, &request, &profile, outbox) } else { None };
+        let why = (&*profile, end.reason());
+        let owed = if owe { self.store_reversal(now, &request, why, outbox) } else { None };
         let frame = self.write_kept_answer(&request, &profile, end.code, outbox);
         self.note_kept(now, &request, &profile, Note::answered(end.what, end.code));
         self.kept.free(request.kept);
@@ -342,6 +367,15 @@ pub(super) struct Ending {
 impl Ending {
     pub(super) const fn of(step: Step, code: ResponseCode, what: Counter) -> Self {
         Self { state: step.next, code, owe_reversal: step.owe_reversal, what }
+    }
+
+    /// Why it is reversed, if it is.
+    const fn reason(self) -> ReversalReason {
+        match self.what {
+            Counter::MisEchoed => ReversalReason::Malfunction,
+            Counter::PartialRefused => ReversalReason::CannotComplete,
+            _ => ReversalReason::NoAnswer,
+        }
     }
 }
 
@@ -398,6 +432,15 @@ struct Judged<'a> {
 fn additions_of(profile: &AcquirerConfig, code: ResponseCode) -> FieldSet {
     let adds = profile.dialect.issuer_adds.with(39);
     if code == ResponseCode::PARTIAL_APPROVAL { adds.with(4) } else { adds.without(4) }
+}
+
+/// Whether the acquirer can take a part of what it asked for: UnionPay's DE 60.3.4. Where no message
+/// can say so, none can.
+#[cold]
+fn takes_partial_approvals(request: &MessageView<'_>) -> bool {
+    const PLACE: usize = 21;
+    let has_place = request.dialect().name() == Dialect::cups().name();
+    has_place && request.raw(60).and_then(|de60| de60.get(PLACE)) == Some(&b'1')
 }
 
 /// The code of an answer that fits its request; `None` when it does not: another type, card,

@@ -104,6 +104,11 @@ impl IssuerLegs {
         }
     }
 
+    /// How many issuers there are; at most 64.
+    pub(super) fn len(&self) -> usize {
+        self.legs.len()
+    }
+
     fn leg(&mut self, issuer: IssuerId) -> Option<&mut Leg> {
         self.legs.get_mut(usize::from(issuer.0))
     }
@@ -331,8 +336,14 @@ mod tests {
     const ISSUER: IssuerId = IssuerId(0);
 
     fn legs(shards: usize) -> IssuerLegs {
-        let issuer =
-            IssuerConfig { name: "A".into(), in_flight_max: 2, intent_first: false, link: None };
+        let issuer = IssuerConfig {
+            name: "A".into(),
+            in_flight_max: 2,
+            intent_first: false,
+            saf_rate: 1_000,
+            marks_repeats: None,
+            link: None,
+        };
         IssuerLegs::new(&[issuer], ShardId(1), shards)
     }
 

@@ -21,7 +21,7 @@ use super::field_list::StoredFields;
 use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::preauthorization::Hold;
 use super::velocity::{RESERVATION_BYTES, Reservation};
-use tapswitch_protocol::{Mti, Stan, TransmissionTime};
+use tapswitch_protocol::{Mti, ResponseCode, Stan, TransmissionTime};
 
 /// Longest record: a whole message's elements and the rest.
 pub const RECORD_BYTES_MAX: usize = 2_560;
@@ -62,6 +62,13 @@ pub enum Change<'a> {
     OwedDone {
         /// Which.
         id: OwedId,
+    },
+    /// Its issuer refuses it again and again: it is kept for an operator, and sent no more.
+    OwedParked {
+        /// Which.
+        id: OwedId,
+        /// What the issuer said last.
+        code: ResponseCode,
     },
     /// A pre-authorization is approved: it may be completed.
     HoldOpened(Hold),
@@ -213,6 +220,7 @@ enum Kind {
     HoldOpened = 8,
     HoldCompleted = 9,
     Configured = 10,
+    OwedParked = 11,
 }
 
 impl Record<'_> {
@@ -258,6 +266,11 @@ impl Change<'_> {
             Self::OwedDone { id } => {
                 id.encode(writer);
                 Kind::OwedDone
+            }
+            Self::OwedParked { id, code } => {
+                id.encode(writer);
+                writer.put(*code.bytes());
+                Kind::OwedParked
             }
             Self::HoldOpened(hold) => {
                 hold.encode(writer);

@@ -12,6 +12,11 @@ pub(super) struct KeptRef {
     slot: u32,
 }
 
+impl KeptRef {
+    /// Nothing is kept yet.
+    pub(super) const NONE: Self = Self { class: u8::MAX, bytes: 0, slot: 0 };
+}
+
 struct Class {
     slots: Vec<u8>,
     free: Vec<u32>,

@@ -8,9 +8,6 @@ use super::authorization::{Event, State, step};
 use super::issuer_answer::Ending;
 use super::{Counter, IssuerId, Now, Outbox, Shard};
 
-/// From one owed message to the next when a link is made again: a thousand a second.
-const OWED_PACE_NS: u64 = 1_000_000;
-
 impl Shard {
     /// The issuer's link is down: whatever was in flight on it may have reached the issuer or not.
     /// Until [`Shard::on_issuer_up`] new requests for it are refused. Call again while it returns
@@ -42,11 +39,6 @@ impl Shard {
         if self.legs.set_down(issuer, false) {
             self.counters.add(Counter::LinkUp);
         }
-        let first_timer = self.first_owed_timer();
-        let mut at_ns = now.mono_ns;
-        for place in self.saf.places_of(issuer) {
-            self.deadlines.set(first_timer + place, at_ns);
-            at_ns += OWED_PACE_NS;
-        }
+        self.catch_up(now, issuer);
     }
 }

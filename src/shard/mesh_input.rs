@@ -2,6 +2,7 @@
 
 use super::delivery::copy_in;
 use super::own_answer::Reason;
+use super::undelivered::Home;
 use super::{Action, Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId};
 
 impl Shard {
@@ -48,7 +49,7 @@ impl Shard {
                     let bytes = copy_in(message.bytes, outbox);
                     outbox.push(Action::Respond { connection, bytes });
                 } else {
-                    self.redeliver(now, (connection, from), message.bytes, outbox);
+                    self.redeliver(now, (connection, Home::Of(from)), message.bytes, outbox);
                 }
             }
             MeshKind::Credit => {
@@ -56,8 +57,20 @@ impl Shard {
                 self.answer_nothing(message.connection, outbox);
             }
             MeshKind::Undeliverable => {
-                self.on_undeliverable(now, message.connection, message.bytes, outbox);
+                self.redeliver(now, (message.connection, Home::Here), message.bytes, outbox);
                 self.answer_nothing(message.connection, outbox);
+            }
+            MeshKind::NotHere => {
+                self.credits.give(from);
+                self.on_not_here(now, from, message, outbox);
+            }
+            MeshKind::Offer => {
+                let offered = (message.connection, message.header_bytes);
+                self.on_offer(from, offered, message.bytes, outbox);
+            }
+            MeshKind::OfferTaken | MeshKind::OfferRefused => {
+                self.credits.give(from);
+                self.on_offered(now, message.header_bytes, message.kind == MeshKind::OfferTaken);
             }
         }
     }

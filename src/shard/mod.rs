@@ -14,6 +14,7 @@
 //! issuer ─▶ pending ─▶ authorization ─▶ relay ─▶ acquirer
 //! ```
 
+mod acknowledgement;
 pub mod action;
 mod advice;
 mod apply;
@@ -43,18 +44,22 @@ mod outcomes;
 mod owed;
 mod owed_age;
 mod own_answer;
+mod partial_reversal;
 mod pending;
 mod placement;
 pub mod preauthorization;
 pub mod recovery;
 mod remembered;
 mod reversal;
+mod reversal_reason;
 pub mod routing;
 mod saf;
 mod secrets;
 pub mod snapshot;
 pub mod state_layout;
 mod switch_time;
+mod undelivered;
+mod unnamed_reversal;
 pub mod velocity;
 
 #[cfg(test)]
@@ -65,11 +70,14 @@ pub use configured::Configured;
 pub use counters::{Counter, Counters, Gauges, Published};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
 pub use intake::Staged;
+pub use saf::OwedCounts;
 pub use secrets::Secrets;
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
-use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
+use crate::limits::{
+    EARLY_REDUCTIONS_MAX, FRAME_BYTES_MAX, SAF_MAX, UNDELIVERED_MAX, VELOCITY_GROUP_LINES,
+};
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
@@ -80,6 +88,7 @@ use issuer_link::IssuerLegs;
 use kept::Kept;
 use outcomes::Outcomes;
 use own_answer::Reason;
+use partial_reversal::EarlyReductions;
 use pending::Pending;
 use placement::Credits;
 use preauthorization::Preauthorizations;
@@ -88,6 +97,7 @@ use routing::Routing;
 use saf::Saf;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
+use undelivered::Undelivered;
 use velocity::Velocity;
 
 /// One shard: its cards, its connections, its part of every issuer's trace numbers.
@@ -108,6 +118,8 @@ pub struct Shard {
     deadlines: Deadlines,
     preauthorizations: Preauthorizations,
     saf: Saf,
+    undelivered: Undelivered,
+    reductions: EarlyReductions,
     kept: Kept,
     scratch: Scratch,
     counters: Counters,
@@ -193,10 +205,12 @@ impl Shard {
             legs: IssuerLegs::new(&config.issuers, id, shards),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
             pending: Pending::new(pending_max),
-            deadlines: Deadlines::new(pending_max + saf_max),
+            deadlines: Deadlines::new(pending_max + saf_max + UNDELIVERED_MAX),
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),
-            saf: Saf::new(saf_max),
-            kept: Kept::new(pending_max + saf_max),
+            saf: Saf::new(saf_max, &config.issuers, shards),
+            undelivered: Undelivered::new(),
+            reductions: EarlyReductions::new(),
+            kept: Kept::new(pending_max + saf_max + UNDELIVERED_MAX + EARLY_REDUCTIONS_MAX),
             scratch: Scratch {
                 kept: Some(Box::default()),
                 issuer: Some(Box::default()),
@@ -351,6 +365,9 @@ impl Shard {
         let decided = match kind {
             Kind::Request => self.authorize(now, incoming, staged, outbox),
             Kind::Advice => self.accept_advice(now, incoming, staged, outbox),
+            Kind::Reversal if Self::is_unnamed(staged) => {
+                self.reverse_unnamed(now, incoming, staged, outbox)
+            }
             Kind::Reversal => self.reverse(now, incoming, staged, outbox),
             Kind::NetworkManagement => Ok(()),
         };
@@ -409,16 +426,23 @@ impl Shard {
         self.draining = true;
     }
 
-    /// Requests not answered yet, here or on other shards, and messages owed to issuers.
+    /// Requests not answered yet, here or on other shards, answers that nobody got yet, and messages
+    /// owed to issuers.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.pending.len() + self.saf.len() + self.credits.out()
+        self.pending.len() + self.saf.len() + self.undelivered.len() + self.credits.out()
     }
 
     /// Messages owed to issuers.
     #[must_use]
     pub fn owed(&self) -> usize {
         self.saf.len()
+    }
+
+    /// Messages owed to one issuer, and those that it refuses and that wait for an operator.
+    #[must_use]
+    pub fn owed_to(&self, issuer: IssuerId) -> OwedCounts {
+        self.saf.counts(issuer)
     }
 
     /// When [`Shard::on_deadline`] is due at the latest, in monotonic nanoseconds.
@@ -466,6 +490,10 @@ impl Shard {
             owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
         };
         published.store(&self.counters, &self.times, &gauges);
+        let issuers = (0..self.legs.len() as u8).chain([outcome::NO_ISSUER]);
+        for issuer in issuers.map(IssuerId) {
+            published.store_owed(issuer, self.saf.counts(issuer));
+        }
     }
 }
 

@@ -202,10 +202,21 @@ impl Shard {
         (issuer, acquirer): (IssuerId, AcquirerId),
         answer: &MessageView<'_>,
     ) {
+        let note = Note { code: answer.response_code(), ..Note::only(Counter::Late) };
+        self.note_of_issuer(now, (issuer, acquirer), answer, note);
+    }
+
+    /// Notes what an issuer said that no acquirer is told.
+    pub(super) fn note_of_issuer(
+        &mut self,
+        now: Now,
+        (issuer, acquirer): (IssuerId, AcquirerId),
+        answer: &MessageView<'_>,
+        note: Note,
+    ) {
         if !self.outcomes.is_on() {
             return;
         }
-        let note = Note { code: answer.response_code(), ..Note::only(Counter::Late) };
         let of_answer = self.outcomes.of_message(now, acquirer, answer, note);
         // Its DE 11 and DE 7 are those of the issuer leg.
         let outcome = Outcome {

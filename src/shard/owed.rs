@@ -10,6 +10,7 @@ use super::issuer_link::Waiting;
 use super::journal_record::{Change, OwedId, OwedMessage};
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
+use super::reversal_reason::ReversalReason;
 use super::{
     Action, CardKey, Counter, Incoming, IssuerId, MACS_AND_NUMBERS, Now, Outbox, Shard,
     original_data, saf,
@@ -17,7 +18,7 @@ use super::{
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use tapswitch_protocol::{
-    FieldSet, FieldTable, MessageView, Mti, MtiClass, Stan, TransmissionTime, WireField,
+    Dialect, FieldSet, FieldTable, MessageView, Mti, MtiClass, Stan, TransmissionTime, WireField,
 };
 
 /// What a reversal repeats of its original (UnionPay's field list for 0420, public code), as far as
@@ -44,7 +45,7 @@ impl Shard {
         &mut self,
         now: Now,
         request: &PendingRequest,
-        profile: &AcquirerConfig,
+        (profile, reason): (&AcquirerConfig, ReversalReason),
         outbox: &mut Outbox,
     ) -> Option<u32> {
         let mut table = FieldTable::default();
@@ -54,7 +55,8 @@ impl Shard {
         let view = profile.dialect.parse(message, &mut table).ok()?;
         let de90 = original_data::write(request.mti, request.stan, request.sent, &view);
         let whose = (request.issuer, request.origin.acquirer, request.card);
-        self.store_owed(now, whose, (Mti::REVERSAL_ADVICE, &view, REVERSAL), Some(&de90), outbox)
+        let message = (Mti::REVERSAL_ADVICE, &view, REVERSAL);
+        self.store_owed(now, whose, message, Written::by_switch(&de90, reason), outbox)
     }
 
     /// Stores the reversal of an approval that was answered, made from our answer's fields.
@@ -62,7 +64,7 @@ impl Shard {
         &mut self,
         now: Now,
         answer: &Incoming<'_>,
-        original: &OriginalRecord,
+        (original, reason): (&OriginalRecord, ReversalReason),
         outbox: &mut Outbox,
     ) {
         let request_mti = Mti::from_number(answer.view.mti().number() - 10);
@@ -72,7 +74,8 @@ impl Shard {
         let de90 = original_data::write(mti, numbers.0, numbers.1, &answer.view);
         let whose = (original.issuer, answer.connection.acquirer, original.card);
         let message = (Mti::REVERSAL_ADVICE, &answer.view, REVERSAL);
-        if let Some(place) = self.store_owed(now, whose, message, Some(&de90), outbox) {
+        let written = Written::by_switch(&de90, reason);
+        if let Some(place) = self.store_owed(now, whose, message, written, outbox) {
             self.send_owed(now, place, outbox);
         }
     }
@@ -103,7 +106,8 @@ impl Shard {
         };
         let fields = incoming.profile.dialect.kept.minus(MACS_AND_NUMBERS);
         let whose = (issuer, incoming.connection.acquirer, card);
-        Ok(self.store_owed(now, whose, (mti, view, fields), de90.as_ref(), outbox))
+        let written = Written { de90: de90.as_ref(), reason: None };
+        Ok(self.store_owed(now, whose, (mti, view, fields), written, outbox))
     }
 
     pub(super) fn store_owed(
@@ -111,7 +115,7 @@ impl Shard {
         now: Now,
         (issuer, acquirer, card): (IssuerId, super::AcquirerId, CardKey),
         (mti, view, fields): (Mti, &MessageView<'_>, FieldSet),
-        de90: Option<&[u8; original_data::DIGITS]>,
+        Written { de90, reason }: Written<'_>,
         outbox: &mut Outbox,
     ) -> Option<u32> {
         let id = self.saf.next_id();
@@ -121,6 +125,10 @@ impl Shard {
         let mut bytes = StoredFields::of(view, picked).write(&mut list)?;
         if let Some(wire) = de90 {
             bytes += field_list::write_field(WireField { field: 90, wire }, &mut list[bytes..])?;
+        }
+        let profile = self.profiles.get(usize::from(acquirer.0));
+        if let (Some(reason), Some(profile)) = (reason, profile) {
+            reason.write(profile.dialect, &mut list[..bytes]);
         }
         let fields = StoredFields::Listed(&list[..bytes]);
         // Taken now, so that a reversal of an advice can name it before it has been sent.
@@ -158,7 +166,29 @@ impl Shard {
             && let Some(owed) = self.saf.get_mut(place)
         {
             owed.sent = None;
+        } else if let Some(owed) = self.saf.get_mut(place)
+            && owed.sent.is_some()
+        {
+            // It may have been sent: then this is a repeat.
+            owed.tries = 1;
         }
+    }
+
+    /// An issuer can be told again what it is owed, at its pace.
+    pub(super) fn catch_up(&mut self, now: Now, issuer: IssuerId) {
+        let first_timer = self.first_owed_timer();
+        let Self { saf, deadlines, .. } = self;
+        saf.catch_up(issuer, now.mono_ns, |place, at_ns| deadlines.set(first_timer + place, at_ns));
+    }
+
+    /// The entry before it is done: it is sent, or waits for its turn after an outage.
+    pub(super) fn send_next(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
+        let at_ns = self.saf.turn_ns(place, now.mono_ns);
+        if at_ns > now.mono_ns {
+            let timer = self.first_owed_timer() + place;
+            return self.deadlines.set(timer, at_ns);
+        }
+        self.send_owed(now, place, outbox);
     }
 
     /// The resend timer of an entry is over.
@@ -166,7 +196,8 @@ impl Shard {
         self.send_owed(now, place, outbox);
     }
 
-    /// Sends the stored message, the same each time, and arms the timer of the next try.
+    /// Sends the stored message, the same each time (a repeat may say so in its MTI), and arms the
+    /// timer of the next try.
     fn transmit(&mut self, now: Now, place: u32, outbox: &mut Outbox) {
         let timer = self.first_owed_timer() + place;
         let Some(owed) = self.saf.get_mut(place) else { return };
@@ -181,10 +212,14 @@ impl Shard {
         let [low, _] = owed.card.words();
         let wait_ms = saf::resend_after_ms(owed.tries, low);
         let (issuer, acquirer, mti, card) = (owed.issuer, owed.acquirer, owed.mti, owed.card);
+        let is_repeat = owed.tries > 1;
         let Some((stan, time)) = owed.sent else { return };
         let list = self.kept.get(owed.fields);
         self.deadlines.set(timer, now.mono_ns + wait_ms * 1_000_000);
         let Some(profile) = self.profiles.get(usize::from(acquirer.0)) else { return };
+        let marks = self.saf.marks_repeats(issuer);
+        let marks = marks.unwrap_or_else(|| profile.dialect.name() != Dialect::cups().name());
+        let mti = if is_repeat && marks { mti.repeated() } else { mti };
         let numbers = LegNumbers::new(time.0, stan.0);
         let own = [numbers.time(), numbers.stan()];
         let pan = self.cipher.pan(&card);
@@ -196,28 +231,24 @@ impl Shard {
             outbox.push_gated(Action::Forward { issuer, acquirer, bytes });
         }
     }
+}
 
-    /// The issuer has it: 0430 or 0230, whatever its code; the next of the card may go.
-    pub(super) fn on_acknowledgement(
-        &mut self,
-        now: Now,
-        (issuer, stan): (IssuerId, Stan),
-        place: u32,
-        answer: &MessageView<'_>,
-        outbox: &mut Outbox,
-    ) {
-        let Some(owed) = self.saf.get_mut(place) else { return };
-        let id = OwedId { number: owed.number, place };
-        if owed.sent.map(|(_, time)| time) != answer.transmission_time() {
-            return self.counters.add(Counter::Unmatched);
-        }
-        self.deadlines.cancel(self.first_owed_timer() + place);
-        self.legs.release_stan(issuer, stan);
-        self.commit(now, Change::OwedDone { id }, outbox);
-        self.counters.add(Counter::OwedDone);
-        if let Some(next) = self.next_owed.take() {
-            self.send_owed(now, next, outbox);
-        }
+/// What of a stored message the switch writes itself.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    /// Which message it is about, by its issuer-leg numbers.
+    de90: Option<&'a [u8; original_data::DIGITS]>,
+    /// Why, in a reversal of its own.
+    reason: Option<ReversalReason>,
+}
+
+impl<'a> Written<'a> {
+    /// A reversal of the switch's own.
+    pub(super) const fn by_switch(
+        de90: &'a [u8; original_data::DIGITS],
+        reason: ReversalReason,
+    ) -> Self {
+        Self { de90: Some(de90), reason: Some(reason) }
     }
 }
 

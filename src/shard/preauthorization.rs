@@ -51,11 +51,11 @@ impl Hold {
     fn is_over(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.opened_ms) > OPEN_MS
     }
+}
 
-    /// Whether a completion of this amount fits the hold.
-    pub(super) fn takes(&self, amount_minor: u64) -> bool {
-        u128::from(amount_minor) * 100 <= u128::from(self.amount_minor) * COMPLETION_PERCENT_MAX
-    }
+/// Whether a completion of this amount fits a hold of that.
+pub(super) fn takes(held_minor: u64, amount_minor: u64) -> bool {
+    u128::from(amount_minor) * 100 <= u128::from(held_minor) * COMPLETION_PERCENT_MAX
 }
 
 struct Entry {
@@ -119,6 +119,30 @@ impl Preauthorizations {
             hold.name == *name && hold.completed_by.is_none() && !hold.is_over(now_ms)
         };
         self.of_card(name.card).map(|(_, hold)| hold).find(fits)
+    }
+
+    /// All open ones of that name: a pre-authorization and its increases. What they hold together.
+    pub(super) fn held_minor(&self, name: &HoldName, now_ms: u64) -> u64 {
+        let of_name = |hold: &&Hold| {
+            hold.name == *name && hold.completed_by.is_none() && !hold.is_over(now_ms)
+        };
+        let held = self.of_card(name.card).map(|(_, hold)| hold).filter(of_name);
+        held.fold(0, |sum, hold| sum.saturating_add(hold.amount_minor))
+    }
+
+    /// One more that belongs to the hold of this key, and is open.
+    pub(super) fn sibling(&self, card: CardKey, key: &DuplicateKey) -> Option<&Hold> {
+        let name = self.of_card(card).find(|(_, hold)| hold.key == *key)?.1.name;
+        let is =
+            |hold: &&Hold| hold.name == name && hold.key != *key && hold.completed_by.is_none();
+        self.of_card(card).map(|(_, hold)| hold).find(is)
+    }
+
+    /// A hold that this completion completed.
+    pub(super) fn completed_by(&mut self, card: CardKey, by: &DuplicateKey) -> Option<&mut Hold> {
+        let is = |hold: &Hold| hold.completed_by == Some(*by);
+        let place = self.of_card(card).find(|(_, hold)| is(hold)).map(|(place, _)| place)?;
+        self.entries.get_mut(place as usize)?.as_mut().map(|entry| &mut entry.hold)
     }
 
     /// Opens a hold; one of the same key is replaced. Callers keep room.
@@ -245,8 +269,7 @@ mod tests {
 
     #[test]
     fn a_completion_may_be_fifteen_percent_more() {
-        let hold = hold(1, 1, 0);
-        assert!(hold.takes(1_150) && !hold.takes(1_151) && hold.takes(0));
-        assert!(!hold.takes(u64::MAX));
+        assert!(takes(1_000, 1_150) && !takes(1_000, 1_151) && takes(1_000, 0));
+        assert!(!takes(1_000, u64::MAX));
     }
 }

@@ -10,7 +10,8 @@ use super::field_list;
 use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::journal_record::decode::{decode, skim};
 use super::journal_record::{Answered, Change, Forwarded, RecordError, Settlement};
-use super::owed::REVERSAL;
+use super::owed::{REVERSAL, Written};
+use super::reversal_reason::ReversalReason;
 use super::velocity::Reservation;
 use super::{Counter, Now, Shard, original_data};
 use std::collections::BTreeMap;
@@ -180,7 +181,10 @@ impl Shard {
     pub fn money_hash(&self) -> u64 {
         let owed = self.saf.within(0..self.saf.taken_below()).fold(0u64, |hash, (_, owed)| {
             hash.wrapping_add(
-                (owed.number << 1 | u64::from(owed.sent.is_some())).wrapping_mul(HASH_STEP),
+                (owed.number << 2
+                    | u64::from(owed.sent.is_some()) << 1
+                    | u64::from(owed.parked.is_some()))
+                .wrapping_mul(HASH_STEP),
             )
         });
         let all = 0..self.preauthorizations.taken_below();
@@ -266,7 +270,9 @@ impl Shard {
         let view = dialect.parse(message.get(..bytes)?, &mut table).ok()?;
         let de90 = original_data::write(request.mti, request.stan, request.sent, &view);
         let whose = (request.issuer, request.acquirer, request.card);
-        self.store_owed(now, whose, (Mti::REVERSAL_ADVICE, &view, REVERSAL), Some(&de90), outbox)
+        let message = (Mti::REVERSAL_ADVICE, &view, REVERSAL);
+        let written = Written::by_switch(&de90, ReversalReason::NoAnswer);
+        self.store_owed(now, whose, message, written, outbox)
     }
 
     /// Everything owed takes its numbers again, before any is given out: also what waits behind another
@@ -277,22 +283,16 @@ impl Shard {
             return;
         }
         self.legs.begin_at(now.wall_ms);
-        let owed: Vec<u32> =
-            self.saf.within(0..self.saf.taken_below()).map(|(place, _)| place).collect();
+        let owed = self.saf.within(0..self.saf.taken_below());
+        let owed = owed.filter(|(_, owed)| owed.parked.is_none());
+        let owed: Vec<u32> = owed.map(|(place, _)| place).collect();
         owed.into_iter().for_each(|place| self.resume_owed(place));
     }
 
-    /// Arms the timers of the oldest message of each card, spread over a while: issuers are not flooded.
+    /// Arms the timers of the oldest message of each card, at the pace of each issuer: none is flooded.
     fn resend_all(&mut self, now: Now) {
-        let owed: Vec<u32> =
-            self.saf.within(0..self.saf.taken_below()).map(|(place, _)| place).collect();
-        let mut after_ns = 0;
-        for place in owed {
-            if self.saf.is_oldest(place) {
-                let timer = self.first_owed_timer() + place;
-                self.deadlines.set(timer, now.mono_ns + after_ns);
-                after_ns += RESEND_EVERY_NS;
-            }
+        for issuer in 0..self.legs.len() {
+            self.catch_up(now, IssuerId(issuer as u8));
         }
     }
 
@@ -308,9 +308,6 @@ impl Shard {
             || made.is_some_and(|made| precedes(made, self.legs.transmission_time_at(started)))
     }
 }
-
-/// Between two resent messages after a restart: 5,000 a second.
-const RESEND_EVERY_NS: u64 = 200_000;
 
 /// Whether a DE 7, which has no year, is before another one: in December all of January is later.
 fn precedes(made: TransmissionTime, other: TransmissionTime) -> bool {

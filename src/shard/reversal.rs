@@ -1,5 +1,6 @@
 //! Reversals by acquirers (0400, 0420): accepted, recorded, owed to the issuer. An original is
-//! undone once, whatever is sent how often; or made less, by a partial reversal (DE 95).
+//! undone once, whatever is sent how often. Not here: partial reversals (`partial_reversal`), and those
+//! that name no card (`unnamed_reversal`).
 
 use super::authorization::{Event, Hold, Reply, State, step};
 use super::delivery::Gate;
@@ -8,13 +9,13 @@ use super::forward::Recalled;
 use super::intake::{self, StagedRequest};
 use super::journal_record::{Answered, Change, Settlement, Undone};
 use super::outcomes::Note;
-use super::owed::REVERSAL;
+use super::owed::{REVERSAL, Written};
 use super::own_answer::Reason;
+use super::partial_reversal::replacement_amount;
 use super::remembered::declined;
+use super::reversal_reason::ReversalReason;
 use super::{AcquirerId, CardKey, Counter, Incoming, IssuerId, Now, Outbox, Shard, original_data};
-use tapswitch_protocol::{
-    AmountMinor, Function, MessageView, Mti, PanError, ResponseCode, TransmissionTime,
-};
+use tapswitch_protocol::{AmountMinor, Function, Mti, PanError, ResponseCode, TransmissionTime};
 
 impl Shard {
     /// 0400 and 0420.
@@ -47,6 +48,9 @@ impl Shard {
         if let (Some(left), Some(key)) = (replacement_amount(&incoming.view), &key)
             && left != AmountMinor(0)
         {
+            if let Some(place) = pending {
+                return self.reduce_early(now, incoming, staged, (key, place, left), outbox);
+            }
             let known = known.filter(|known| known.state == OriginalState::Approved);
             let original = known.ok_or(Reason::OriginalNotFound)?;
             return self.reduce(now, incoming, staged, (key, &original, left), outbox);
@@ -62,6 +66,9 @@ impl Shard {
         };
         let what = reversal_counter(state);
         self.counters.add(what);
+        if state == State::Unknown {
+            self.look_for_foreign(now, incoming, staged);
+        }
         if step.hold == Hold::Release
             && let (Some(key), Some(original)) = (&key, &original)
         {
@@ -72,6 +79,10 @@ impl Shard {
         } else {
             None
         };
+        let is_advice = incoming.view.mti().function() == Function::Advice;
+        if state == State::Unknown && is_advice && Self::is_unnamed(staged) {
+            self.keep_unnamed(now, incoming, outbox);
+        }
         self.acknowledge(now, incoming, staged, (step.reply, what), outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);
@@ -79,40 +90,21 @@ impl Shard {
         Ok(())
     }
 
-    /// A partial reversal: of the original only so much stands. It can be reversed whole later.
-    fn reduce(
-        &mut self,
-        now: Now,
-        incoming: &Incoming<'_>,
-        staged: &StagedRequest,
-        (key, original, left): (&DuplicateKey, &OriginalRecord, AmountMinor),
-        outbox: &mut Outbox,
-    ) -> Result<(), Reason> {
-        let less = original.amount_minor.checked_sub(left.0).filter(|&less| less > 0);
-        let less = less.ok_or(Reason::InvalidAmount)?;
-        // Room first: nothing is undone that cannot be owed.
-        if !self.saf.has_room(self.pending.len() + 1) {
-            return Err(Reason::SafFull);
+    /// A reversal of nothing that its acquirer sent, but another one did, with the same card: it changes
+    /// nothing there, and an operator is told.
+    #[cold]
+    fn look_for_foreign(&mut self, now: Now, incoming: &Incoming<'_>, staged: &StagedRequest) {
+        let own = incoming.connection.acquirer;
+        let is_foreign = self.profiles.iter().zip(0..).any(|(profile, id)| {
+            let of = (AcquirerId(id), profile.duplicate_key);
+            let key = self.original_key_of(incoming, of).filter(|_| AcquirerId(id) != own);
+            let original = key.and_then(|key| self.original(&key));
+            original.is_some_and(|original| original.card == staged.card)
+        });
+        if is_foreign {
+            self.counters.add(Counter::ReversalForeign);
+            self.note(now, incoming, Note::only(Counter::ReversalForeign));
         }
-        // What was reserved in another currency stays whole: against the card.
-        let same = original.reservation.amount_minor() == original.amount_minor;
-        let undone = Undone {
-            key: *key,
-            card: original.card,
-            reservation: original.reservation,
-            response_code: original.response_code,
-            amount_minor: left.0,
-            less_minor: if same { less } else { 0 },
-        };
-        self.commit(now, Change::Undone(undone), outbox);
-        self.counters.add(Counter::Reduced);
-        let whose = (original.issuer, original.card);
-        let owed = self.store_message(now, incoming, whose, Some(original), outbox)?;
-        self.acknowledge(now, incoming, staged, (Reply::Accept, Counter::Reduced), outbox);
-        if let Some(place) = owed {
-            self.send_owed(now, place, outbox);
-        }
-        Ok(())
     }
 
     /// Stores the reversal for the issuer. One of an unknown original goes where its card is routed,
@@ -146,7 +138,7 @@ impl Shard {
     }
 
     /// Answers a reversal, and remembers the answer.
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         now: Now,
         incoming: &Incoming<'_>,
@@ -202,7 +194,8 @@ impl Shard {
         let numbers = (view.stan()?, view.transmission_time().unwrap_or(TransmissionTime(0)));
         let de90 = original_data::write(view.mti().without_repeat(), numbers.0, numbers.1, view);
         let message = (Mti::REVERSAL_ADVICE, view, REVERSAL);
-        self.store_owed(now, (issuer, acquirer, card), message, Some(&de90), outbox)
+        let written = Written::by_switch(&de90, ReversalReason::NoAnswer);
+        self.store_owed(now, (issuer, acquirer, card), message, written, outbox)
     }
 
     /// Undoes an approval in the switch: its reservation, and what a repeat of it is answered.
@@ -224,12 +217,6 @@ impl Shard {
         };
         self.commit(now, Change::Undone(undone), outbox);
     }
-}
-
-/// DE 95: what of the original stands, in its first twelve digits; absent: nothing.
-fn replacement_amount(view: &MessageView<'_>) -> Option<AmountMinor> {
-    let digits = view.raw(95)?.get(..12)?;
-    core::str::from_utf8(digits).ok()?.parse().ok().map(AmountMinor)
 }
 
 /// What a reversal of an original in this state is counted as.

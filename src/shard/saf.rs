@@ -1,16 +1,19 @@
 //! Store and forward: reversals and advices owed to issuers, in memory, bounded. What is owed is
-//! sent again, unchanged, until the issuer acknowledges it.
+//! sent again until the issuer acknowledges it.
 //!
 //! Order is kept per card by lanes: a card belongs to one of 65,536 lanes, and of each lane only
-//! the oldest entry is under way. Not here: durability (every entry is a record first), alarms, rate
-//! limits.
+//! the oldest entry is under way. What an issuer refuses again and again is parked: it stays here for
+//! an operator to look at, and no other entry waits for it. Not here: durability (every entry is a
+//! record first), alarms, what an answer means (`acknowledgement`).
 
 use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::journal_record::OwedId;
 use super::kept::KeptRef;
 use super::owed_age::OwedAges;
+use crate::config::IssuerConfig;
+use crate::limits::{PARKED_MAX, SAF_RATE_MAX};
 use core::ops::Range;
-use tapswitch_protocol::{Mti, Stan, TransmissionTime};
+use tapswitch_protocol::{Mti, ResponseCode, Stan, TransmissionTime};
 
 /// First wait before sending again; doubled each time.
 const RESEND_MS_MIN: u64 = 5_000;
@@ -34,10 +37,24 @@ pub(super) struct Owed {
     pub(super) sent: Option<(Stan, TransmissionTime)>,
     /// The minute since 1970 in which it became owed.
     pub(super) since_min: u32,
-    /// How often it was sent by this process.
+    /// How often it was sent, as far as this process knows.
     pub(super) tries: u32,
+    /// How often its issuer refused it, as far as this process knows.
+    pub(super) refusals: u8,
+    /// Given up with this code: it is not sent any more.
+    pub(super) parked: Option<ResponseCode>,
+    next: u32,
+    /// Its neighbours among what is owed to its issuer.
+    of_issuer: Links,
+}
+
+#[derive(Clone, Copy)]
+struct Links {
+    previous: u32,
     next: u32,
 }
+
+const UNLINKED: Links = Links { previous: NONE, next: NONE };
 
 impl Owed {
     pub(super) fn new(
@@ -57,9 +74,35 @@ impl Owed {
             sent: None,
             since_min: 0,
             tries: 0,
+            refusals: 0,
+            parked: None,
             next: NONE,
+            of_issuer: UNLINKED,
         }
     }
+}
+
+/// What is owed to one issuer.
+struct ToIssuer {
+    /// The oldest and the newest entry that is not parked.
+    head: u32,
+    tail: u32,
+    counts: OwedCounts,
+    /// Between two messages after an outage.
+    pace_ns: u64,
+    /// When the next may be sent after an outage.
+    next_at_ns: u64,
+    /// Whether a message sent again says so in its MTI; `None`: as its dialect has it.
+    marks_repeats: Option<bool>,
+}
+
+/// How many messages an issuer is owed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwedCounts {
+    /// Sent until acknowledged.
+    pub owed: u32,
+    /// Refused again and again, and kept for an operator.
+    pub parked: u32,
 }
 
 /// All that is owed.
@@ -68,6 +111,8 @@ pub(super) struct Saf {
     free: Vec<u32>,
     heads: Vec<u32>,
     tails: Vec<u32>,
+    issuers: Vec<ToIssuer>,
+    parked: usize,
     next_number: u64,
     newest_place: u32,
     taken_below: u32,
@@ -75,18 +120,35 @@ pub(super) struct Saf {
 }
 
 impl Saf {
-    pub(super) fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize, issuers: &[IssuerConfig], shards: usize) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let shards = u64::try_from(shards).unwrap_or(1);
+        let to_issuer = |issuer: &IssuerConfig| ToIssuer {
+            head: NONE,
+            tail: NONE,
+            counts: OwedCounts::default(),
+            pace_ns: 1_000_000_000 * shards / u64::from(issuer.saf_rate.clamp(1, SAF_RATE_MAX)),
+            next_at_ns: 0,
+            marks_repeats: issuer.marks_repeats,
+        };
         Self {
             entries: (0..count).map(|_| None).collect(),
             free: (0..count).rev().collect(),
             heads: vec![NONE; LANES],
             tails: vec![NONE; LANES],
+            // The last one is for what no issuer is known of, which is parked only.
+            issuers: issuers.iter().chain(issuers.first()).map(to_issuer).collect(),
+            parked: 0,
             next_number: 1,
             newest_place: NONE,
             taken_below: 0,
             ages: OwedAges::new(),
         }
+    }
+
+    /// Where an issuer's list is; of none, the last one.
+    fn list(&self, issuer: IssuerId) -> usize {
+        usize::from(issuer.0).min(self.issuers.len().saturating_sub(1))
     }
 
     fn lane(card: CardKey) -> usize {
@@ -108,8 +170,9 @@ impl Saf {
         self.newest_place = place;
         self.taken_below = self.taken_below.max(place + 1);
         self.ages.add(owed.since_min);
-        let lane = Self::lane(owed.card);
+        let (lane, issuer) = (Self::lane(owed.card), owed.issuer);
         *self.entries.get_mut(place as usize)? = Some(owed);
+        self.link(place, issuer);
         let tail = core::mem::replace(self.tails.get_mut(lane)?, place);
         match self.get_mut(tail) {
             Some(before) => {
@@ -123,6 +186,43 @@ impl Saf {
         }
     }
 
+    /// Adds an entry to those of its issuer, as the newest.
+    fn link(&mut self, place: u32, issuer: IssuerId) {
+        let list = self.list(issuer);
+        let Some(to) = self.issuers.get_mut(list) else { return };
+        to.counts.owed += 1;
+        let previous = core::mem::replace(&mut to.tail, place);
+        if previous == NONE {
+            to.head = place;
+        }
+        if let Some(before) = self.get_mut(previous) {
+            before.of_issuer.next = place;
+        }
+        if let Some(owed) = self.get_mut(place) {
+            owed.of_issuer = Links { previous, next: NONE };
+        }
+    }
+
+    /// Takes an entry out of those of its issuer.
+    fn unlink(&mut self, issuer: IssuerId, Links { previous, next }: Links) {
+        match self.get_mut(previous) {
+            Some(before) => before.of_issuer.next = next,
+            None => self.to(issuer, |to| to.head = next),
+        }
+        match self.get_mut(next) {
+            Some(after) => after.of_issuer.previous = previous,
+            None => self.to(issuer, |to| to.tail = previous),
+        }
+        self.to(issuer, |to| to.counts.owed -= 1);
+    }
+
+    fn to(&mut self, issuer: IssuerId, change: impl FnOnce(&mut ToIssuer)) {
+        let list = self.list(issuer);
+        if let Some(to) = self.issuers.get_mut(list) {
+            change(to);
+        }
+    }
+
     /// `place` while the shard serves; while it recovers that may be taken.
     fn take_place(&mut self, place: u32) -> Option<u32> {
         if self.free.last() == Some(&place) {
@@ -133,6 +233,11 @@ impl Saf {
             Some(at) => Some(self.free.swap_remove(at)),
             None => self.free.pop(),
         }
+    }
+
+    /// How many there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.len()
     }
 
     /// No place from here on was ever taken.
@@ -167,7 +272,7 @@ impl Saf {
         owed.is_some_and(|owed| self.heads.get(Self::lane(owed.card)) == Some(&place))
     }
 
-    /// The entries of some places.
+    /// The entries of some places, parked ones too.
     pub(super) fn within(&self, places: Range<u32>) -> impl Iterator<Item = (u32, &Owed)> {
         let (first, end) = (places.start, places.end.min(self.taken_below));
         let entries = self.entries.get(first as usize..end as usize).unwrap_or_default();
@@ -178,35 +283,115 @@ impl Saf {
         self.entries.get_mut(place as usize).and_then(Option::as_mut)
     }
 
-    /// What was sent to this issuer, or was to be, and is not acknowledged: the oldest of each lane.
-    /// The next try of each is as soon after it as a first one's.
-    pub(super) fn places_of(&mut self, issuer: IssuerId) -> impl Iterator<Item = u32> {
-        let Self { entries, heads, .. } = self;
-        (0..).zip(entries).filter_map(move |(place, entry)| {
-            let owed = entry.as_mut().filter(|owed| owed.issuer == issuer)?;
-            if heads.get(Self::lane(owed.card)) != Some(&place) {
-                return None;
+    /// The issuer can be reached: what may be sent of it now, the oldest of each lane, comes one after
+    /// another at the issuer's pace, each as soon again as a first one. `each` gets places and times.
+    pub(super) fn catch_up(
+        &mut self,
+        issuer: IssuerId,
+        now_ns: u64,
+        mut each: impl FnMut(u32, u64),
+    ) {
+        let Some(to) = self.issuers.get(usize::from(issuer.0)) else { return };
+        let (mut place, pace_ns) = (to.head, to.pace_ns);
+        let mut at_ns = now_ns;
+        while place != NONE {
+            let is_oldest = self.is_oldest(place);
+            let Some(owed) = self.get_mut(place) else { break };
+            let next = owed.of_issuer.next;
+            if is_oldest {
+                owed.tries = owed.tries.min(1);
+                each(place, at_ns);
+                at_ns += pace_ns;
             }
-            owed.tries = owed.tries.min(1);
-            Some(place)
-        })
+            place = next;
+        }
+        self.to(issuer, |to| to.next_at_ns = at_ns);
     }
 
-    /// Takes out an acknowledged entry (the oldest of its lane: no other is ever under way).
-    /// Returns it and the next of its lane, to be sent now.
+    /// When the entry that waited for another of its lane may be sent: now, unless its issuer is still
+    /// being told what it missed.
+    pub(super) fn turn_ns(&mut self, place: u32, now_ns: u64) -> u64 {
+        let issuer = self.entries.get(place as usize).and_then(Option::as_ref).map(|it| it.issuer);
+        let to = issuer.and_then(|issuer| self.issuers.get_mut(usize::from(issuer.0)));
+        match to {
+            Some(to) if to.next_at_ns > now_ns => {
+                let at_ns = to.next_at_ns;
+                to.next_at_ns += to.pace_ns;
+                at_ns
+            }
+            _ => now_ns,
+        }
+    }
+
+    /// Whether the issuer wants to be told that a message comes again; `None`: as its dialect has it.
+    pub(super) fn marks_repeats(&self, issuer: IssuerId) -> Option<bool> {
+        self.issuers.get(usize::from(issuer.0)).and_then(|to| to.marks_repeats)
+    }
+
+    /// Takes out an acknowledged entry. Returns it and, when it was the oldest of its lane, the next
+    /// one, to be sent now.
     pub(super) fn remove(&mut self, place: u32) -> Option<(Owed, Option<u32>)> {
+        let is_parked = self.entries.get(place as usize)?.as_ref()?.parked.is_some();
+        let next = if is_parked { None } else { self.leave(place) };
         let owed = self.entries.get_mut(place as usize)?.take()?;
-        self.ages.remove(owed.since_min);
-        let lane = Self::lane(owed.card);
-        let head = self.heads.get_mut(lane)?;
-        assert!(*head == place, "Invariant: only the oldest entry of a lane is under way");
-        *head = owed.next;
-        if owed.next == NONE {
-            *self.tails.get_mut(lane)? = NONE;
+        if is_parked {
+            self.parked -= 1;
+            self.to(owed.issuer, |to| to.counts.parked -= 1);
         }
         self.free.push(place);
-        let next = (owed.next != NONE).then_some(owed.next);
         Some((owed, next))
+    }
+
+    /// Sets an entry aside, which stays here. Returns the next of its lane, to be sent now.
+    pub(super) fn park(&mut self, place: u32, code: ResponseCode) -> Option<u32> {
+        let owed = self.get_mut(place).filter(|owed| owed.parked.is_none())?;
+        owed.parked = Some(code);
+        let issuer = owed.issuer;
+        self.parked += 1;
+        self.to(issuer, |to| to.counts.parked += 1);
+        self.leave(place)
+    }
+
+    /// Takes an entry out of its lane and its issuer's list. Returns the next of its lane, if it was
+    /// the oldest.
+    fn leave(&mut self, place: u32) -> Option<u32> {
+        let owed = self.entries.get(place as usize)?.as_ref()?;
+        let (lane, next) = (Self::lane(owed.card), owed.next);
+        let (issuer, links, since_min) = (owed.issuer, owed.of_issuer, owed.since_min);
+        self.unlink(issuer, links);
+        self.ages.remove(since_min);
+        let mut before = *self.heads.get(lane)?;
+        let was_oldest = before == place;
+        if was_oldest {
+            *self.heads.get_mut(lane)? = next;
+            before = NONE;
+        } else {
+            // Only where shards of another layout left several lanes in one.
+            while let Some(entry) = self.get_mut(before) {
+                if entry.next == place {
+                    entry.next = next;
+                    break;
+                }
+                before = entry.next;
+            }
+        }
+        if next == NONE {
+            *self.tails.get_mut(lane)? = before;
+        }
+        if let Some(owed) = self.get_mut(place) {
+            (owed.next, owed.of_issuer) = (NONE, UNLINKED);
+        }
+        (was_oldest && next != NONE).then_some(next)
+    }
+
+    /// Whether one more may be set aside.
+    pub(super) fn has_room_to_park(&self) -> bool {
+        self.parked < PARKED_MAX
+    }
+
+    /// What is owed to one issuer.
+    pub(super) fn counts(&self, issuer: IssuerId) -> OwedCounts {
+        self.issuers.get(self.list(issuer)).map(|to| to.counts).unwrap_or_default()
     }
 
     /// The minute since 1970 since which the oldest is owed.
@@ -214,8 +399,9 @@ impl Saf {
         self.ages.oldest()
     }
 
+    /// Messages that are sent until acknowledged; parked ones are not.
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.entries.len() - self.free.len() - self.parked
     }
 
     /// Whether `more` entries fit beside those of requests in flight, each of which may yet be owed
@@ -237,11 +423,12 @@ pub(super) fn resend_after_ms(tries: u32, spread: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::shard::kept::Kept;
+    use crate::shard::tests::fixture::config;
 
     #[test]
     fn one_entry_of_a_card_at_a_time_in_order() {
         let mut kept = Kept::new(8);
-        let mut saf = Saf::new(3);
+        let mut saf = Saf::new(3, &config(1).issuers, 1);
         let mut push = |saf: &mut Saf, card: u8| {
             let fields = kept.store(&[card], &[]).unwrap();
             let id = saf.next_id()?;
@@ -271,5 +458,46 @@ mod tests {
             assert!((8_000..=12_000).contains(&resend_after_ms(2, spread)));
             assert!((240_000..=360_000).contains(&resend_after_ms(40, spread)));
         }
+    }
+    /// Against lists: every operation leaves the lanes, the issuers' lists and the counts as they say.
+    #[test]
+    fn lanes_and_issuers_lists_stay_whole_whatever_leaves() {
+        let mut kept = Kept::new(64);
+        let mut saf = Saf::new(64, &config(1).issuers, 1);
+        let (mut lists, mut parked): ([Vec<u32>; 2], u32) = Default::default();
+        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+        for round in 0..5_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let [card, issuer, act, pick, ..] = random.to_be_bytes();
+            let list = &mut lists[usize::from(issuer % 2)];
+            if act % 3 == 0 && !list.is_empty() {
+                let place = list.remove(usize::from(pick) % list.len());
+                if round % 16 == 0 && parked < 8 {
+                    saf.park(place, ResponseCode::FORMAT_ERROR);
+                    parked += 1;
+                } else {
+                    kept.free(saf.remove(place).unwrap().0.fields);
+                }
+            } else if let Some(id) = saf.next_id() {
+                let fields = kept.store(&[card], &[]).unwrap();
+                let whose = (IssuerId(issuer % 2), AcquirerId(0));
+                let card = CardKey([card % 5; 16]);
+                let owed = Owed::new(id.number, whose, card, Mti::REVERSAL_ADVICE, fields);
+                list.push(saf.push(id.place, owed).unwrap().0);
+            }
+            for (number, list) in (0..).zip(&lists) {
+                let mut seen = Vec::new();
+                saf.catch_up(IssuerId(number), 0, |place, _| seen.push(place));
+                let oldest: Vec<u32> =
+                    list.iter().copied().filter(|&place| saf.is_oldest(place)).collect();
+                assert_eq!(seen, oldest);
+                assert_eq!(saf.counts(IssuerId(number)).owed as usize, list.len());
+            }
+            assert_eq!(saf.len(), lists[0].len() + lists[1].len());
+        }
+        assert_eq!(
+            saf.within(0..saf.taken_below()).filter(|(_, owed)| owed.parked.is_some()).count(),
+            8
+        );
     }
 }

@@ -204,8 +204,9 @@ impl Shard {
             if owed.number >= taking.owed_below {
                 continue;
             }
+            let id = OwedId { number: owed.number, place };
             let message = OwedMessage {
-                id: OwedId { number: owed.number, place },
+                id,
                 acquirer: owed.acquirer,
                 issuer: owed.issuer,
                 card: owed.card,
@@ -214,6 +215,9 @@ impl Shard {
                 fields: StoredFields::Listed(self.kept.get(owed.fields)),
             };
             add_record(out, taking.wall_ms, Change::Owed(message));
+            if let Some(code) = owed.parked {
+                add_record(out, taking.wall_ms, Change::OwedParked { id, code });
+            }
         }
     }
 }

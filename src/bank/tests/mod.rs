@@ -55,6 +55,8 @@ fn banks(seed: u64, behaviour: &BankBehaviour, accounts_max: usize) -> BankSet {
         name: name.to_owned(),
         in_flight_max: 100,
         intent_first: false,
+        saf_rate: 1_000,
+        marks_repeats: None,
         link: None,
     };
     let row = |prefix, issuer, kind, pan_digits| IinRow {

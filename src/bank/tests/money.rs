@@ -268,3 +268,47 @@ proptest! {
         world.check();
     }
 }
+
+/// The switch tells of a partial reversal by DE 95, in the dialect that has it.
+#[test]
+fn a_partial_reversal_gives_back_the_rest_once() {
+    let dialect = Dialect::iso87_ascii();
+    let mut desk = Desk::new(&willing());
+    let text = |text: &str| text.as_bytes().to_vec();
+    let mut ask = |mti, de3: &str, stan: &str, more: &[(u8, &str)]| {
+        let mut fields: Fields = vec![
+            (2, text("6216260000000000001")),
+            (3, text(de3)),
+            (4, text("000000010000")),
+            (7, text("0704093015")),
+            (11, text(stan)),
+            (37, text("000000000001")),
+            (49, text("156")),
+        ];
+        fields.extend(more.iter().map(|(field, value)| (*field, text(value))));
+        fields.sort_by_key(|(field, _)| *field);
+        let (_, message) = desk.hand(0, 1, &write(dialect, mti, &fields));
+        let answer = Answer::read(dialect, message.bytes());
+        desk.pool.give(message);
+        desk.check_books();
+        let totals = desk.banks.ledgers()[0].1;
+        let held = totals.held_minor;
+        (answer.code().to_owned(), totals.opening_minor - totals.closing_minor, held)
+    };
+    let said = |code: &str, gone, held| (code.to_owned(), gone, held);
+    let original = |mti: &str, stan: &str| format!("{mti}{stan}0704093015{}", "0".repeat(22));
+    let left = |amount: u64| format!("{amount:012}{}", "0".repeat(30));
+    assert_eq!(ask(200, "000000", "000001", &[]), said("00", 10_000, 0));
+    let of_first = original("0200", "000001");
+    for mti in [420, 421] {
+        let part = [(90, &of_first[..]), (95, &left(4_000))];
+        assert_eq!(ask(mti, "000000", "000002", &part), said("00", 4_000, 0), "a repeat too");
+    }
+    let more = [(90, &of_first[..]), (95, &left(4_001))];
+    assert_eq!(ask(400, "000000", "000003", &more), said("13", 4_000, 0));
+    assert_eq!(ask(420, "000000", "000004", &[(90, &of_first)]), said("00", 0, 0), "the rest");
+    assert_eq!(ask(100, "030000", "000005", &[]), said("00", 10_000, 10_000));
+    let of_hold = original("0100", "000005");
+    let part = [(90, &of_hold[..]), (95, &left(3_000))];
+    assert_eq!(ask(420, "030000", "000006", &part), said("00", 3_000, 3_000));
+}

@@ -261,6 +261,18 @@ fn a_completion_releases_its_hold() {
 }
 
 #[test]
+fn a_completion_releases_what_increased_its_hold_too() {
+    run(
+        &willing(),
+        "0100 030000 C1 60000 1      -> 00 38
+         0100 030000 C1 10000 2 38=1 -> 00 38
+         0200 300000 C1 .     3      -> 00 bal=30000
+         0200 000000 C1 65000 4 38=1 -> 00
+         0200 300000 C1 .     5      -> 00 bal=35000",
+    );
+}
+
+#[test]
 fn a_hold_is_cancelled_or_reversed() {
     run(
         &willing(),

@@ -5,7 +5,7 @@ use super::section::Section;
 use crate::config::file::{Found, RawFile, RawIssuer};
 use crate::config::problem::{Problems, quoted};
 use crate::config::{AcquirerConfig, IssuerConfig, IssuerLinkConfig, SwitchConfig};
-use crate::limits::STANS;
+use crate::limits::{SAF_RATE_MAX, STANS};
 use core::net::SocketAddr;
 use tapswitch_protocol::{Dialect, Framing};
 
@@ -21,6 +21,8 @@ pub(super) fn check(
     let mut section = Section::new(problems, "switch", None);
     let default: u32 =
         section.number("issuer_in_flight_max", &raw.switch.issuer_in_flight_max, 1..=in_flight_max);
+    let saf_rates = 1..=i64::from(SAF_RATE_MAX);
+    let saf_rate: u32 = section.number("saf_rate", &raw.switch.saf_rate, saf_rates.clone());
     let mut taken: Vec<(SocketAddr, &str)> = Vec::new();
     let mut checked = Vec::with_capacity(names.len());
     for name in names {
@@ -28,6 +30,8 @@ pub(super) fn check(
             name: name.clone(),
             in_flight_max: default,
             intent_first: false,
+            saf_rate,
+            marks_repeats: None,
             link: None,
         };
         if let Some(named) = raw.issuers.iter().find(|named| named.name == *name) {
@@ -37,6 +41,12 @@ pub(super) fn check(
                 section.number_if_any("in_flight_max", &own.in_flight_max, 1..=in_flight_max);
             issuer.in_flight_max = window.unwrap_or(default);
             issuer.intent_first = own.intent_first.as_ref().is_some_and(|found| found.value);
+            let rate = section.number_if_any("saf_rate", &own.saf_rate, saf_rates.clone());
+            issuer.saf_rate = rate.unwrap_or(saf_rate);
+            if own.repeat_mti.is_some() {
+                let words = [("unchanged", false), ("marked", true)];
+                issuer.marks_repeats = section.word("repeat_mti", &own.repeat_mti, &words);
+            }
             issuer.link = link(&mut section, own);
             if let (Some(link), Some(connect)) = (&issuer.link, &own.connect) {
                 refuse_shared(&mut section, (link, connect.at), &taken);

@@ -373,6 +373,15 @@ const OF_BANKS: &[Row] = &[
         "0 is outside 1 to 999999",
         "",
     ),
+    ("[switch]\nsaf_rate = 0", 2, "switch.saf_rate", "0 is outside 1 to 1000000", ""),
+    ("[issuer.ABC]\nsaf_rate = 0", 2, "issuer.ABC.saf_rate", "0 is outside 1 to 1000000", ""),
+    (
+        "[issuer.ABC]\nrepeat_mti = \"0421\"",
+        2,
+        "issuer.ABC.repeat_mti",
+        "known are unchanged, marked",
+        "",
+    ),
     (
         "[issuer.ABC]\nconnect = \"localhost:9101\"",
         2,

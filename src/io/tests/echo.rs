@@ -204,7 +204,7 @@ impl Decider for Echo {
                 let bytes = copy(message.bytes, outbox);
                 outbox.push(Action::Respond { connection, bytes });
             }
-            MeshKind::Credit | MeshKind::Undeliverable => unreachable!("an echo sends neither"),
+            _ => unreachable!("an echo sends nothing else"),
         }
     }
 

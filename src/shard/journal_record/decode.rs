@@ -11,7 +11,7 @@ use crate::shard::field_list::StoredFields;
 use crate::shard::identity::{AcquirerId, CardKey, IssuerId};
 use crate::shard::preauthorization::{Hold, HoldName};
 use crate::shard::velocity::Reservation;
-use tapswitch_protocol::{Mti, Stan, TransmissionTime};
+use tapswitch_protocol::{Mti, ResponseCode, Stan, TransmissionTime};
 
 /// A record that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +148,9 @@ impl<'a> Reader<'a> {
             Change::OwedSent { id, stan, time }
         } else if is(Kind::OwedDone) {
             Change::OwedDone { id: self.id()? }
+        } else if is(Kind::OwedParked) {
+            let id = self.id()?;
+            Change::OwedParked { id, code: ResponseCode::new(self.take()?) }
         } else if is(Kind::HoldOpened) {
             Change::HoldOpened(self.hold()?)
         } else if is(Kind::HoldCompleted) {

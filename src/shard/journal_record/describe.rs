@@ -79,6 +79,9 @@ impl fmt::Display for Record<'_> {
                 write!(f, "owed-sent      {id}: DE 11 {:06}, DE 7 {:010}", stan.0, time.0)
             }
             Change::OwedDone { id } => write!(f, "owed-done      {id}"),
+            Change::OwedParked { id, code } => {
+                write!(f, "owed-parked    {id}: its issuer answers {}", self::code(*code.bytes()))
+            }
             Change::HoldOpened(hold) => hold.fmt(f),
             Change::HoldCompleted { key, card, by, less_minor } => {
                 let (key, by, card) = (Key(*key), Key(*by), Card(*card));

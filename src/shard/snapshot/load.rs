@@ -9,7 +9,7 @@ use crate::shard::duplicate::{DuplicateKey, ORIGINAL_BYTES, OriginalKey, Origina
 use crate::shard::duplicate::{OriginalState, StoredAnswer};
 use crate::shard::identity::CardKey;
 use crate::shard::journal_record::decode::decode;
-use crate::shard::journal_record::{Change, OwedMessage, Record};
+use crate::shard::journal_record::{Change, OwedId, Record};
 use crate::shard::preauthorization::Hold;
 use crate::shard::velocity::{Layout, Translation};
 use crate::shard::{Shard, placement};
@@ -133,10 +133,41 @@ impl Shard {
         }
         // Messages of a card are sent in the order in which they became owed.
         let mut owed = loading.owed;
-        owed.sort_by_key(|record| owed_number(record));
+        owed.sort_by_key(|record| owed_order(record));
+        let mut renamed = None;
         for record in owed {
-            self.load_record(&record, loading.from.as_ref())?;
+            self.load_owed(&record, loading.from.is_some(), &mut renamed)?;
         }
+        Ok(())
+    }
+
+    /// A message owed, or that it is parked. Shards of another layout give it a new number: `renamed`
+    /// says of the last one which.
+    fn load_owed(
+        &mut self,
+        mut record: &[u8],
+        is_foreign: bool,
+        renamed: &mut Option<(u64, OwedId)>,
+    ) -> Result<(), String> {
+        let decoded = decode(&mut record).map_err(|error| error.to_string())?;
+        let mut record = decoded.record();
+        match &mut record.change {
+            Change::Owed(message) if is_foreign => {
+                if !self.is_own(message.card) {
+                    return Ok(());
+                }
+                let id = self.saf.next_id().unwrap_or(message.id);
+                *renamed = Some((message.id.number, id));
+                message.id = id;
+            }
+            Change::OwedParked { id, .. } if is_foreign => match *renamed {
+                Some((number, new)) if number == id.number => *id = new,
+                _ => return Ok(()),
+            },
+            _ => {}
+        }
+        self.expect_room(&record.change).map_err(|error| error.to_string())?;
+        self.apply(&record);
         Ok(())
     }
 
@@ -192,14 +223,6 @@ impl Shard {
                 let hold = Hold { reservation, ..hold };
                 self.apply(&Record { change: Change::HoldOpened(hold), ..record });
             }
-            Change::Owed(message) if self.is_own(message.card) => {
-                expect_room(&record.change)?;
-                let id = self.saf.next_id().unwrap_or(message.id);
-                self.apply(&Record {
-                    change: Change::Owed(OwedMessage { id, ..message }),
-                    ..record
-                });
-            }
             _ => {}
         }
         Ok(())
@@ -238,14 +261,16 @@ fn split_piece(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((what, rest.get(..u32::from_le_bytes([a, b, c, d]) as usize)?))
 }
 
-/// Whether an encoded record says that a message is owed.
+/// Whether an encoded record is about a message that is owed.
 fn is_owed(record: &[u8]) -> bool {
-    owed_number(record).is_some()
+    owed_order(record).is_some()
 }
 
-fn owed_number(mut record: &[u8]) -> Option<u64> {
+/// First that it is owed, then that it is parked.
+fn owed_order(mut record: &[u8]) -> Option<(u64, bool)> {
     match decode(&mut record).ok()?.record().change {
-        Change::Owed(message) => Some(message.id.number),
+        Change::Owed(message) => Some((message.id.number, false)),
+        Change::OwedParked { id, .. } => Some((id.number, true)),
         _ => None,
     }
 }

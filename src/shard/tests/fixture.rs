@@ -67,7 +67,7 @@ fn acquirer(name: &str, dialect: &'static Dialect, framing: Framing, key: &[u8])
 }
 
 /// 100.00 and 3 transactions a day a card; 5 taps of transit an hour.
-pub(super) fn config(shards: usize) -> Config {
+pub(in crate::shard) fn config(shards: usize) -> Config {
     let iin = |prefix, issuer| IinRow {
         prefix,
         digits: 6,
@@ -79,6 +79,8 @@ pub(super) fn config(shards: usize) -> Config {
         name: name.to_owned(),
         in_flight_max: 1_000,
         intent_first: false,
+        saf_rate: 1_000,
+        marks_repeats: None,
         link: None,
     };
     let day = VelocityCounter {

@@ -79,7 +79,9 @@ fn an_undeliverable_approval_of_a_track_only_request_is_taken_back_by_pan() {
     for slot in [1, 2] {
         world.shard.on_connection_closed(connection(slot));
     }
-    let done = world.issuer(IssuerId(0), &issuer_answer(&done[0].bytes, "00", &[]));
+    assert!(world.issuer(IssuerId(0), &issuer_answer(&done[0].bytes, "00", &[])).is_empty());
+    world.at_ms(11_000);
+    let done = world.tick();
     assert_eq!(done.len(), 1);
     assert_eq!(done[0].text, "I0 0420");
     with_view(&done[0].bytes, |view| {
@@ -121,7 +123,7 @@ fn a_repeated_answer_is_the_same_bytes() {
 }
 
 #[test]
-fn an_answer_that_does_not_fit_is_no_answer() {
+fn c8_c9_an_answer_that_does_not_fit_is_no_answer() {
     let changes: [&[(u8, &[u8])]; 6] = [
         &[(2, b"6228480000000000029")],
         &[(3, b"010000")],
@@ -139,19 +141,44 @@ fn an_answer_that_does_not_fit_is_no_answer() {
     }
 }
 
+/// DE 60 whose part 60.3.4 says whether a part may be approved.
+fn de60(partial: u8) -> Vec<u8> {
+    let mut text = b"000006000301000000004010000000".to_vec();
+    text[21] = partial;
+    text
+}
+
 #[test]
-fn a_partial_approval_counts_in_part() {
+fn c15_a_partial_approval_counts_in_part_where_the_acquirer_takes_it() {
     let mut world = world();
-    let request = |stan, amount| {
-        Request { stan, amount: Some(amount), ..Request::default() }.message(Dialect::cups())
+    let (takes, de60_0) = (de60(b'1'), de60(b'0'));
+    let request = |stan, amount, de60: Option<&[u8]>| {
+        let extra = de60.map(|de60| (60, de60));
+        let extra = extra.as_slice();
+        Request { stan, amount: Some(amount), extra, ..Request::default() }.message(Dialect::cups())
     };
-    let done = world.request(1, &request(1, 10_000));
+    let done = world.request(1, &request(1, 10_000, Some(&takes)));
     let answer = issuer_answer(&done[0].bytes, "10", &[(4, b"000000006000")]);
     let done = world.issuer(IssuerId(0), &answer);
     assert_eq!(done[0].text, "A1 0210 10");
     with_view(&done[0].bytes, |view| assert_eq!(view.amount().unwrap().0, 6_000));
-    assert_eq!(texts(world.request(1, &request(2, 4_001))), ["A1 0210 61"]);
-    assert_eq!(texts(world.request(1, &request(3, 4_000))), ["I0 0200"]);
+    assert_eq!(texts(world.request(1, &request(2, 4_001, None))), ["A1 0210 61"]);
+    // Who did not say that it can is declined, and the issuer's part is given back.
+    for (stan, de60) in [(3, None), (4, Some(&de60_0[..]))] {
+        let message = request(stan, 4_000, de60);
+        let done = world.request(1, &message);
+        assert_eq!(done[0].text, "I0 0200");
+        let answer = issuer_answer(&done[0].bytes, "10", &[(4, b"000000001000")]);
+        let done = world.issuer(IssuerId(0), &answer);
+        assert_eq!(done[0].text, "A1 0210 51");
+        if stan == 3 {
+            assert_eq!(done[1].text, "I0 0420");
+        }
+        let newest = world.shard.owed_to(IssuerId(0)).owed;
+        assert_eq!(newest, stan - 2, "a reversal each, in order");
+        assert_eq!(texts(world.request(1, &message)), ["A1 0210 51"], "and again");
+    }
+    assert_eq!(world.shard.counters().value(Counter::PartialRefused), 2);
 }
 
 #[test]
@@ -170,8 +197,24 @@ fn amounts_of_other_currencies_are_never_added() {
     assert_eq!(ask(6, 1_000, &[]), ["I0 0200"]);
 }
 
+/// C9: an answer without DE 39.
 #[test]
-fn answers_from_elsewhere_reach_nobody() {
+fn c9_an_answer_without_a_code_is_no_answer() {
+    let mut world = world();
+    let done = world.request(1, &Request::default().message(Dialect::cups()));
+    let whole = issuer_answer(&done[0].bytes, "00", &[]);
+    let mut answer = vec![0; 2_048];
+    let bytes = with_view(&whole, |view| {
+        tapswitch_protocol::respond(view, view.mti(), view.present().without(39), &[], &mut answer)
+            .unwrap()
+    });
+    let answered = texts(world.issuer(IssuerId(0), &answer[..bytes]));
+    assert_eq!(answered, ["A1 0210 96", "I0 0420"]);
+}
+
+/// C6: the same answer twice; C16: from another issuer; C7: to no number.
+#[test]
+fn c6_c7_c16_answers_from_elsewhere_reach_nobody() {
     let mut world = world();
     let done = world.request(1, &Request::default().message(Dialect::cups()));
     let answer = issuer_answer(&done[0].bytes, "00", &[]);
@@ -181,6 +224,8 @@ fn answers_from_elsewhere_reach_nobody() {
     assert!(world.issuer(IssuerId(0), b"02").is_empty());
     assert!(world.issuer(IssuerId(0), &done[0].bytes).is_empty(), "a request");
     assert_eq!(texts(world.issuer(IssuerId(0), &answer)), ["A1 0210 00"]);
+    assert!(world.issuer(IssuerId(0), &answer).is_empty(), "twice");
+    assert_eq!(world.shard.counters().value(Counter::Unmatched), 4);
 }
 
 #[test]

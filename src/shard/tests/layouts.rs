@@ -280,6 +280,34 @@ fn a_message_owed_keeps_the_numbers_that_its_issuer_may_know() {
 }
 
 #[test]
+fn what_an_issuer_refuses_stays_parked_in_another_layout() {
+    for (from, to) in [(1, 2), (2, 1), (1, 1)] {
+        let mut process = Process::new(config(from));
+        for (card, stan) in CARDS.into_iter().zip(1..) {
+            process.buy(&buy(card, stan, 6_000));
+            let reversal =
+                Request { mti: 420, original_stan: Some(stan), ..buy(card, 20 + stan, 6_000) };
+            process.request(&reversal);
+            let owner = process.owner(card);
+            // Every second one is refused three times.
+            for _ in 0..3 * (stan % 2) {
+                process.issuer(owner, "30");
+            }
+        }
+        let totals = |process: &Process| {
+            let counts = (0..2).flat_map(|issuer| {
+                process.shards.iter().map(move |it| it.shard.owed_to(IssuerId(issuer)))
+            });
+            counts.fold((0, 0), |sum, counts| (sum.0 + counts.owed, sum.1 + counts.parked))
+        };
+        assert_eq!(totals(&process), (2, 2));
+        let mut process = process.restart(config(to));
+        assert_eq!(totals(&process), (2, 2), "{from} to {to}");
+        assert_eq!(process.resent().len(), 2);
+    }
+}
+
+#[test]
 fn a_counter_that_is_kept_counts_on_and_a_new_one_begins_empty() {
     let mut process = Process::new(with_counters(1, &[("day", DAY, 3), ("gone", HOUR, 9)]));
     process.buy(&buy("C1", 1, 100));

@@ -17,6 +17,10 @@ struct Pair {
 
 const NOW: Now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
 
+fn at_ms(ms: u64) -> Now {
+    Now { mono_ns: NOW.mono_ns + ms * 1_000_000, wall_ms: NOW.wall_ms + ms }
+}
+
 fn connection(shard: u8) -> ConnectionId {
     ConnectionId { shard: ShardId(shard), acquirer: AcquirerId(0), slot: 1, generation: 1 }
 }
@@ -89,6 +93,14 @@ impl Pair {
         self.carry();
     }
 
+    /// Deadlines that are over at this moment, on both.
+    fn tick(&mut self, ms: u64) {
+        for (shard, outbox) in self.shards.iter_mut().zip(&mut self.outboxes) {
+            while shard.on_deadline(at_ms(ms), outbox) {}
+        }
+        self.carry();
+    }
+
     fn total(&self, counter: Counter) -> u64 {
         self.shards.iter().map(|shard| shard.counters().value(counter)).sum()
     }
@@ -149,6 +161,10 @@ fn an_approval_that_finds_its_acquirer_gone_is_taken_back_at_its_card() {
         pair.answer("00");
     }
     assert_eq!(pair.responses.len(), 0);
+    assert_eq!(pair.total(Counter::UndeliverableWaits), 20);
+    pair.tick(200);
+    assert_eq!((pair.responses.len(), pair.forwards.len()), (0, 0));
+    pair.tick(11_000);
     assert_eq!(pair.total(Counter::Undeliverable), 20);
     assert_eq!(pair.forwards.len(), 20, "a 0420 each");
     for _ in 0..20 {
@@ -174,8 +190,58 @@ fn an_approval_of_a_card_that_only_its_track_named_goes_home_too() {
     for _ in 0..20 {
         pair.answer("00");
     }
+    pair.tick(11_000);
     assert_eq!(pair.total(Counter::Undeliverable), 20);
     assert_eq!(pair.forwards.len(), 20, "a 0420 each");
+}
+
+#[test]
+fn b1_an_approval_goes_to_a_connection_of_its_acquirer_on_another_shard() {
+    let mut pair = Pair::new();
+    for card in 0..20u32 {
+        pair.request(0, &message(u64::from(card), card + 1));
+    }
+    pair.shards[0].on_connection_closed(connection(0));
+    for _ in 0..20 {
+        pair.answer("00");
+    }
+    for step in 1..6 {
+        pair.tick(step * 10);
+    }
+    assert_eq!(pair.responses.len(), 20);
+    assert!(pair.responses.iter().all(|(shard, to, _)| (*shard, *to) == (1, connection(1))));
+    pair.tick(11_000);
+    assert_eq!(pair.total(Counter::Undeliverable), 0);
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
+}
+
+/// In the output buffer of a connection that is gone: nobody remembers whose it was.
+#[test]
+fn b1_what_lay_in_a_dead_connection_is_found_wherever_its_card_lives() {
+    let mut pair = Pair::new();
+    for card in 0..20u32 {
+        let track = format!("622848{card:013}=30121010000000000");
+        let extra: &[(u8, &[u8])] = &[(35, track.as_bytes())];
+        let request = Request { pan: "", stan: card + 1, extra, ..Request::default() };
+        pair.request(0, &request.message(Dialect::cups()));
+        pair.answer("00");
+    }
+    let lost = core::mem::take(&mut pair.responses);
+    assert_eq!(lost.len(), 20);
+    for (id, shard) in pair.shards.iter_mut().enumerate() {
+        shard.on_connection_closed(connection(id as u8));
+    }
+    for (_, to, frame) in lost {
+        pair.shards[0].on_undeliverable(NOW, to, &frame, &mut pair.outboxes[0]);
+        pair.carry();
+    }
+    for ms in [10, 20, 11_000] {
+        pair.tick(ms);
+    }
+    assert_eq!(pair.total(Counter::UndeliverableLost), 0);
+    assert_eq!(pair.total(Counter::Undeliverable), 20);
+    assert_eq!(pair.forwards.len(), 20, "a 0420 each");
+    assert!(pair.forwards.iter().any(|(shard, ..)| *shard == 1));
 }
 
 #[test]
@@ -204,4 +270,60 @@ fn without_a_credit_a_request_is_refused_at_once() {
     // The one in flight since the search holds a credit too.
     assert_eq!(answered, 11);
     assert_eq!(pair.total(Counter::RefusedNoCredit), 11);
+}
+
+/// Reverses by DE 90 alone: neither DE 2 nor DE 35.
+fn unnamed_reversal(mti: u16, stan: u32, original: u32) -> Vec<u8> {
+    let original_stan = Some(original);
+    Request { mti, pan: "", stan, original_stan, ..Request::default() }.message(Dialect::cups())
+}
+
+fn code(frame: &[u8]) -> String {
+    super::fixture::with_view(&frame[50..], |view| {
+        format!("{} {}", view.mti(), view.response_code().unwrap())
+    })
+}
+
+#[test]
+fn a_reversal_that_names_no_card_finds_its_original_on_any_shard() {
+    let mut pair = Pair::new();
+    for card in 0..20u32 {
+        pair.request(0, &message(u64::from(card), card + 1));
+        pair.answer("00");
+    }
+    pair.responses.clear();
+    for card in 0..20u32 {
+        for again in 0..2 {
+            pair.request(card as usize % 2, &unnamed_reversal(420, 100 + card, card + 1));
+            let (shard, _, frame) = pair.responses.remove(0);
+            assert_eq!((shard, code(&frame)), (card as usize % 2, "0430 00".to_owned()), "{again}");
+        }
+    }
+    assert_eq!(pair.total(Counter::Reversed), 20);
+    assert_eq!(pair.total(Counter::OwedParked), 0);
+    assert!(pair.total(Counter::ReversalUnnamed) > 5, "some were asked for");
+    assert_eq!(pair.forwards.len(), 20);
+    for _ in 0..20 {
+        super::fixture::with_view(&pair.forwards[0].2, |view| assert!(view.has(2)));
+        pair.answer("00");
+    }
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
+}
+
+#[test]
+fn a_reversal_that_names_no_card_and_is_of_nothing_known_is_kept_for_an_operator() {
+    let mut pair = Pair::new();
+    for _ in 0..2 {
+        pair.request(1, &unnamed_reversal(420, 7, 99));
+        let (_, _, frame) = pair.responses.remove(0);
+        assert_eq!(code(&frame), "0430 00");
+    }
+    pair.request(0, &unnamed_reversal(400, 8, 98));
+    assert_eq!(code(&pair.responses.remove(0).2), "0410 25", "a request is told");
+    let parked = |pair: &Pair| -> u32 {
+        pair.shards.iter().map(|shard| shard.owed_to(IssuerId(255)).parked).sum()
+    };
+    assert_eq!((parked(&pair), pair.forwards.len()), (1, 0));
+    assert_eq!(pair.total(Counter::OwedParked), 1);
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
 }

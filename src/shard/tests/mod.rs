@@ -13,6 +13,8 @@ mod money;
 pub(crate) mod no_allocation;
 mod outcomes;
 mod restart;
+mod reversals;
 mod script;
 mod snapshot;
+mod store_and_forward;
 mod transitions;

@@ -193,6 +193,68 @@ fn a_reversed_completion_opens_its_hold_again_and_a_voided_hold_is_gone() {
     assert_eq!(world.shard.counters().value(Counter::CompletionUnmatched), 1);
 }
 
+/// 50.00 held, then 10.00 more under the approval of the first.
+fn with_increased_hold() -> World {
+    let mut world = with_hold();
+    let extra: &[(u8, &[u8])] = &[(25, b"60"), (38, b"A00001")];
+    let increase = Request {
+        mti: 100,
+        processing: "030000",
+        stan: 50,
+        amount: Some(1_000),
+        extra,
+        ..Request::default()
+    };
+    assert_eq!(send(&mut world, &increase), ["I0 0100"]);
+    // Whatever its own approval is called.
+    let forward = world.forwarded.last().unwrap().2.clone();
+    world.issuer(IssuerId(0), &issuer_answer(&forward, "00", &[(38, b"B00002")]));
+    assert_eq!(left(&mut world, 150), 4_000);
+    world
+}
+
+#[test]
+fn an_increase_belongs_to_its_hold_when_that_is_completed() {
+    for (amount, left_over) in [(3_000, 7_000), (5_500, 4_500), (6_000, 4_000), (6_900, 3_100)] {
+        let mut world = with_increased_hold();
+        assert_eq!(send(&mut world, &completion(2, 6_901)), ["A1 0210 13"], "115 % of both");
+        assert_eq!(send(&mut world, &completion(3, amount)), ["I0 0200"]);
+        assert_eq!(approve(&mut world), ["A1 0210 00"]);
+        assert_eq!(left(&mut world, 200), left_over, "{amount}");
+        // Reversed, both are open again and counted as they were left.
+        let reversal = Request { mti: 420, original_stan: Some(3), ..completion(4, amount) };
+        assert_eq!(send(&mut world, &reversal), ["A1 0430 00", "I0 0420"]);
+        assert_eq!(send(&mut world, &completion(5, amount)), ["I0 0200"]);
+        assert_eq!(world.shard.counters().value(Counter::CompletionUnmatched), 0);
+        approve(&mut world);
+        assert!(left(&mut world, 300) >= left_over, "{amount}");
+    }
+}
+
+/// UnionPay's cancellation has no DE 90: it names the hold by card, DE 38 and DE 42.
+#[test]
+fn a_cancellation_by_approval_takes_hold_and_increase_back_once() {
+    let mut world = with_increased_hold();
+    let cancel = |stan| Request {
+        mti: 100,
+        processing: "200000",
+        amount: Some(6_000),
+        ..completion(stan, 6_000)
+    };
+    assert_eq!(send(&mut world, &cancel(2)), ["I0 0100"]);
+    let forward = world.forwarded.last().unwrap().2.clone();
+    world.issuer(IssuerId(0), &issuer_answer(&forward, "51", &[]));
+    assert_eq!(left(&mut world, 200), 4_000, "declined: it stands");
+    assert_eq!(send(&mut world, &cancel(3)), ["I0 0100"]);
+    assert_eq!(approve(&mut world), ["A1 0110 00"]);
+    assert_eq!(left(&mut world, 300), 10_000);
+    assert_eq!(send(&mut world, &cancel(4)), ["I0 0100"]);
+    assert_eq!(approve(&mut world), ["A1 0110 00"]);
+    assert_eq!(left(&mut world, 400), 10_000, "once");
+    send(&mut world, &completion(5, 1_000));
+    assert_eq!(world.shard.counters().value(Counter::CompletionUnmatched), 1);
+}
+
 /// Over the ISO 8583:1987 listener: UnionPay's interface has no DE 95.
 #[test]
 fn a_partial_reversal_leaves_the_rest() {

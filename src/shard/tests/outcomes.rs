@@ -88,6 +88,8 @@ fn each_way_that_a_request_can_go_has_its_entry() {
     world.shard.on_connection_closed(connection(1));
     world.shard.on_connection_closed(connection(2));
     world.issuer(IssuerId(0), &issuer_answer(&forward, "00", &[]));
+    world.at_ms(19_000);
+    world.tick();
     note(&mut world);
     assert_eq!(
         whats,
@@ -102,6 +104,7 @@ fn each_way_that_a_request_can_go_has_its_entry() {
             "issuer{time_out} 98 0",
             "duplicate{replayed} 98 0",
             "answered{issuer} 00 0",
+            "undeliverable{waits}  0",
             "undeliverable{reversed}  0",
         ]
     );

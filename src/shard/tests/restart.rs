@@ -9,19 +9,19 @@ use crate::shard::{Action, Counter, IssuerId, Outbox, Shard, ShardId};
 use tapswitch_protocol::Dialect;
 
 /// A world that keeps the records that its shard makes, as a journal would.
-struct Journaled {
-    world: World,
+pub(super) struct Journaled {
+    pub(super) world: World,
     records: Vec<u8>,
 }
 
 impl Journaled {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = World::new(&config(1));
         world.outbox = Outbox::journaling();
         Self { world, records: Vec::new() }
     }
 
-    fn request(&mut self, request: &Request<'_>) -> Vec<String> {
+    pub(super) fn request(&mut self, request: &Request<'_>) -> Vec<String> {
         let message = request.message(Dialect::cups());
         let staged = self.world.shard.stage(connection(1), &message);
         let header = super::fixture::cups_header();
@@ -30,7 +30,7 @@ impl Journaled {
         self.take()
     }
 
-    fn issuer(&mut self, code: &str) -> Vec<String> {
+    pub(super) fn issuer(&mut self, code: &str) -> Vec<String> {
         let forward = self.world.forwarded.last().unwrap().2.clone();
         let answer = issuer_answer(&forward, code, &[]);
         let World { shard, now, outbox, .. } = &mut self.world;
@@ -38,13 +38,23 @@ impl Journaled {
         self.take()
     }
 
-    fn take(&mut self) -> Vec<String> {
+    pub(super) fn take(&mut self) -> Vec<String> {
         self.records.extend_from_slice(self.world.outbox.records().0);
         self.world.drain().into_iter().map(|done| done.text).collect()
     }
 
+    pub(super) fn tick(&mut self) -> Vec<String> {
+        let World { shard, now, outbox, .. } = &mut self.world;
+        shard.on_deadline(*now, outbox);
+        self.take()
+    }
+
     /// The process ends; another one reads what is left, and finishes what was under way.
     fn restart(self) -> (Self, Recovered, Vec<Done>) {
+        self.restart_at(2_000)
+    }
+
+    pub(super) fn restart_at(self, at_ms: u64) -> (Self, Recovered, Vec<Done>) {
         let mut shard = Shard::new(ShardId(0), &config(1), &secrets());
         shard.begin_recovery();
         shard.replay(&self.records, 0).unwrap();
@@ -52,7 +62,7 @@ impl Journaled {
         let mut next = Self::new();
         next.world.shard = shard;
         next.world.shard.on_connection_open(connection(1));
-        next.world.at_ms(2_000);
+        next.world.at_ms(at_ms);
         next.records = self.records;
         let World { shard, now, outbox, .. } = &mut next.world;
         assert!(!shard.on_recovered(*now, outbox), "there is room for all of it");

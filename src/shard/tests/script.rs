@@ -220,11 +220,66 @@ fn an_approval_without_its_acquirer() {
           2   I0 0210     .       .      .    1 00 -> A2 0210 00    # another connection of it
           3   A2 0200   buy      C2 100.00    2  . -> I0 0200
           4 close    .    .      A2      .    .  . ->
-          5   I0 0210     .       .      .    2 00 -> I0 0420
-          6   open    .   .      A1      .    .  . ->
-          7   A1 0200   buy      C2 100.00    3  . -> I0 0200       # released
-          8   A1 0200   buy      C2 100.00    2  . -> A1 0210 98
+          5   I0 0210     .       .      .    2 00 ->               # it waits
+       9900 tick    .     .       .      .    .  . ->
+      10010 tick    .     .       .      .    .  . -> I0 0420       # its time is over
+      10011   open    .   .      A1      .    .  . ->
+      10012   A1 0200   buy      C2 100.00    3  . -> I0 0200       # released
+      10013   A1 0200   buy      C2 100.00    2  . -> A1 0210 98
     ");
+}
+
+#[test]
+fn b1_d15_an_approval_waits_for_a_connection_of_its_acquirer() {
+    run("
+          0   A1 0200   buy      C1  10.00    1  . -> I0 0200
+          1 close    .    .      A1      .    .  . ->
+          2 close    .    .      A2      .    .  . ->
+          3   I0 0210     .       .      .    1 00 ->
+       5000 tick    .     .       .      .    .  . ->
+       5001   open    .   .      A2      .    .  . ->
+       5200 tick    .     .       .      .    .  . -> A2 0210 00
+      20000 tick    .     .       .      .    .  . ->
+      20001   A2 0201   buy      C1  10.00    1  . -> A2 0210 00    # it stands
+      20002 close    .    .      A2      .    .  . ->
+      20003   open    .   .      A1      .    .  . ->
+      20010   A1 0200   buy      C1  10.00    2  . -> I0 0200
+      20011 close    .    .      A1      .    .  . ->
+      20012   I0 0210     .       .      .    2 00 ->
+      20013   open    .   .      A1      .    .  . ->
+      20014   A1 0201   buy      C1  10.00    2  . -> A1 0210 00    # its repeat was faster
+      40000 tick    .     .       .      .    .  . ->               # nothing is reversed
+      40001   A1 0200   buy      C1  10.00    3  . -> I0 0200
+      40002 close    .    .      A1      .    .  . ->
+      40003   I0 0210     .       .      .    3 00 ->
+      40004   open    .   .      A1      .    .  . ->
+      40005   A1 0420   buy      C1  10.00  4/3  . -> A1 0430 00, I0 0420
+      40006   I0 0430     .       .      .    3 00 ->
+      60000 tick    .     .       .      .    .  . ->               # once
+    ");
+}
+
+#[test]
+fn a_stopping_switch_waits_for_nobody() {
+    let mut world = World::new(&config(1));
+    run_with(
+        &mut world,
+        "
+          0   A1 0200   buy      C1  10.00    1  . -> I0 0200
+          1 close    .    .      A1      .    .  . ->
+          2 close    .    .      A2      .    .  . ->
+          3   I0 0210     .       .      .    1 00 ->
+        ",
+    );
+    world.shard.on_drain();
+    run_with(
+        &mut world,
+        "
+        200 tick    .     .       .      .    .  . -> I0 0420
+        201   I0 0430     .       .      .    1 00 ->
+        ",
+    );
+    assert_eq!(world.shard.in_flight(), 0);
 }
 
 #[test]
