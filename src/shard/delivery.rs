@@ -159,7 +159,8 @@ impl Shard {
         if let Some(sibling) = self.connections.sibling(connection) {
             self.counters.add(Counter::Redelivered);
             let bytes = copy_in(frame, outbox);
-            return outbox.push(Action::Respond { connection: sibling, bytes });
+            // It may not have left before: then its record is of this very moment.
+            return outbox.push_gated(Action::Respond { connection: sibling, bytes });
         }
         let Some(profile) = self.profile(connection) else { return };
         let Ok(FrameStep::Message { header, body, .. }) = profile.framing.next(frame, frame.len())

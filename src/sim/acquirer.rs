@@ -59,6 +59,9 @@ impl World {
         let new = Transaction { related, ..Transaction::new(kind, acquirer, card, amount, time) };
         let number = self.book.add(new);
         self.trace.watch_with(number, related);
+        if self.options.traced_card == Some(card) {
+            self.trace.watch(number);
+        }
         self.trace.tell(self.now_ns, number, || {
             format!("begins as {kind:?} of card {card} over {amount}, related {related}")
         });

@@ -111,7 +111,7 @@ impl World {
                 let ring = &mut self.switch.unit(shard).mesh[peer];
                 let is_visible = ring.front().is_some_and(|it| it.visible_ns <= now.mono_ns);
                 let Some(crossing) = ring.pop_front_if(|_| is_visible) else { break };
-                let is_answer = crossing.kind == MeshKind::Response;
+                let is_answer = crossing.kind != MeshKind::Request;
                 let (unit, outbox) = self.switch.unit(shard).parts();
                 unit.on_mesh(now, crossing.from, crossing.message(), outbox);
                 self.act(shard, now, is_answer);
@@ -259,9 +259,12 @@ impl World {
 
     /// Does everything that is to be done, and what follows from it.
     fn settle(&mut self, shard: usize, now: Now) {
+        let mut relays = false;
         loop {
-            self.act(shard, now, false);
+            self.act(shard, now, relays);
             let unit = self.switch.unit(shard);
+            // What comes back has been decided before.
+            relays = true;
             if let Some(id) = unit.closed.pop() {
                 unit.shard.on_connection_closed(id);
             } else if let Some((came, range)) = unit.returned.pop() {

@@ -120,6 +120,6 @@ impl World {
         });
         let text = format!("{text}{}", masked.unwrap_or_default());
         self.trace.tell(self.now_ns, number, || format!("{invariant}: {text}"));
-        self.oracle.fail(Violation { invariant, number, at_ns: self.now_ns, text });
+        self.oracle.fail(Violation { invariant, number, card, at_ns: self.now_ns, text });
     }
 }

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let began_ns = clock.now().mono_ns;
     for seed in arguments.seed..arguments.seed.saturating_add(arguments.seeds) {
         let Arguments { transactions, faults, lying_disk, .. } = arguments;
-        let options = Options { seed, transactions, faults, lying_disk, traced: None };
+        let options = Options { faults, lying_disk, ..Options::new(seed, transactions) };
         let since_ns = clock.now().mono_ns;
         let report = run(&options);
         let took_ns = clock.now().mono_ns - since_ns;
@@ -80,7 +80,9 @@ fn per_second(count: u64, ns: u64) -> f64 {
 fn tell(report: &Report) {
     let Some(violation) = &report.violation else { return };
     let traced = Some(violation.number);
-    let again = run(&Options { traced, ..report.options.clone() });
+    // Of limits the other transactions of the card tell more.
+    let traced_card = violation.card.filter(|_| matches!(violation.invariant, "I-10" | "I-12"));
+    let again = run(&Options { traced, traced_card, ..report.options.clone() });
     for line in &again.lines {
         println!("{line}");
     }

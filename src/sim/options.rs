@@ -116,13 +116,15 @@ pub struct Options {
     pub lying_disk: bool,
     /// Tell what happened to this transaction.
     pub traced: Option<u32>,
+    /// Tell what happened to this card: its number in the world.
+    pub traced_card: Option<u32>,
 }
 
 impl Options {
     /// A run with all faults.
     #[must_use]
     pub fn new(seed: u64, transactions: u32) -> Self {
-        Self { seed, transactions, faults: Faults::ALL, lying_disk: false, traced: None }
+        Self { seed, transactions, faults: Faults::ALL, lying_disk: false, traced: None, traced_card: None }
     }
 }
 

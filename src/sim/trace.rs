@@ -38,6 +38,10 @@ impl Trace {
         self.hash
     }
 
+    pub(super) fn watch(&mut self, number: u32) {
+        self.watched.insert(number);
+    }
+
     /// What belongs to a watched transaction is watched too.
     pub(super) fn watch_with(&mut self, number: u32, of: u32) {
         if self.watched.contains(&of) {

@@ -121,6 +121,8 @@ impl Wire {
         };
         let condition: &[u8; 2] = if kind == Kind::Completion { b"06" } else { b"00" };
         let names_original = matches!(kind, Kind::Reversal { .. } | Kind::Void);
+        // What takes a transaction back repeats when that was: with DE 90 the switch knows it by that.
+        let local = if names_original { digits::<10>(u64::from(related.time)) } else { time };
         let has_amount = kind != Kind::Inquiry;
         let approval = approval_code(transaction.related);
         let mut writer = self.writer(mti);
@@ -135,8 +137,8 @@ impl Wire {
         }
         put(7, &time);
         put(11, &digits::<6>(u64::from(stan)));
-        put(12, &time[4..]);
-        put(13, &time[..4]);
+        put(12, &local[4..]);
+        put(13, &local[..4]);
         put(18, b"5411");
         put(22, b"072");
         put(25, condition);

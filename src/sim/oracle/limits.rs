@@ -155,7 +155,12 @@ impl Limits {
             above(limit, count + 1, sum + amount)
         };
         let is_justified = self.sets[self.in_force[shard]].iter().any(may);
-        (!is_justified).then(|| format!("{amount} was declined for a limit that it does not pass"))
+        (!is_justified).then(|| {
+            let most = self.counters.iter().map(|window| self.sums(now, (card, *window), false));
+            let most: Vec<_> = most.collect();
+            let limits = &self.sets[self.in_force[shard]];
+            format!("{amount} was declined; at most {most:?} count in {:?}, limits are {limits:?}", self.counters)
+        })
     }
 
     /// Count and sum of a counter: the least that they can be, or the most.

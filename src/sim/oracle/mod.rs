@@ -17,6 +17,8 @@ pub struct Violation {
     pub invariant: &'static str,
     /// The transaction; 0: none in particular.
     pub number: u32,
+    /// Its card, by its number in the world.
+    pub card: Option<u32>,
     /// Simulated time.
     pub at_ns: u64,
     /// What was seen.
