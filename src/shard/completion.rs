@@ -103,7 +103,8 @@ impl Shard {
         let same = hold.reservation.amount_minor() == hold.amount_minor;
         let less = hold.amount_minor.saturating_sub(amount_minor);
         let less_minor = if same { less } else { 0 };
-        self.commit(now, Change::HoldCompleted { key, card, by, less_minor }, outbox);
+        let reservation = hold.reservation;
+        self.commit(now, Change::HoldCompleted { key, card, by, reservation, less_minor }, outbox);
     }
 }
 

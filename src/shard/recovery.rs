@@ -252,7 +252,7 @@ impl Shard {
         if first != Some(true) {
             return;
         }
-        self.legs.begin_at(now.wall_ms);
+        self.legs.begin_at(now.wall_ms, self.epoch);
         let owed: Vec<u32> = self.saf.from(0).map(|(place, _)| place).collect();
         owed.into_iter().for_each(|place| self.resume_owed(place));
     }

@@ -4,6 +4,7 @@
 use super::book::{Kind, Transaction, View};
 use super::clock::transmission_time;
 use super::events::Event;
+use super::network::Life;
 use super::options::FaultKind;
 use super::plan::{ANSWER_WITHIN_MS, NS_PER_MS};
 use super::wire::Seen;
@@ -295,9 +296,10 @@ impl World {
         if line.id.acquirer.0 != entry.acquirer {
             return Err(("I-7", format!("its answer went to acquirer {}", line.id.acquirer.0)));
         }
-        if entry.sent == 1 && entry.connection != connection {
+        let conflicts = self.conflicts_of(number);
+        if entry.sent == 1 && conflicts == 0 && entry.connection != connection {
             let own = &self.network.connections[entry.connection as usize];
-            if own.is_used {
+            if own.is_used && own.life == Life::Open {
                 return Err(("I-7", format!("its answer went to connection {connection}")));
             }
         }
@@ -306,7 +308,6 @@ impl World {
         {
             return Err(("I-23", format!("its answer {:04} says other things", seen.mti)));
         }
-        let conflicts = self.conflicts_of(number);
         if entry.answers >= entry.sent + conflicts {
             let (answers, sent) = (entry.answers + 1, entry.sent);
             return Err(("I-1", format!("{answers} answers to {sent} transmissions")));

@@ -262,13 +262,14 @@ impl World {
         let mut relays = false;
         loop {
             self.act(shard, now, relays);
+            relays = false;
             let unit = self.switch.unit(shard);
-            // What comes back has been decided before.
-            relays = true;
             if let Some(id) = unit.closed.pop() {
                 unit.shard.on_connection_closed(id);
             } else if let Some((came, range)) = unit.returned.pop() {
                 let bytes = unit.returned.bytes(&range).to_vec();
+                // An answer that comes back has been decided before.
+                relays = matches!(came, Came::Undeliverable(_));
                 let (unit, outbox) = unit.parts();
                 match came {
                     Came::Undeliverable(id) => unit.on_undeliverable(now, id, &bytes, outbox),

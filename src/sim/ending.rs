@@ -56,10 +56,11 @@ impl World {
             let live = &mut self.switch.units[shard].shard;
             live.on_batch_end(now);
             let live = live.state_hash();
-            let replayed = self.switch.recover(shard, &mut self.streams.disk).map(|mut replayed| {
-                replayed.on_batch_end(now);
-                replayed.state_hash()
-            });
+            let replayed =
+                self.switch.recover(shard, &mut self.streams.disk).map(|mut replayed| {
+                    replayed.on_batch_end(now);
+                    replayed.state_hash()
+                });
             match replayed {
                 Ok(replayed) if replayed == live => {}
                 Ok(_) => {

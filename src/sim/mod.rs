@@ -31,6 +31,7 @@ mod oracle;
 mod plan;
 mod random;
 mod report;
+pub mod script;
 mod switch;
 mod trace;
 mod trouble;

@@ -124,7 +124,14 @@ impl Options {
     /// A run with all faults.
     #[must_use]
     pub fn new(seed: u64, transactions: u32) -> Self {
-        Self { seed, transactions, faults: Faults::ALL, lying_disk: false, traced: None, traced_card: None }
+        Self {
+            seed,
+            transactions,
+            faults: Faults::ALL,
+            lying_disk: false,
+            traced: None,
+            traced_card: None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A few small worlds; CI runs many large ones.
 
+use super::script::{SEEDS, parse};
 use super::{Faults, Options, run};
 
 #[test]
@@ -25,4 +26,22 @@ fn troubled_worlds_hold() {
         let report = run(&Options::new(seed, 1_500));
         assert_eq!(report.violation, None, "{report}");
     }
+}
+
+#[test]
+fn what_once_failed_holds() {
+    for options in parse(SEEDS).unwrap() {
+        let report = run(&options);
+        assert_eq!(report.violation, None, "{report}");
+    }
+}
+
+#[test]
+fn a_lying_disk_is_found_out() {
+    let found = (0..6).any(|seed| {
+        let options = Options { lying_disk: true, ..Options::new(seed, 1_500) };
+        let report = run(&options);
+        report.tally.lied > 0 && report.violation.is_some()
+    });
+    assert!(found, "an oracle that misses lost records misses everything");
 }

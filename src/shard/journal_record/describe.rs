@@ -80,7 +80,7 @@ impl fmt::Display for Record<'_> {
             }
             Change::OwedDone { id } => write!(f, "owed-done      {id}"),
             Change::HoldOpened(hold) => hold.fmt(f),
-            Change::HoldCompleted { key, card, by, less_minor } => {
+            Change::HoldCompleted { key, card, by, less_minor, .. } => {
                 let (key, by, card) = (Key(*key), Key(*by), Card(*card));
                 write!(f, "hold-completed {key} {card} by {by}, {less_minor} less counted")
             }

@@ -159,7 +159,10 @@ impl Limits {
             let most = self.counters.iter().map(|window| self.sums(now, (card, *window), false));
             let most: Vec<_> = most.collect();
             let limits = &self.sets[self.in_force[shard]];
-            format!("{amount} was declined; at most {most:?} count in {:?}, limits are {limits:?}", self.counters)
+            format!(
+                "{amount} was declined; at most {most:?} count in {:?}, limits are {limits:?}",
+                self.counters
+            )
         })
     }
 
