@@ -151,7 +151,7 @@ impl Book {
     }
 
     pub(super) fn add(&mut self, transaction: Transaction) -> u32 {
-        if self.all.len() as u32 % STANS == 0 {
+        if (self.all.len() as u32).is_multiple_of(STANS) {
             // No trace number is 000000.
             self.all.push(Transaction { view: View::Declined, ..transaction.clone() });
         }

@@ -8,7 +8,7 @@ use super::disk::Snapshot;
 use super::events::Event;
 use super::options::FaultKind;
 use super::plan::{NS_PER_MS, NS_PER_US};
-use super::switch::{Crossing, FromIssuer, Taking};
+use super::switch::{Crossing, FromIssuer, SnapshotState};
 use super::world::World;
 use crate::io::Came;
 use crate::limits::{FRAME_BYTES_MAX, MESH_SLOTS, STAGED_MAX};
@@ -411,31 +411,31 @@ impl World {
         let disk = &mut self.switch.disks[shard];
         let unit = &mut self.switch.units[shard];
         match unit.taking {
-            Taking::Idle if now.mono_ns >= unit.snapshot_ns + every_ns => {
+            SnapshotState::Idle if now.mono_ns >= unit.snapshot_ns + every_ns => {
                 unit.snapshot_ns = now.mono_ns;
                 let lsn = disk.last_lsn();
                 let replay_from_lsn = unit.shard.replay_from_lsn(lsn);
                 let header = unit.shard.snapshot_begin(now);
                 disk.writing = Some(Snapshot { lsn, replay_from_lsn, header, bytes: Vec::new() });
-                unit.taking = Taking::Taking;
+                unit.taking = SnapshotState::Taking;
             }
-            Taking::Idle | Taking::Writing => return,
-            Taking::Taking => {
+            SnapshotState::Idle | SnapshotState::Writing => return,
+            SnapshotState::Taking => {
                 let Some(snapshot) = &mut disk.writing else { return };
                 match unit.shard.snapshot_next(&mut snapshot.bytes, step_bytes) {
                     SnapshotStep::More => {}
-                    SnapshotStep::Done => unit.taking = Taking::Taken,
+                    SnapshotStep::Done => unit.taking = SnapshotState::Taken,
                     SnapshotStep::Abandoned => {
                         unit.shard.snapshot_abandon();
-                        unit.taking = Taking::Idle;
+                        unit.taking = SnapshotState::Idle;
                         disk.writing = None;
                     }
                 }
             }
-            Taking::Taken => {
+            SnapshotState::Taken => {
                 let lsn = disk.writing.as_ref().map_or(0, |snapshot| snapshot.lsn);
                 if disk.durable_lsn() >= lsn {
-                    unit.taking = Taking::Writing;
+                    unit.taking = SnapshotState::Writing;
                     let delay_ns = self.streams.disk.between(100, 20_000) * NS_PER_US;
                     let life = self.switch.life;
                     let event = Event::SnapshotWritten { shard: shard as u8, life };
@@ -449,7 +449,7 @@ impl World {
     pub(super) fn on_snapshot_written(&mut self, shard: usize, life: u32) {
         if life == self.switch.life && self.switch.is_up() {
             self.switch.disks[shard].on_snapshot_written();
-            self.switch.unit(shard).taking = Taking::Idle;
+            self.switch.unit(shard).taking = SnapshotState::Idle;
             self.tally.snapshots += 1;
         }
     }

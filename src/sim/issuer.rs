@@ -299,7 +299,7 @@ impl World {
 
     pub(super) fn make_link(&mut self, issuer: u8, shard: u8, life: u32) {
         let link = &mut self.issuers.links[usize::from(shard)][usize::from(issuer)];
-        if life != self.switch.life || !self.switch.is_up() || *link % 2 == 0 {
+        if life != self.switch.life || !self.switch.is_up() || link.is_multiple_of(2) {
             return;
         }
         *link += 1;

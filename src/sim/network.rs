@@ -115,7 +115,7 @@ impl Network {
     /// The connection that has this slot now.
     pub(super) fn of_id(&self, id: ConnectionId) -> Option<u32> {
         let slots = self.slots.get(usize::from(id.shard.0))?;
-        let number = (*slots.get(usize::from(id.slot))?).1?;
+        let number = slots.get(usize::from(id.slot))?.1?;
         (self.connections[number as usize].id == id).then_some(number)
     }
 

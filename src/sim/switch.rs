@@ -42,7 +42,7 @@ impl Crossing {
 
 /// How a shard's snapshot is getting on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taking {
+pub(super) enum SnapshotState {
     Idle,
     Taking,
     /// All is made; the journal is not durable up to its cut.
@@ -66,7 +66,7 @@ pub(super) struct Unit {
     /// From each other shard.
     pub(super) mesh: Vec<VecDeque<Crossing>>,
     pub(super) offer: Option<(Configured, usize)>,
-    pub(super) taking: Taking,
+    pub(super) taking: SnapshotState,
     pub(super) snapshot_ns: u64,
     /// When its next duty cycle is due because something came, and because a time is over.
     pub(super) wakes_ns: u64,
@@ -200,7 +200,7 @@ impl Unit {
             losing: None,
             mesh: (0..shards).map(|_| VecDeque::new()).collect(),
             offer: None,
-            taking: Taking::Idle,
+            taking: SnapshotState::Idle,
             snapshot_ns: 0,
             wakes_ns: u64::MAX,
             alarm_ns: u64::MAX,

@@ -38,8 +38,8 @@ fn what_once_failed_holds() {
 
 #[test]
 fn a_lying_disk_is_found_out() {
-    let found = (0..6).any(|seed| {
-        let options = Options { lying_disk: true, ..Options::new(seed, 1_500) };
+    let found = [2, 3, 0].into_iter().any(|seed| {
+        let options = Options { lying_disk: true, ..Options::new(seed, 3_000) };
         let report = run(&options);
         report.tally.lied > 0 && report.violation.is_some()
     });

@@ -225,10 +225,10 @@ impl Limits {
         let Some(card) = self.card_of.get(&number) else { return };
         let mut entries = self.cards[*card as usize].iter_mut().filter(|it| it.number == number);
         // Counted by two processes: by which of them counts is not known.
-        if let (Some(only), None) = (entries.next(), entries.next()) {
-            if only.amount_least > 0 {
-                only.certainty = Certainty::Counts;
-            }
+        if let (Some(only), None) = (entries.next(), entries.next())
+            && only.amount_least > 0
+        {
+            only.certainty = Certainty::Counts;
         }
     }
 
