@@ -60,5 +60,8 @@ pub use counters::{AcceptCounters, IoCounters};
 pub use decider::{ConnectionFault, Decider};
 pub use engine::{Engine, EngineReason, EngineReport};
 pub use error::{StartError, StopError};
+// What the simulator drives shards by, too.
+pub(crate) use held::Held;
+pub(crate) use returned::{Came, Returned};
 pub use shard_decider::ShardReport;
 pub use start::{Stopped, Switch};

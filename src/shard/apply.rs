@@ -54,8 +54,9 @@ impl Shard {
                 }
             }
             Change::HoldOpened(hold) => self.preauthorizations.open(wall_ms, *hold),
-            Change::HoldCompleted { key, card, by, less_minor } => {
-                self.apply_hold_completed(wall_ms, (*key, *card), *by, *less_minor);
+            Change::HoldCompleted { key, card, by, reservation, less_minor } => {
+                let less = (reservation, *less_minor);
+                self.apply_hold_completed(wall_ms, (*key, *card), *by, less);
             }
             Change::Started => self.started_wall_ms = Some(wall_ms),
             Change::Configured { epoch } => self.epoch = *epoch,
@@ -135,13 +136,11 @@ impl Shard {
         wall_ms: u64,
         (key, card): (DuplicateKey, CardKey),
         by: DuplicateKey,
-        less_minor: u64,
+        (before, less_minor): (&Reservation, u64),
     ) {
-        let Some(hold) = self.preauthorizations.of_key(card, &key) else { return };
-        hold.completed_by = Some(by);
-        let before = hold.reservation;
-        let left = self.velocity.release_part(wall_ms, card, &before, less_minor);
+        let left = self.velocity.release_part(wall_ms, card, before, less_minor);
         if let Some(hold) = self.preauthorizations.of_key(card, &key) {
+            hold.completed_by = Some(by);
             hold.reservation = left;
         }
         self.keep_counted(&key, Reservation::default());

@@ -133,7 +133,8 @@ impl Shard {
         let less = hold.amount_minor.saturating_sub(amount_minor);
         let less_minor = if same { less } else { 0 };
         let (key, card) = (hold.key, hold.name.card);
-        self.commit(now, Change::HoldCompleted { key, card, by, less_minor }, outbox);
+        let reservation = hold.reservation;
+        self.commit(now, Change::HoldCompleted { key, card, by, reservation, less_minor }, outbox);
         amount_minor.saturating_sub(hold.amount_minor)
     }
 

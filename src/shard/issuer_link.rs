@@ -201,12 +201,15 @@ impl IssuerLegs {
     }
 
     /// After a restart: numbers begin elsewhere, so that an answer to the process before meets none
-    /// of ours.
-    pub(super) fn begin_at(&mut self, wall_ms: u64) {
+    /// of ours. `epoch` grows with every start: a clock that was set back stands still over several.
+    pub(super) fn begin_at(&mut self, wall_ms: u64, epoch: u64) {
         for leg in &mut self.legs {
             let count = leg.holders.len().max(2) as u64;
+            // The golden part of the range for each start: those next to each other are far apart.
+            let part = u128::from(epoch.wrapping_mul(0x9E37_79B9_7F4A_7C15)) * u128::from(count);
+            let step = (part >> 64) as u64;
             // A prime step a millisecond; the remainder is below a million.
-            leg.next = 1 + (wall_ms.wrapping_mul(7_919) % (count - 1)) as u32;
+            leg.next = 1 + (wall_ms.wrapping_mul(7_919).wrapping_add(step) % (count - 1)) as u32;
         }
     }
 
@@ -385,6 +388,19 @@ mod tests {
         assert_eq!(first(1_700_000_000_000), 500_001);
         assert_eq!(first(1_700_000_000_400), 700_000);
         assert_eq!(first(1_700_000_000_999), 999_500);
+    }
+
+    #[test]
+    fn starts_on_a_clock_that_stands_still_begin_far_apart() {
+        let begins = |epoch| {
+            let mut legs = legs(2);
+            legs.begin_at(1_700_000_000_000, epoch);
+            legs.take_stan(NOW, ISSUER, Waiting::Owed(0)).unwrap().0
+        };
+        let mut all: Vec<u32> = (1..=20).map(begins).collect();
+        all.sort_unstable();
+        let nearest = all.windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(nearest > Some(10_000), "{nearest:?}");
     }
 
     #[test]

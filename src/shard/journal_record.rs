@@ -80,6 +80,8 @@ pub enum Change<'a> {
         card: CardKey,
         /// By which request.
         by: DuplicateKey,
+        /// What was counted for it until now: a snapshot may have it as it was later.
+        reservation: Reservation,
         /// How much of its reservation is taken back, in the currency of the limits.
         less_minor: u64,
     },
@@ -218,9 +220,10 @@ enum Kind {
     OwedDone = 6,
     Started = 7,
     HoldOpened = 8,
-    HoldCompleted = 9,
     Configured = 10,
     OwedParked = 11,
+    // 9 named its hold's reservation by the hold alone.
+    HoldCompleted = 12,
 }
 
 impl Record<'_> {
@@ -276,10 +279,11 @@ impl Change<'_> {
                 hold.encode(writer);
                 Kind::HoldOpened
             }
-            Self::HoldCompleted { key, card, by, less_minor } => {
+            Self::HoldCompleted { key, card, by, reservation, less_minor } => {
                 writer.put(key.0);
                 writer.put(card.0);
                 writer.put(by.0);
+                writer.put(reservation.to_bytes());
                 writer.put(less_minor.to_le_bytes());
                 Kind::HoldCompleted
             }

@@ -282,7 +282,7 @@ impl Shard {
         if first != Some(true) {
             return;
         }
-        self.legs.begin_at(now.wall_ms);
+        self.legs.begin_at(now.wall_ms, self.epoch);
         let owed = self.saf.within(0..self.saf.taken_below());
         let owed = owed.filter(|(_, owed)| owed.parked.is_none());
         let owed: Vec<u32> = owed.map(|(place, _)| place).collect();

@@ -155,8 +155,9 @@ impl<'a> Reader<'a> {
             Change::HoldOpened(self.hold()?)
         } else if is(Kind::HoldCompleted) {
             let (key, card) = (DuplicateKey(self.take()?), CardKey(self.take()?));
-            let (by, less_minor) = (DuplicateKey(self.take()?), self.number()?);
-            Change::HoldCompleted { key, card, by, less_minor }
+            let (by, reservation) = (DuplicateKey(self.take()?), self.reservation()?);
+            let less_minor = self.number()?;
+            Change::HoldCompleted { key, card, by, reservation, less_minor }
         } else if is(Kind::Started) {
             Change::Started
         } else if is(Kind::Configured) {

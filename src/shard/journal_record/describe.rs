@@ -83,7 +83,7 @@ impl fmt::Display for Record<'_> {
                 write!(f, "owed-parked    {id}: its issuer answers {}", self::code(*code.bytes()))
             }
             Change::HoldOpened(hold) => hold.fmt(f),
-            Change::HoldCompleted { key, card, by, less_minor } => {
+            Change::HoldCompleted { key, card, by, less_minor, .. } => {
                 let (key, by, card) = (Key(*key), Key(*by), Card(*card));
                 write!(f, "hold-completed {key} {card} by {by}, {less_minor} less counted")
             }

@@ -319,3 +319,19 @@ fn what_waits_behind_another_message_is_delivered_after_a_restart_too() {
     assert_eq!(second.issuer("00"), [""; 0]);
     assert_eq!(second.world.shard.owed(), 0, "all three are acknowledged");
 }
+
+/// Its own connection is closed, so that it goes to another one of its acquirer.
+#[test]
+fn an_approval_for_another_connection_waits_for_its_record_too() {
+    let mut first = Journaled::new();
+    first.world.shard.on_connection_open(connection(2));
+    assert_eq!(first.request(&buy(1, 6_000)), ["I0 0200"]);
+    first.world.shard.on_connection_closed(connection(1));
+    let forward = first.world.forwarded.last().unwrap().2.clone();
+    let World { shard, now, outbox, .. } = &mut first.world;
+    let answer = issuer_answer(&forward, "00", &[]);
+    shard.on_issuer_response(*now, IssuerId(0), crate::shard::AcquirerId(0), &answer, outbox);
+    let gated = outbox.is_gated(0);
+    assert_eq!(first.take(), ["A2 0210 00"]);
+    assert!(gated, "a crash would forget what the acquirer was told");
+}

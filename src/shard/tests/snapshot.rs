@@ -154,6 +154,39 @@ proptest! {
     }
 }
 
+/// Holds are read after the cut: the records between must not be applied to them twice.
+#[test]
+fn a_hold_completed_after_the_cut_counts_once_what_it_is_less() {
+    for is_reversed in [false, true] {
+        let mut rig = Rig::new();
+        let card = pan(1);
+        let approve = |rig: &mut Rig, request: &Request<'_>| {
+            rig.send(request);
+            let forward = rig.world.forwarded.last().unwrap().2.clone();
+            let World { shard, now, outbox, .. } = &mut rig.world;
+            let answer = issuer_answer(&forward, "00", &[]);
+            shard.on_issuer_response(*now, IssuerId(0), AcquirerId(0), &answer, outbox);
+            rig.take();
+        };
+        let hold = Request { pan: &card, amount: Some(5_000), ..Request::default() };
+        approve(&mut rig, &Request { mti: 100, processing: "030000", stan: 1, ..hold });
+        rig.cut();
+        let extra: &[(u8, &[u8])] = &[(25, b"06"), (38, b"A00001")];
+        let completion =
+            Request { pan: &card, stan: 2, amount: Some(3_000), extra, ..Request::default() };
+        approve(&mut rig, &completion);
+        if is_reversed {
+            let original_stan = Some(2);
+            rig.send(&Request { mti: 420, stan: 3, original_stan, ..completion });
+        }
+        while rig.step == SnapshotStep::More {
+            rig.step(512);
+        }
+        let shard = rig.restored(512);
+        assert_eq!(shard.state_hash(), rig.world.shard.state_hash(), "{is_reversed}");
+    }
+}
+
 #[test]
 fn a_damaged_snapshot_is_told_and_never_panics() {
     let mut rig = Rig::new();

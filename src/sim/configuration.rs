@@ -1,0 +1,81 @@
+//! The configuration of a world's switch: a text as an operator writes it, read and checked as any
+//! other, with small tables so that a switch starts in milliseconds.
+
+use super::plan::{ANSWER_MARGIN_MS, ANSWER_WITHIN_MS, ISSUERS, Limit, Plan, Window};
+use crate::config::{Config, IinRow};
+use crate::shard::IssuerId;
+use std::fmt::Write as _;
+
+/// What the switch of this world runs by, with these limits.
+pub(super) fn configuration(plan: &Plan, limits: &[Limit]) -> Config {
+    // Which banks these are does not matter: the first three of the shipped table.
+    let names: Vec<String> = {
+        let shipped = Config::embedded();
+        shipped.issuers.iter().take(ISSUERS).map(|issuer| issuer.name.clone()).collect()
+    };
+    let text = text(plan, limits, &names);
+    let mut config = match Config::parse("simulated.toml", &text) {
+        Ok(config) => config,
+        Err(error) => unreachable!("Invariant: the simulator writes legal configurations: {error}"),
+    };
+    // The other banks' trace numbers would take megabytes that a restart has to write.
+    config.issuers.truncate(ISSUERS);
+    config.bank.behaviour.truncate(ISSUERS);
+    config.iins = (0..ISSUERS).map(|issuer| first_row(&config.iins, issuer)).collect();
+    config
+}
+
+fn first_row(rows: &[IinRow], issuer: usize) -> IinRow {
+    let is_first = |row: &&IinRow| row.issuer == IssuerId(issuer as u8) && row.digits == 6;
+    *rows.iter().find(is_first).expect("Invariant: every shipped issuer has a prefix of six digits")
+}
+
+fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
+    let mut text = String::new();
+    let dialect = if plan.is_cups { "cups" } else { "iso87-ascii" };
+    let _ = write!(
+        text,
+        "[switch]\nshards = {}\npending_max = {}\nduplicates_bytes = 8_388_608\n\
+         preauthorizations_max = 16_384\noriginals_bytes = 8_388_608\npeak_per_second = 1_000\n",
+        plan.shards, plan.pending_max
+    );
+    for acquirer in 0..plan.acquirers {
+        let _ = write!(
+            text,
+            "[acquirer.a{acquirer}]\nlisten = \"127.0.0.1:0\"\ndialect = \"{dialect}\"\n\
+             answer_within_ms = {ANSWER_WITHIN_MS}\nanswer_margin_ms = {ANSWER_MARGIN_MS}\n\
+             transit_mccs = []\n",
+        );
+    }
+    for (issuer, name) in names.iter().enumerate() {
+        let _ = writeln!(text, "[issuer.{name}]\nintent_first = {}", plan.intent_first[issuer]);
+        if plan.linked[issuer] {
+            let port = 9_101 + issuer;
+            let _ = writeln!(text, "connect = \"127.0.0.1:{port}\"\ndialect = \"{dialect}\"");
+        }
+    }
+    text.push_str("[velocity]\nlines = 65_536\n");
+    for (counter, window) in plan.counters.iter().enumerate() {
+        let _ = writeln!(text, "[[velocity.counter]]\nname = \"c{counter}\"\nscope = \"card\"");
+        let _ = match window {
+            Window::Fixed { window_s } => writeln!(text, "window_s = {window_s}"),
+            Window::Rolling { window_s, sub_windows } => {
+                writeln!(text, "window_s = {window_s}\nsub_windows = {sub_windows}")
+            }
+            Window::Day => writeln!(text, "window = \"day\"\nzone_offset_minutes = 0"),
+        };
+    }
+    for (number, limit) in limits.iter().enumerate() {
+        let _ = writeln!(text, "[[velocity.limit]]\nname = \"l{number}\"");
+        if let Some(counter) = limit.counter {
+            let _ = writeln!(text, "counter = \"c{counter}\"");
+        }
+        if let Some(count_max) = limit.count_max {
+            let _ = writeln!(text, "count_max = {count_max}");
+        }
+        if let Some(amount_max) = limit.amount_max {
+            let _ = writeln!(text, "amount_minor_max = {amount_max}");
+        }
+    }
+    text
+}

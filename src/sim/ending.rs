@@ -1,0 +1,74 @@
+//! The end: every transaction is settled, both ledgers say the same, and the disks know what the shards
+//! know.
+
+use super::book::{Kind, View};
+use super::issuer::Standing;
+use super::world::World;
+
+impl World {
+    /// The first transaction that is not settled for its acquirer.
+    pub(super) fn first_unsettled(&self) -> Option<u32> {
+        (1..self.book.len())
+            .find(|number| matches!(self.book.at(*number).view, View::Waiting | View::Reversing))
+    }
+
+    /// After the liveness phase.
+    pub(super) fn check_the_end(&mut self) {
+        for number in 1..self.book.len() {
+            self.check_money(number);
+        }
+        self.check_replay();
+    }
+
+    /// I-2 and I-3: acquirer and issuer agree about every transaction.
+    fn check_money(&mut self, number: u32) {
+        let entry = self.book.at(number);
+        let (kind, view, amount, voided) = (entry.kind, entry.view, entry.amount, entry.voided);
+        if matches!(kind, Kind::Reversal { .. } | Kind::Inquiry | Kind::Malformed | Kind::Conflict)
+        {
+            return;
+        }
+        match view {
+            View::Approved => self.tally.approved += 1,
+            View::Declined => self.tally.declined += 1,
+            View::Waiting | View::Reversing | View::Reversed => self.tally.reversed += 1,
+        }
+        let issuer = *self.issuers.entry(number);
+        let holds = issuer.standing == Standing::Held;
+        let expects = view == View::Approved && !voided;
+        if holds != expects {
+            let who =
+                if holds { "its issuer holds money for it" } else { "its issuer holds nothing" };
+            let text =
+                format!("{kind:?} is {view:?} for its acquirer, and {who} ({:?})", issuer.standing);
+            self.fail("I-3", number, text);
+        } else if holds && issuer.amount != amount {
+            let text = format!("its issuer holds {}, its acquirer says {amount}", issuer.amount);
+            self.fail("I-3", number, text);
+        }
+    }
+
+    /// I-13: what is on the disks makes the same state as the one that served.
+    fn check_replay(&mut self) {
+        let now = self.clock.now(self.now_ns);
+        for shard in 0..self.plan.shards {
+            // What has rolled out of a window by now counts for neither.
+            let live = &mut self.switch.units[shard].shard;
+            live.on_batch_end(now);
+            let live = live.state_hash();
+            let replayed =
+                self.switch.recover(shard, &mut self.streams.disk).map(|mut replayed| {
+                    replayed.on_batch_end(now);
+                    replayed.state_hash()
+                });
+            match replayed {
+                Ok(replayed) if replayed == live => {}
+                Ok(_) => {
+                    let text = format!("shard {shard} replayed is not the shard that served");
+                    self.fail("I-13", 0, text);
+                }
+                Err(text) => self.fail("I-13", 0, text),
+            }
+        }
+    }
+}

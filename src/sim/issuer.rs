@@ -1,0 +1,333 @@
+//! Issuing banks with books of their own: they know a transaction by DE 37 whatever its trace number
+//! is, and the original of a void by DE 90. They answer late, never, twice or wrongly.
+//!
+//! Not here: limits and repeats of acquirers, of which an issuer knows nothing.
+
+use super::events::Event;
+use super::options::FaultKind;
+use super::plan::{ISSUER_WAIT_MS, ISSUERS, NS_PER_MS, NS_PER_US};
+use super::switch::FromIssuer;
+use super::wire::{Seen, issuer_of};
+use super::world::World;
+use crate::shard::IssuerId;
+use std::collections::BTreeMap;
+
+/// How a transaction stands at its issuer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    #[default]
+    Unknown,
+    /// Money is held or booked.
+    Held,
+    Declined,
+    /// Taken back; or never seen and not to be taken any more.
+    Reversed,
+}
+
+/// One transaction in an issuer's books.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entry {
+    pub(super) standing: Standing,
+    pub(super) amount: u64,
+    code: [u8; 2],
+    /// What a void takes back.
+    pub(super) voids: u32,
+}
+
+/// All issuers.
+pub(super) struct Issuers {
+    /// By number of the transaction.
+    entries: Vec<Entry>,
+    /// (issuer, trace number, DE 7) of every message, and what it was.
+    numbers: BTreeMap<(u8, u32, u32), (u16, u32)>,
+    /// Number of the present link of each issuer and shard; even: it is up.
+    links: Vec<[u32; ISSUERS]>,
+    arrive_ns: Vec<[u64; ISSUERS]>,
+    pub(super) is_brown: [bool; ISSUERS],
+}
+
+impl Issuers {
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            entries: Vec::new(),
+            numbers: BTreeMap::new(),
+            links: vec![[1; ISSUERS]; shards],
+            arrive_ns: vec![[0; ISSUERS]; shards],
+            is_brown: [false; ISSUERS],
+        }
+    }
+
+    pub(super) fn entry(&mut self, number: u32) -> &mut Entry {
+        let number = number as usize;
+        if number >= self.entries.len() {
+            self.entries.resize(number + 1_024, Entry::default());
+        }
+        &mut self.entries[number]
+    }
+}
+
+impl World {
+    /// A shard hands a message over. `false`: it cannot be taken.
+    pub(super) fn forward(&mut self, shard: usize, issuer: u8, message: &[u8]) -> bool {
+        let at = usize::from(issuer);
+        let link = self.issuers.links[shard][at];
+        let is_down = self.plan.linked[at] && link % 2 == 1;
+        let refused = self.plan.trouble.forward_refused;
+        if is_down || (!self.plan.linked[at] && self.strikes(FaultKind::Link, refused)) {
+            return false;
+        }
+        let delay_ns = self.streams.issuer.between(10, 100) * NS_PER_US;
+        let arrive_ns = &mut self.issuers.arrive_ns[shard][at];
+        *arrive_ns = (*arrive_ns).max(self.now_ns + delay_ns);
+        let (at_ns, message, shard) = (*arrive_ns, message.to_vec(), shard as u8);
+        self.events.at(at_ns, Event::ToIssuer { issuer, shard, link, message });
+        true
+    }
+
+    pub(super) fn on_to_issuer(&mut self, issuer: u8, shard: u8, link: u32, message: &[u8]) {
+        let is_current = self.issuers.links[usize::from(shard)][usize::from(issuer)] == link;
+        if !is_current && self.streams.issuer.below(2) == 0 {
+            // Cut off on its way.
+            return;
+        }
+        let Some(seen) = self.wire.read(message) else {
+            return self.fail("I-15", 0, format!("issuer {issuer} cannot read a message"));
+        };
+        if seen.class() == 80 {
+            let answer = self.wire.answer(message, *b"00", 0);
+            return self.answer_later((issuer, shard, link), answer, NS_PER_MS);
+        }
+        let number = seen.reference;
+        self.trace.tell(self.now_ns, number, || format!("issuer {issuer} gets {:04}", seen.mti));
+        if self.book.get(number).is_none() || issuer_of(seen.card) != usize::from(issuer) {
+            let text = format!("{:04} reached issuer {issuer}, whose it is not", seen.mti);
+            return self.fail("I-7", number, text);
+        }
+        self.check_numbers(issuer, &seen);
+        match seen.class() {
+            10 | 20 => self.on_issuer_request((issuer, shard, link), &seen, message),
+            12 | 22 => {
+                self.on_issuer_advice(&seen);
+                self.acknowledge((issuer, shard, link), message);
+            }
+            42 => {
+                self.on_issuer_reversal(&seen);
+                self.acknowledge((issuer, shard, link), message);
+            }
+            _ => self.fail("I-7", number, format!("an issuer got a {:04}", seen.mti)),
+        }
+    }
+
+    /// A trace number with its time names one message for ever.
+    fn check_numbers(&mut self, issuer: u8, seen: &Seen) {
+        let key = (issuer, seen.stan, seen.time);
+        let what = (seen.class(), seen.reference);
+        let known = *self.issuers.numbers.entry(key).or_insert(what);
+        if known != what {
+            let text = format!(
+                "trace number {:06} of {:010} is of {:03}x {} and of {:03}x {}",
+                seen.stan, seen.time, known.0, known.1, what.0, what.1
+            );
+            self.fail("I-8", seen.reference, text);
+        }
+        if let Some((stan, time)) = seen.original
+            && let Some((_, named)) = self.issuers.numbers.get(&(issuer, stan, time)).copied()
+            && seen.class() == 42
+            && named != seen.reference
+        {
+            let text = format!("DE 90 of its reversal names transaction {named}");
+            self.fail("I-8", seen.reference, text);
+        }
+    }
+
+    fn on_issuer_request(&mut self, to: (u8, u8, u32), seen: &Seen, message: &[u8]) {
+        let trouble = self.plan.trouble.clone();
+        if self.strikes_issuer(trouble.issuer_lost) {
+            return;
+        }
+        let code = self.decide_at_issuer(to.0, seen);
+        let brown = self.issuers.is_brown[usize::from(to.0)];
+        if brown && self.streams.issuer.below(4) > 0 || self.strikes_issuer(trouble.issuer_silent) {
+            return;
+        }
+        let mut delay_ns = self.streams.issuer.exponential(8 * NS_PER_MS);
+        if brown || self.strikes_issuer(trouble.issuer_late) {
+            delay_ns +=
+                self.streams.issuer.between(ISSUER_WAIT_MS - 300, 2 * ISSUER_WAIT_MS) * NS_PER_MS;
+        }
+        let mut answer = self.wire.answer(message, code, seen.reference);
+        if self.strikes_issuer(trouble.issuer_mis_echoed) {
+            let field = self.streams.issuer.pick(&[2, 4, 37]);
+            self.wire.mis_echo(&mut answer, field);
+        }
+        if self.strikes_issuer(trouble.issuer_garbage) {
+            let bytes = self.streams.issuer.between(1, 300);
+            let garbage = (0..bytes).map(|_| self.streams.issuer.next() as u8).collect();
+            self.answer_later(to, garbage, delay_ns / 2);
+        }
+        if self.strikes_issuer(trouble.issuer_twice) {
+            let again_ns = self.streams.issuer.exponential(ISSUER_WAIT_MS * NS_PER_MS);
+            self.answer_later(to, answer.clone(), delay_ns + again_ns);
+        }
+        self.answer_later(to, answer, delay_ns);
+    }
+
+    fn strikes_issuer(&mut self, ppm: u32) -> bool {
+        let strikes = !self.is_quiet && self.streams.issuer.happens(ppm);
+        self.tally.faults[FaultKind::Issuer as usize] += u64::from(strikes);
+        strikes
+    }
+
+    fn answer_later(
+        &mut self,
+        (issuer, shard, link): (u8, u8, u32),
+        message: Vec<u8>,
+        delay_ns: u64,
+    ) {
+        let at_ns = self.now_ns + delay_ns + 20 * NS_PER_US;
+        self.events.at(at_ns, Event::FromIssuer { issuer, shard, link, message });
+    }
+
+    /// What the issuer decides, once for each transaction.
+    fn decide_at_issuer(&mut self, issuer: u8, seen: &Seen) -> [u8; 2] {
+        let number = seen.reference;
+        if self.issuers.entry(number).standing != Standing::Unknown {
+            let entry = self.issuers.entry(number);
+            return if entry.standing == Standing::Reversed { *b"05" } else { entry.code };
+        }
+        let declines = self.streams.issuer.happens(self.plan.declines);
+        let mut code = if declines { *b"51" } else { *b"00" };
+        let mut voids = 0;
+        if seen.is_void {
+            let key = seen.original.map(|(stan, time)| (issuer, stan, time));
+            let original =
+                key.and_then(|key| self.issuers.numbers.get(&key)).map(|(_, number)| *number);
+            let held = original.filter(|it| self.issuers.entry(*it).standing == Standing::Held);
+            match held {
+                Some(original) if code == *b"00" => voids = original,
+                Some(_) => {}
+                None => code = *b"12",
+            }
+        }
+        let approved = code == *b"00";
+        if voids > 0 {
+            self.issuers.entry(voids).standing = Standing::Reversed;
+        }
+        let standing = match approved {
+            true => Standing::Held,
+            false => Standing::Declined,
+        };
+        *self.issuers.entry(number) = Entry { standing, amount: seen.amount, code, voids };
+        self.trace.tell(self.now_ns, number, || {
+            format!("issuer {issuer} decides {}", String::from_utf8_lossy(&code))
+        });
+        code
+    }
+
+    fn on_issuer_advice(&mut self, seen: &Seen) {
+        let number = seen.reference;
+        let entry = self.issuers.entry(number);
+        let is_new = entry.standing == Standing::Unknown;
+        if is_new {
+            *entry =
+                Entry { standing: Standing::Held, amount: seen.amount, code: *b"00", voids: 0 };
+        }
+        let text = self.oracle.order.on_received(number, seen.card);
+        if let Some(text) = text {
+            self.fail("I-6", number, text);
+        }
+    }
+
+    fn on_issuer_reversal(&mut self, seen: &Seen) {
+        let entry = self.issuers.entry(seen.reference);
+        match seen.left {
+            Some(left) if left > 0 => {
+                if entry.standing == Standing::Held {
+                    entry.amount = entry.amount.min(left);
+                }
+            }
+            _ => {
+                let voided = core::mem::take(&mut entry.voids);
+                entry.standing = Standing::Reversed;
+                if voided > 0 {
+                    // The void is taken back: its original stands again.
+                    self.issuers.entry(voided).standing = Standing::Held;
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, to: (u8, u8, u32), message: &[u8]) {
+        let lost = self.plan.trouble.acknowledgement_lost;
+        if self.strikes_issuer(lost) || self.issuers.is_brown[usize::from(to.0)] {
+            return;
+        }
+        let answer = self.wire.answer(message, *b"00", 0);
+        let delay_ns = self.streams.issuer.exponential(5 * NS_PER_MS);
+        self.answer_later(to, answer, delay_ns);
+    }
+
+    /// Whose answer a message of an issuer is, by its numbers.
+    pub(super) fn answered(&mut self, issuer: u8, message: &[u8]) -> Option<u32> {
+        let seen = self.wire.read(message)?;
+        self.issuers.numbers.get(&(issuer, seen.stan, seen.time)).map(|(_, number)| *number)
+    }
+
+    pub(super) fn on_from_issuer(&mut self, issuer: u8, shard: u8, link: u32, message: Vec<u8>) {
+        let is_current = self.issuers.links[usize::from(shard)][usize::from(issuer)] == link;
+        if is_current && self.switch.is_up() {
+            let input = FromIssuer::Answer(IssuerId(issuer), message);
+            self.switch.unit(usize::from(shard)).issuers.push_back(input);
+            self.wake(usize::from(shard));
+        }
+    }
+
+    /// A link is lost, with everything on its way, and made again after a while.
+    pub(super) fn lose_link(&mut self, issuer: u8, shard: u8) {
+        let link = &mut self.issuers.links[usize::from(shard)][usize::from(issuer)];
+        if *link % 2 == 1 || !self.switch.is_up() {
+            return;
+        }
+        *link += 1;
+        let input = FromIssuer::Down(IssuerId(issuer));
+        self.switch.unit(usize::from(shard)).issuers.push_back(input);
+        self.wake(usize::from(shard));
+        let away_ns = self.streams.trouble.exponential(700 * NS_PER_MS);
+        let life = self.switch.life;
+        self.events.at(self.now_ns + away_ns, Event::LinkUp { issuer, shard, life });
+    }
+
+    pub(super) fn make_link(&mut self, issuer: u8, shard: u8, life: u32) {
+        let link = &mut self.issuers.links[usize::from(shard)][usize::from(issuer)];
+        if life != self.switch.life || !self.switch.is_up() || link.is_multiple_of(2) {
+            return;
+        }
+        *link += 1;
+        let input = FromIssuer::Up(IssuerId(issuer));
+        self.switch.unit(usize::from(shard)).issuers.push_back(input);
+        self.wake(usize::from(shard));
+    }
+
+    /// A process is gone: its links and rings with it.
+    pub(super) fn lose_all_links(&mut self) {
+        for links in &mut self.issuers.links {
+            links.iter_mut().for_each(|link| *link = (*link + 1) | 1);
+        }
+    }
+
+    /// A new process has its rings at once and makes its links one after the other.
+    pub(super) fn make_all_links(&mut self) {
+        let life = self.switch.life;
+        for shard in 0..self.plan.shards {
+            for issuer in 0..ISSUERS {
+                if self.plan.linked[issuer] {
+                    let wait_ns = self.streams.trouble.exponential(300 * NS_PER_MS);
+                    let (issuer, shard) = (issuer as u8, shard as u8);
+                    self.events.at(self.now_ns + wait_ns, Event::LinkUp { issuer, shard, life });
+                } else {
+                    self.issuers.links[shard][issuer] += 1;
+                }
+            }
+        }
+    }
+}

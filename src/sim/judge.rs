@@ -1,0 +1,125 @@
+//! What a shard decides, shown to the oracle at the moment of the decision.
+
+use super::book::{Book, Kind};
+use super::oracle::{Forwarded, Violation};
+use super::wire::Seen;
+use super::world::World;
+use crate::shard::{Action, MeshKind, Now};
+use core::ops::Range;
+
+impl World {
+    /// An action of a shard; `relays`: an answer in it was decided by another shard; `unwritten`: it
+    /// leaves although records before it are not durable.
+    pub(super) fn on_decided<'b>(
+        &mut self,
+        shard: usize,
+        now: Now,
+        (action, relays, unwritten): (&Action, bool, bool),
+        bytes_of: impl Fn(&Range<usize>) -> &'b [u8],
+    ) {
+        match action {
+            Action::Respond { bytes, .. }
+            | Action::Mesh { kind: MeshKind::Response, bytes, .. } => {
+                if let Some(seen) = self.wire.read_frame(bytes_of(bytes))
+                    && !relays
+                {
+                    self.trace.add(now.mono_ns, seen.digest);
+                    self.on_answer_decided((shard, now), &seen, unwritten);
+                }
+            }
+            Action::Forward { issuer, bytes, .. } => {
+                if let Some(seen) = self.wire.read(bytes_of(bytes)) {
+                    self.trace.add(now.mono_ns, seen.digest);
+                    self.on_forward_decided((shard, now), issuer.0, &seen);
+                }
+            }
+            Action::NoAnswer { .. } | Action::Mesh { .. } => {}
+        }
+    }
+
+    fn on_answer_decided(&mut self, (shard, now): (usize, Now), seen: &Seen, unwritten: bool) {
+        let Some(number) = self.book.of_stan(seen.stan) else { return };
+        let entry = self.book.at(number);
+        if matches!(entry.kind, Kind::Malformed | Kind::Phantom) {
+            return;
+        }
+        let (kind, card, amount) = (entry.kind, entry.card, entry.amount);
+        let code = seen.code.unwrap_or_default();
+        self.trace.tell(self.now_ns, number, || {
+            format!("shard {shard} answers {:04} {}", seen.mti, String::from_utf8_lossy(&code))
+        });
+        if unwritten && (code == *b"00" || code == *b"98") {
+            let text = "an answer that follows a forward waits for no record".to_owned();
+            return self.fail("I-5", number, text);
+        }
+        let is_first = self.decided.insert(number, code).is_none();
+        match kind {
+            Kind::Advice if code == *b"00" => {
+                self.oracle.order.on_accepted(number, card);
+                if is_first || self.decided_by.get(&number) != Some(&self.switch.life) {
+                    let advice = Forwarded {
+                        number,
+                        card,
+                        amount,
+                        is_limited: false,
+                        is_advice: true,
+                        issuer: 0,
+                    };
+                    self.oracle.limits.on_let_through(now, shard, &advice);
+                }
+            }
+            _ if kind.is_stored() => {}
+            _ if matches!(&code, b"61" | b"65") && kind.is_limited() => {
+                if is_first
+                    && let Some(text) = self.oracle.limits.on_declined(now, (shard, card), amount)
+                {
+                    self.fail("I-10", number, text);
+                }
+            }
+            _ if code != *b"00" && code != *b"94" => self.oracle.limits.on_reversed(number),
+            _ => {}
+        }
+        self.decided_by.insert(number, self.switch.life);
+    }
+
+    fn on_forward_decided(&mut self, (shard, now): (usize, Now), issuer: u8, seen: &Seen) {
+        if !matches!(seen.class(), 10 | 20) {
+            return;
+        }
+        let number = seen.reference;
+        let Some(entry) = self.book.get(number) else { return };
+        let (kind, card, amount) = (entry.kind, entry.card, entry.amount);
+        self.trace.tell(self.now_ns, number, || {
+            format!("shard {shard} forwards {:04} as {:06}", seen.mti, seen.stan)
+        });
+        if seen.amount != amount && kind != Kind::Inquiry {
+            return self.fail("I-1", number, "forwarded with another amount".to_owned());
+        }
+        if self.oracle.on_forwarded(number, self.switch.life) {
+            return self.fail("I-1", number, "forwarded twice by one process".to_owned());
+        }
+        if let Some(before) = self.shard_of_card[card as usize].replace(shard as u8)
+            && usize::from(before) != shard
+        {
+            return self.fail("I-21", number, format!("its card was on shard {before}"));
+        }
+        let amount = if kind.moves_money() { amount } else { 0 };
+        let is_limited = kind.is_limited();
+        let forwarded = Forwarded { number, card, amount, is_limited, is_advice: false, issuer };
+        if let Some(text) = self.oracle.limits.on_let_through(now, shard, &forwarded) {
+            self.fail("I-12", number, text);
+        }
+    }
+
+    /// An invariant does not hold.
+    pub(super) fn fail(&mut self, invariant: &'static str, number: u32, text: String) {
+        let card = self.book.get(number).map(|entry| entry.card);
+        let masked = card.and_then(|card| {
+            let pan = tapswitch_protocol::Pan::from_digits(&self.wire.pan(card)).ok()?;
+            Some(format!(" (card {}, trace number {:06})", pan.masked(), Book::stan(number)))
+        });
+        let text = format!("{text}{}", masked.unwrap_or_default());
+        self.trace.tell(self.now_ns, number, || format!("{invariant}: {text}"));
+        self.oracle.fail(Violation { invariant, number, card, at_ns: self.now_ns, text });
+    }
+}

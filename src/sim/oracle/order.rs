@@ -1,0 +1,85 @@
+//! Advices of a card reach its issuer in the order in which they were accepted.
+
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy)]
+struct Accepted {
+    place: u64,
+    card: u32,
+    /// Its acquirer was told, so that it is on the disk.
+    told: bool,
+    received: bool,
+}
+
+/// Advices by number.
+#[derive(Default)]
+pub(in crate::sim) struct Order {
+    accepted: BTreeMap<u32, Accepted>,
+    /// The place of the newest that an issuer received, by card.
+    received: BTreeMap<u32, u64>,
+    next: u64,
+}
+
+impl Order {
+    /// A shard accepts an advice.
+    pub(in crate::sim) fn on_accepted(&mut self, number: u32, card: u32) {
+        self.next += 1;
+        let new = Accepted { place: self.next, card, told: false, received: false };
+        self.accepted.entry(number).or_insert(new);
+    }
+
+    /// Its acquirer was told.
+    pub(in crate::sim) fn on_told(&mut self, number: u32) {
+        if let Some(accepted) = self.accepted.get_mut(&number) {
+            accepted.told = true;
+        }
+    }
+
+    /// What nobody was told of may be lost, and be accepted anew.
+    pub(in crate::sim) fn on_crash(&mut self) {
+        self.accepted.retain(|_, accepted| accepted.told || accepted.received);
+    }
+
+    /// Its issuer has it. Says so if one accepted later came before it.
+    pub(in crate::sim) fn on_received(&mut self, number: u32, card: u32) -> Option<String> {
+        let Some(accepted) = self.accepted.get_mut(&number) else {
+            let accepted = Accepted { place: 0, card, told: true, received: true };
+            self.accepted.insert(number, accepted);
+            return None;
+        };
+        if core::mem::replace(&mut accepted.received, true) {
+            return None;
+        }
+        let newest = self.received.entry(accepted.card).or_default();
+        let place = accepted.place;
+        if place < *newest {
+            return Some("an advice of its card that was accepted later came first".to_owned());
+        }
+        *newest = place;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_ones_do_not_come_first() {
+        let mut order = Order::default();
+        for number in [5, 6, 7, 8] {
+            order.on_accepted(number, u32::from(number == 8));
+        }
+        assert_eq!(order.on_received(8, 1), None, "another card");
+        assert_eq!(order.on_received(5, 0), None);
+        assert_eq!(order.on_received(7, 0), None);
+        assert_eq!(order.on_received(5, 0), None, "again");
+        assert!(order.on_received(6, 0).is_some());
+        order.on_accepted(9, 0);
+        order.on_crash();
+        order.on_accepted(10, 0);
+        order.on_accepted(9, 0);
+        assert_eq!(order.on_received(10, 0), None);
+        assert_eq!(order.on_received(9, 0), None, "accepted anew");
+    }
+}

@@ -1,0 +1,234 @@
+//! The world that a seed draws: how many of what, how fast, and how much goes wrong.
+//!
+//! Strengths differ from seed to seed (none, some, much of each fault), because a world in which
+//! everything always fails never gets far enough to break what needs a long quiet time first.
+
+use super::options::{FaultKind, Faults, Options};
+use super::random::Stream;
+
+pub(super) const NS_PER_US: u64 = 1_000;
+pub(super) const NS_PER_MS: u64 = 1_000_000;
+pub(super) const NS_PER_S: u64 = 1_000_000_000;
+
+/// Issuers of a world.
+pub(super) const ISSUERS: usize = 3;
+/// Every request is answered within this.
+pub(super) const ANSWER_WITHIN_MS: u64 = 4_000;
+/// So long before that its issuer's time is over.
+pub(super) const ANSWER_MARGIN_MS: u64 = 1_000;
+/// What an issuer has.
+pub(super) const ISSUER_WAIT_MS: u64 = ANSWER_WITHIN_MS - ANSWER_MARGIN_MS;
+
+/// When a counter begins afresh; all count everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Window {
+    Fixed {
+        window_s: u64,
+    },
+    Rolling {
+        window_s: u64,
+        sub_windows: u64,
+    },
+    /// At midnight, UTC.
+    Day,
+}
+
+/// What is allowed of a counter, or of one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limit {
+    pub(super) counter: Option<usize>,
+    pub(super) count_max: Option<u64>,
+    pub(super) amount_max: Option<u64>,
+}
+
+/// Rates of what goes wrong, in parts of a million, and mean times between what just happens; 0 is
+/// never.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trouble {
+    pub(super) split: u32,
+    pub(super) delay: u32,
+    pub(super) reset: u32,
+    pub(super) half_close: u32,
+    pub(super) slow_reader: u32,
+    pub(super) issuer_silent: u32,
+    pub(super) issuer_lost: u32,
+    pub(super) issuer_late: u32,
+    pub(super) issuer_twice: u32,
+    pub(super) issuer_mis_echoed: u32,
+    pub(super) issuer_garbage: u32,
+    pub(super) acknowledgement_lost: u32,
+    pub(super) forward_refused: u32,
+    pub(super) brown_out_every_ms: u64,
+    pub(super) link_flap_every_ms: u64,
+    pub(super) slow_commit: u32,
+    pub(super) stall: u32,
+    pub(super) crash_every_ms: u64,
+    pub(super) clock_step_every_ms: u64,
+    pub(super) reload_every_ms: u64,
+    pub(super) impatient: u32,
+    pub(super) chatter: u32,
+    pub(super) conflict: u32,
+    pub(super) malformed: u32,
+}
+
+/// A world.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) shards: usize,
+    /// The dialect of all acquirers: "cups" or "iso87-ascii".
+    pub(super) is_cups: bool,
+    pub(super) acquirers: usize,
+    /// Connections that each of them keeps.
+    pub(super) connections: usize,
+    /// Which issuers are reached by a link; the banks of the others answer over rings.
+    pub(super) linked: [bool; ISSUERS],
+    pub(super) intent_first: [bool; ISSUERS],
+    pub(super) cards: u64,
+    /// So many of them get half of all requests.
+    pub(super) hot_cards: u64,
+    /// Mean time between two new transactions.
+    pub(super) arrival_ns: u64,
+    pub(super) batch_max: u64,
+    pub(super) reads_max: u64,
+    pub(super) pending_max: usize,
+    pub(super) counters: Vec<Window>,
+    pub(super) limits: Vec<Limit>,
+    pub(super) begin_wall_ms: u64,
+    pub(super) snapshot_every_ms: u64,
+    /// Whether acquirers mark repeats (xxx1); otherwise they send the same bytes again, which after a
+    /// crash is known by DE 7 only, so that such worlds have no steps of the clock.
+    pub(super) marked_repeats: bool,
+    /// How acquirers reverse: by advice (0420) or by request (0400).
+    pub(super) reverse_by_advice: bool,
+    pub(super) declines: u32,
+    pub(super) trouble: Trouble,
+}
+
+impl Plan {
+    pub(super) fn draw(options: &Options) -> Self {
+        let mut stream = Stream::new(options.seed, "plan");
+        let draw = &mut stream;
+        let marked_repeats = draw.below(3) > 0;
+        let mut trouble = Trouble::draw(draw, options.faults);
+        if !marked_repeats {
+            trouble.clock_step_every_ms = 0;
+        }
+        if options.lying_disk {
+            trouble.crash_every_ms = 2_000;
+        }
+        let hot_cards = draw.pick(&[1, 4, 16, 64]);
+        let counters = draw_counters(draw);
+        let limits = draw_limits(draw, counters.len());
+        Self {
+            shards: draw.between(1, 4) as usize,
+            is_cups: draw.below(2) == 0,
+            acquirers: draw.between(1, 3) as usize,
+            connections: draw.between(1, 6) as usize,
+            linked: [draw.below(2) == 0, draw.below(3) == 0, draw.below(4) == 0],
+            intent_first: [false, false, draw.below(4) == 0],
+            cards: draw.pick(&[200, 2_000, 20_000]),
+            hot_cards,
+            arrival_ns: NS_PER_S / draw.between(100, 2_000),
+            batch_max: draw.pick(&[1, 2, 7, 32]),
+            reads_max: draw.between(1, 64),
+            pending_max: draw.pick(&[256, 2_048, 8_192]),
+            counters,
+            limits,
+            // Shortly before midnight, so that a day ends within most runs.
+            begin_wall_ms: 1_795_392_000_000 - draw.between(1_000, 40_000),
+            snapshot_every_ms: draw.between(500, 10_000),
+            marked_repeats,
+            reverse_by_advice: draw.below(3) > 0,
+            declines: draw.pick(&[0, 30_000, 200_000]),
+            trouble,
+        }
+    }
+
+    /// Other limits on the same counters.
+    pub(super) fn redraw_limits(&self, stream: &mut Stream) -> Vec<Limit> {
+        draw_limits(stream, self.counters.len())
+    }
+}
+
+fn draw_counters(draw: &mut Stream) -> Vec<Window> {
+    let (window_s, sub_windows) = draw.pick(&[(6, 3), (12, 4), (30, 6), (10, 1)]);
+    let rolling = Window::Rolling { window_s, sub_windows };
+    let fixed = Window::Fixed { window_s: draw.pick(&[5, 20, 60]) };
+    match draw.below(4) {
+        0 => vec![fixed],
+        1 => vec![rolling],
+        2 => vec![rolling, Window::Day],
+        _ => vec![fixed, rolling, Window::Day],
+    }
+}
+
+fn draw_limits(draw: &mut Stream, counters: usize) -> Vec<Limit> {
+    let mut limits = Vec::new();
+    if draw.below(2) == 0 {
+        let amount_max = Some(draw.between(8_000, 20_000));
+        limits.push(Limit { counter: None, count_max: None, amount_max });
+    }
+    for counter in 0..counters {
+        let (count, amount) = (draw.between(2, 60), draw.between(15_000, 400_000));
+        let both = draw.below(3);
+        limits.push(Limit {
+            counter: Some(counter),
+            count_max: (both != 1).then_some(count),
+            amount_max: (both != 0).then_some(amount),
+        });
+    }
+    limits
+}
+
+impl Trouble {
+    fn draw(draw: &mut Stream, faults: Faults) -> Self {
+        let mut some = |kind: FaultKind, most: u32| {
+            let strength = if faults.light { draw.below(2) } else { draw.below(4) };
+            let ppm = match strength {
+                0 => 0,
+                1 => most / 20,
+                2 => most / 4,
+                _ => most,
+            };
+            if faults.has(kind) { ppm } else { 0 }
+        };
+        use FaultKind as F;
+        let mut trouble = Self {
+            split: some(F::Network, 400_000),
+            delay: some(F::Network, 50_000),
+            reset: some(F::Network, 4_000),
+            half_close: some(F::Network, 2_000),
+            slow_reader: some(F::Network, 1_000),
+            issuer_silent: some(F::Issuer, 20_000),
+            issuer_lost: some(F::Issuer, 10_000),
+            issuer_late: some(F::Issuer, 20_000),
+            issuer_twice: some(F::Issuer, 50_000),
+            issuer_mis_echoed: some(F::Issuer, 10_000),
+            issuer_garbage: some(F::Issuer, 20_000),
+            acknowledgement_lost: some(F::Issuer, 300_000),
+            forward_refused: some(F::Link, 5_000),
+            slow_commit: some(F::Disk, 200_000),
+            stall: some(F::Disk, 500),
+            impatient: some(F::Acquirer, 60_000),
+            chatter: some(F::Acquirer, 50_000),
+            conflict: some(F::Acquirer, 20_000),
+            malformed: some(F::Malformed, 20_000),
+            ..Self::default()
+        };
+        let mut every = |kind: FaultKind, often_ms: u64| {
+            let strength = if faults.light { draw.below(2) } else { draw.below(3) };
+            match strength {
+                _ if !faults.has(kind) => 0,
+                0 => 0,
+                1 => often_ms * 5,
+                _ => often_ms,
+            }
+        };
+        trouble.brown_out_every_ms = every(F::Issuer, 8_000);
+        trouble.link_flap_every_ms = every(F::Link, 3_000);
+        trouble.crash_every_ms = every(F::Crash, 4_000);
+        trouble.clock_step_every_ms = every(F::Clock, 5_000);
+        trouble.reload_every_ms = every(F::Reload, 4_000);
+        trouble
+    }
+}

@@ -1,0 +1,115 @@
+//! What goes wrong by itself: crashes and restarts, links, brown-outs, the clock, other limits.
+
+use super::configuration::configuration;
+use super::events::Event;
+use super::options::FaultKind;
+use super::plan::{ISSUERS, NS_PER_MS};
+use super::world::World;
+
+/// Snapshots of a restart are put back in pieces cut anywhere.
+impl World {
+    /// The first of each.
+    pub(super) fn arrange_troubles(&mut self) {
+        let trouble = self.plan.trouble.clone();
+        self.arrange(trouble.crash_every_ms, Event::Crash);
+        self.arrange(trouble.clock_step_every_ms, Event::ClockStep);
+        self.arrange(trouble.reload_every_ms, Event::Reload);
+        self.arrange(trouble.link_flap_every_ms, Event::Flap);
+        self.arrange(trouble.brown_out_every_ms, Event::BrownOut);
+    }
+
+    fn arrange(&mut self, every_ms: u64, event: Event) {
+        if every_ms > 0 && !self.is_quiet {
+            let wait_ns = self.streams.trouble.exponential(every_ms * NS_PER_MS);
+            self.events.at(self.now_ns + wait_ns, event);
+        }
+    }
+
+    fn begins(&mut self, kind: FaultKind) -> bool {
+        if !self.is_quiet {
+            self.tally.faults[kind as usize] += 1;
+        }
+        !self.is_quiet
+    }
+
+    /// The process dies, with everything that was in its memory or on its connections.
+    pub(super) fn on_crash(&mut self) {
+        self.arrange(self.plan.trouble.crash_every_ms, Event::Crash);
+        if !self.switch.is_up() || !self.begins(FaultKind::Crash) {
+            return;
+        }
+        self.trace.tell(self.now_ns, 0, || "the switch dies".to_owned());
+        for connection in self.network.crash() {
+            let notice_ns = self.streams.network.between(1, 20) * NS_PER_MS;
+            self.events.at(self.now_ns + notice_ns, Event::EndToAcquirer { connection });
+        }
+        let lies = self.options.lying_disk;
+        self.tally.lied += self.switch.crash(&mut self.streams.disk, lies);
+        self.oracle.on_crash();
+        self.lose_all_links();
+        let away_ns = self.streams.trouble.between(10, 2_000) * NS_PER_MS;
+        self.events.at(self.now_ns + away_ns, Event::Start);
+    }
+
+    /// A process starts on what the disks have.
+    pub(super) fn start_switch(&mut self) {
+        let found = match self.switch.start(&mut self.streams.disk) {
+            Ok(found) => found,
+            Err(text) => return self.fail("I-13", 0, text),
+        };
+        self.trace.tell(self.now_ns, 0, || format!("the switch starts: {found:?}"));
+        self.trace.add(self.now_ns, found.records ^ found.wall_ms);
+        self.clock.restart(found.wall_ms);
+        self.oracle.limits.on_start();
+        let config = self.switch.config.clone();
+        self.switch.offer(&config, self.limits);
+        self.finish_recovery();
+        self.make_all_links();
+    }
+
+    /// One link fails.
+    pub(super) fn on_flap(&mut self) {
+        self.arrange(self.plan.trouble.link_flap_every_ms, Event::Flap);
+        let issuer = self.streams.trouble.below(ISSUERS as u64);
+        let shard = self.streams.trouble.below(self.plan.shards as u64);
+        if self.plan.linked[issuer as usize] && self.begins(FaultKind::Link) {
+            self.lose_link(issuer as u8, shard as u8);
+        }
+    }
+
+    /// One issuer hardly answers for a while.
+    pub(super) fn on_brown_out(&mut self) {
+        self.arrange(self.plan.trouble.brown_out_every_ms, Event::BrownOut);
+        if self.begins(FaultKind::Issuer) {
+            let issuer = self.streams.trouble.below(ISSUERS as u64) as u8;
+            self.issuers.is_brown[usize::from(issuer)] = true;
+            let wait_ns = self.streams.trouble.exponential(2_000 * NS_PER_MS);
+            self.events.at(self.now_ns + wait_ns, Event::Recovered { issuer });
+        }
+    }
+
+    /// The wall clock of the switch's machine is set.
+    pub(super) fn on_clock_step(&mut self) {
+        self.arrange(self.plan.trouble.clock_step_every_ms, Event::ClockStep);
+        if self.begins(FaultKind::Clock) {
+            let step_ms = self.streams.clock.between(1, 20_000).cast_signed();
+            let step_ms = if self.streams.clock.below(2) == 0 { step_ms } else { -step_ms };
+            self.clock.step(step_ms);
+            self.trace.tell(self.now_ns, 0, || format!("the clock steps by {step_ms} ms"));
+        }
+    }
+
+    /// Other limits, while the switch serves.
+    pub(super) fn on_reload(&mut self) {
+        self.arrange(self.plan.trouble.reload_every_ms, Event::Reload);
+        if self.switch.is_up() && self.begins(FaultKind::Reload) {
+            let limits = self.plan.redraw_limits(&mut self.streams.trouble);
+            self.trace.tell(self.now_ns, 0, || format!("other limits: {limits:?}"));
+            let config = configuration(&self.plan, &limits);
+            self.limits = self.oracle.limits.add_set(limits);
+            self.switch.epoch += 1;
+            self.switch.offer(&config, self.limits);
+            self.switch.config = config;
+        }
+    }
+}
