@@ -4,9 +4,10 @@
 //! What is looked at is what shards publish, the journal's room, and the clock. Not here: what becomes
 //! of a condition (the switch acts by itself, alarmed or not).
 
-use super::find::moment;
 use super::quantity::{duration_s, grouped};
+use crate::admin::Notables;
 use crate::io::clock::StepWatch;
+use crate::io::clock::moment;
 use crate::io::journal::Space;
 use crate::io::{Clock, Switch};
 use crate::shard::{Counter, Gauges, Now, Shard};
@@ -190,7 +191,12 @@ impl Alarms {
     }
 
     /// Looks, and tells what is alarming. Every second is often enough.
-    pub(super) fn look(&mut self, switch: &Switch<Shard>, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn look(
+        &mut self,
+        switch: &Switch<Shard>,
+        notables: &Notables,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         let read = self.clock.read();
         let counters = switch.published().map(|published| published.counters());
         let given_up = switch.counters().map(|it| it.snapshots_given_up.load(Ordering::Relaxed));
@@ -202,6 +208,9 @@ impl Alarms {
             space: switch.journal_space(),
         };
         let alarms = self.judge.judge(&seen);
+        for alarm in &alarms {
+            notables.add(read.wall_ms, alarm.name, 1, alarm.text.clone());
+        }
         alarms.iter().try_for_each(|alarm| self.register.tell(read, alarm, out))
     }
 

@@ -49,7 +49,7 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
         what: error.to_string(),
     })?;
     let carried = carried.unwrap_or_default();
-    Ok(Started { switch, key_origin: origin, key_check, carried })
+    Ok(Started { switch, key_origin: origin, key_check, carried, operators: None })
 }
 
 /// The data directory, where there is one and something is to be kept. Cards are in it by their keys, so
@@ -106,6 +106,8 @@ pub(super) struct Started {
     key_check: [u8; 4],
     /// What became of what another layout left, in sentences.
     carried: Vec<String>,
+    /// Where operators reach it, in a sentence; none: nothing is said of it.
+    pub(super) operators: Option<String>,
 }
 
 impl Started {
@@ -158,6 +160,9 @@ pub(super) fn write_first_screen(
             writeln!(out, "outcomes    in {dir}, {most} at most: tapswitch find {dir} --rrn …")?;
         }
         None => writeln!(out, "outcomes    not logged: name a folder in [outcomes]")?,
+    }
+    if let Some(operators) = &started.operators {
+        writeln!(out, "operators   {operators}")?;
     }
     write_durability(out, &started.switch, config)?;
     out.flush()

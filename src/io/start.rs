@@ -1,6 +1,9 @@
 //! Starting and stopping the threads of a switch. The only place that spawns threads.
 
 mod running;
+mod view;
+
+pub use view::SwitchView;
 
 use super::affinity::{allowed_cores, pin_to_core};
 use super::bank_port::{BankPort, Banks};

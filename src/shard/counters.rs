@@ -1,5 +1,6 @@
 //! What a shard counted, by what and why. One writer, read by others through [`Published`].
 
+use super::levels::Levels;
 use super::switch_time::SwitchTime;
 use hdrhistogram::Histogram;
 use std::sync::Mutex;
@@ -160,6 +161,7 @@ pub struct Published {
     counters: [AtomicU64; COUNTERS],
     times: Mutex<SwitchTime>,
     gauges: [AtomicU64; 4],
+    levels: Mutex<Box<Levels>>,
 }
 
 impl Default for Published {
@@ -168,13 +170,15 @@ impl Default for Published {
             counters: core::array::from_fn(|_| AtomicU64::new(0)),
             times: Mutex::new(SwitchTime::default()),
             gauges: [0; 4].map(AtomicU64::new),
+            levels: Mutex::default(),
         }
     }
 }
 
 impl Published {
-    /// Copies what the shard has. Skips the times when a reader holds them just now.
-    pub(super) fn store(&self, counters: &Counters, times: &SwitchTime, gauges: &Gauges) {
+    /// Copies what the shard has. Skips the times, and tells so, when a reader holds them just now: a
+    /// shard never waits.
+    pub(super) fn store(&self, counters: &Counters, times: &SwitchTime, gauges: &Gauges) -> bool {
         let Gauges { velocity_lines, velocity_counting, owed, owed_since_min } = *gauges;
         let values = [velocity_lines, velocity_counting, owed, owed_since_min];
         for (shared, value) in self.gauges.iter().zip(values) {
@@ -183,8 +187,32 @@ impl Published {
         for (shared, value) in self.counters.iter().zip(counters.0) {
             shared.store(value, Ordering::Relaxed);
         }
-        if let Ok(mut shared) = self.times.try_lock() {
-            shared.clone_from(times);
+        match self.times.try_lock() {
+            Ok(mut shared) => {
+                shared.copy_from(times);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Lets the shard write its levels, unless a reader holds them just now.
+    pub(super) fn store_levels(&self, write: impl FnOnce(&mut Levels)) -> bool {
+        match self.levels.try_lock() {
+            Ok(mut levels) => {
+                write(&mut levels);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Levels as they were last written.
+    #[must_use]
+    pub fn levels(&self) -> Box<Levels> {
+        match self.levels.lock() {
+            Ok(levels) => levels.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
         }
     }
 

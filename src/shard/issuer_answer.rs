@@ -160,6 +160,9 @@ impl Shard {
         }
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredByIssuer);
+        self.codes.add(code);
+        let since_ns = now.mono_ns.saturating_sub(request.arrived_ns);
+        self.issuer_times.record(request.issuer, since_ns.saturating_sub(request.before_ns));
         self.times.answered(now.mono_ns, request.before_ns);
         // A decline changes nothing that could be lost.
         let gate = if step.next == State::Approved { Gate::Durable } else { Gate::Open };
@@ -301,6 +304,7 @@ impl Shard {
         self.note_kept(now, &request, &profile, Note::answered(end.what, end.code));
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredBySwitch);
+        self.codes.add(end.code);
         self.times.answered(now.mono_ns, request.before_ns);
         self.deliver(now, request.origin, frame, Gate::Durable, outbox);
         if let Some(place) = owed {

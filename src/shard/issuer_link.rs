@@ -115,6 +115,12 @@ impl IssuerLegs {
         leg.is_some_and(|leg| leg.in_flight < leg.in_flight_max)
     }
 
+    /// Requests under way at an issuer, and how many may be; `None`: there is no such issuer.
+    pub(super) fn window(&self, issuer: IssuerId) -> Option<(u32, u32)> {
+        let leg = self.legs.get(usize::from(issuer.0))?;
+        Some((leg.in_flight, leg.in_flight_max))
+    }
+
     /// Whether messages of this dialect can be handed to the issuer at all.
     #[inline]
     pub(super) fn speaks(&self, issuer: IssuerId, dialect: &Dialect) -> bool {

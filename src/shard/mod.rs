@@ -16,6 +16,7 @@
 
 pub mod action;
 mod advice;
+pub mod answer_codes;
 mod apply;
 pub mod authorization;
 pub mod card_cipher;
@@ -34,6 +35,7 @@ mod issuer_answer;
 mod issuer_link;
 pub mod journal_record;
 mod kept;
+pub mod levels;
 mod link_state;
 mod mesh_input;
 mod network_management;
@@ -55,6 +57,7 @@ mod secrets;
 pub mod snapshot;
 pub mod state_layout;
 mod switch_time;
+pub mod time_buckets;
 pub mod velocity;
 
 #[cfg(test)]
@@ -70,6 +73,7 @@ pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
 use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
+use answer_codes::AnswerCodes;
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
@@ -78,6 +82,7 @@ use duplicate::{DuplicateHasher, DuplicateMemory, DuplicateRoom};
 use intake::{Kind, StagedRequest, StagedRequests};
 use issuer_link::IssuerLegs;
 use kept::Kept;
+use levels::IssuerTimes;
 use outcomes::Outcomes;
 use own_answer::Reason;
 use pending::Pending;
@@ -113,6 +118,8 @@ pub struct Shard {
     counters: Counters,
     outcomes: Outcomes,
     times: SwitchTime,
+    issuer_times: IssuerTimes,
+    codes: AnswerCodes,
     forwarded: Vec<u32>,
     batch_began_ns: u64,
     draining: bool,
@@ -205,6 +212,8 @@ impl Shard {
             counters: Counters::default(),
             outcomes: Outcomes::new(id, config.outcomes.is_some()),
             times: SwitchTime::default(),
+            issuer_times: IssuerTimes::new(config.issuers.len()),
+            codes: AnswerCodes::default(),
             forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
             batch_began_ns: 0,
             draining: false,
@@ -457,15 +466,17 @@ impl Shard {
         &self.times
     }
 
-    /// Copies counters and times for other threads.
-    pub fn publish(&self, published: &Published) {
+    /// Copies counters, times and levels for other threads. False when a reader held some of them just
+    /// now: they are as they were.
+    pub fn publish(&self, published: &Published) -> bool {
         let gauges = Gauges {
             velocity_lines: self.velocity.lines() as u64,
             velocity_counting: self.velocity.occupancy() as u64,
             owed: self.saf.len() as u64,
             owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
         };
-        published.store(&self.counters, &self.times, &gauges);
+        published.store(&self.counters, &self.times, &gauges)
+            & published.store_levels(|levels| self.write_levels(levels))
     }
 }
 

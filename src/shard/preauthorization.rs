@@ -90,6 +90,11 @@ impl Preauthorizations {
         high as usize & (self.buckets.len() - 1)
     }
 
+    /// How many take a place.
+    pub(super) fn open_count(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
     /// Whether one more can be opened; requests in flight may each open one.
     pub(super) fn has_room(&self, in_flight: usize) -> bool {
         self.free.len() > in_flight

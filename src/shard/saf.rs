@@ -9,6 +9,7 @@ use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::journal_record::OwedId;
 use super::kept::KeptRef;
 use super::owed_age::OwedAges;
+use crate::limits::ISSUERS_MAX;
 use tapswitch_protocol::{Mti, Stan, TransmissionTime};
 
 /// First wait before sending again; doubled each time.
@@ -70,6 +71,7 @@ pub(super) struct Saf {
     next_number: u64,
     newest_place: u32,
     ages: OwedAges,
+    by_issuer: [u32; ISSUERS_MAX],
 }
 
 impl Saf {
@@ -83,6 +85,7 @@ impl Saf {
             next_number: 1,
             newest_place: NONE,
             ages: OwedAges::new(),
+            by_issuer: [0; ISSUERS_MAX],
         }
     }
 
@@ -104,6 +107,9 @@ impl Saf {
         self.next_number = self.next_number.max(owed.number + 1);
         self.newest_place = place;
         self.ages.add(owed.since_min);
+        if let Some(count) = self.by_issuer.get_mut(usize::from(owed.issuer.0)) {
+            *count += 1;
+        }
         let lane = Self::lane(owed.card);
         *self.entries.get_mut(place as usize)? = Some(owed);
         let tail = core::mem::replace(self.tails.get_mut(lane)?, place);
@@ -192,6 +198,9 @@ impl Saf {
     pub(super) fn remove(&mut self, place: u32) -> Option<(Owed, Option<u32>)> {
         let owed = self.entries.get_mut(place as usize)?.take()?;
         self.ages.remove(owed.since_min);
+        if let Some(count) = self.by_issuer.get_mut(usize::from(owed.issuer.0)) {
+            *count -= 1;
+        }
         let lane = Self::lane(owed.card);
         let head = self.heads.get_mut(lane)?;
         assert!(*head == place, "Invariant: only the oldest entry of a lane is under way");
@@ -202,6 +211,11 @@ impl Saf {
         self.free.push(place);
         let next = (owed.next != NONE).then_some(owed.next);
         Some((owed, next))
+    }
+
+    /// How many are owed to an issuer.
+    pub(super) fn owed_to(&self, issuer: IssuerId) -> u64 {
+        self.by_issuer.get(usize::from(issuer.0)).copied().map_or(0, u64::from)
     }
 
     /// The minute since 1970 since which the oldest is owed.

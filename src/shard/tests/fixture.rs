@@ -127,6 +127,7 @@ pub(super) fn config(shards: usize) -> Config {
         keys: KeysConfig::default(),
         journal: journal(),
         outcomes: None,
+        admin: crate::config::AdminConfig::default(),
     }
 }
 
