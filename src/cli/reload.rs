@@ -10,7 +10,7 @@ use crate::admin::audit::{AuditEvent, AuditResult};
 use crate::admin::{Board, Order, ReloadOutcome, ReloadReport, Reply};
 use crate::config::{Config, ConfigError, Difference};
 use crate::io::Switch;
-use crate::shard::Shard;
+use crate::shard::{Configured, Shard};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ impl Reload {
             return self.end(by, refused(ReloadOutcome::NoFile, said), streams);
         };
         let config = match load(Some(file)) {
-            Ok(config) => config,
+            Ok(config) => config.in_the_order_of(&self.config),
             Err(error) => {
                 writeln!(streams.problems, "{error}")?;
                 let said = format!("{} in {}", counted(&error), file.display());
@@ -93,7 +93,7 @@ impl Reload {
             let needs_restart = needed.keys;
             return self.end(by, ReloadReport { differences, needs_restart, ..report }, streams);
         }
-        self.offered = switch.configure(config.velocity.clone());
+        self.offered = switch.configure(Configured::of(&config));
         self.config = Arc::new(config);
         let report = refused(ReloadOutcome::Stopped, "the switch stops".to_owned());
         self.waiting.push((self.offered, by, ReloadReport { differences, ..report }));

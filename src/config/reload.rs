@@ -5,6 +5,7 @@
 
 use super::{AcquirerConfig, BankConfig, Config, IssuerConfig, IssuerLinkConfig, SwitchConfig};
 use super::{VelocityConfig, VelocityCounter};
+use crate::shard::IssuerId;
 use std::fmt;
 
 /// Compares fields, first to last, and notes those that differ.
@@ -59,7 +60,8 @@ impl NeedsRestart {
 
 impl Config {
     /// Whether a switch that runs by this can go on by `new`: all is the same but velocity limits,
-    /// the conditions of counters and limits, and limits' codes.
+    /// the conditions of counters and limits; acquirers' timers and codes; issuers' windows; and whose
+    /// cards are whose.
     ///
     /// # Errors
     /// Every difference that needs a restart.
@@ -68,7 +70,8 @@ impl Config {
             switch,
             acquirers,
             issuers,
-            iins,
+            // Rows are free among the issuers that there are.
+            iins: _,
             velocity,
             bank,
             journal,
@@ -80,7 +83,6 @@ impl Config {
         compare_switch(&mut found, switch, &new.switch);
         named(&mut found, "acquirer", (acquirers, &new.acquirers), |it| &it.name, compare_acquirer);
         named(&mut found, "issuer", (issuers, &new.issuers), |it| &it.name, compare_issuer);
-        found.whole(*iins == new.iins, "the table of IINs (switch.iin_file)");
         compare_velocity(&mut found, velocity, &new.velocity);
         compare_bank(&mut found, bank, &new.bank);
         found.whole(*journal == new.journal, "[journal]");
@@ -88,6 +90,33 @@ impl Config {
         found.whole(*outcomes == new.outcomes, "[outcomes]");
         found.whole(*admin == new.admin, "[admin]");
         if found.keys.is_empty() { Ok(()) } else { Err(found) }
+    }
+}
+
+impl Config {
+    /// The same with its issuers in the order of another one's, which their numbers follow from: they
+    /// stand in the order in which the table of IINs names them, and there a row may have moved. Issuers
+    /// of its own come last.
+    #[must_use]
+    pub fn in_the_order_of(mut self, other: &Self) -> Self {
+        let place_in = |name: &str| other.issuers.iter().position(|issuer| issuer.name == name);
+        let mut order: Vec<usize> = (0..self.issuers.len()).collect();
+        order.sort_by_key(|&own| {
+            let name = self.issuers.get(own).map_or("", |issuer| issuer.name.as_str());
+            (place_in(name).unwrap_or(usize::MAX), own)
+        });
+        let issuers = order.iter().filter_map(|&own| self.issuers.get(own).cloned());
+        let issuers: Vec<IssuerConfig> = issuers.collect();
+        let behaviour = order.iter().filter_map(|&own| self.bank.behaviour.get(own).cloned());
+        let behaviour = behaviour.collect();
+        for row in &mut self.iins {
+            let own = usize::from(row.issuer.0);
+            let place = order.iter().position(|&it| it == own);
+            // There are as many places as before, which fit a byte.
+            row.issuer = place.and_then(|it| u8::try_from(it).ok()).map_or(row.issuer, IssuerId);
+        }
+        (self.issuers, self.bank.behaviour) = (issuers, behaviour);
+        self
     }
 }
 
@@ -133,10 +162,10 @@ fn compare_switch(found: &mut NeedsRestart, old: &SwitchConfig, new: &SwitchConf
 fn compare_acquirer(found: &mut NeedsRestart, old: &AcquirerConfig, new: &AcquirerConfig) {
     let path = format!("acquirer.{}", old.name);
     compare!(found, old, new, &path, AcquirerConfig {
-        name, listen, framing, sign_on_required, answer_within_ms, answer_margin_ms,
-        transit_answer_within_ms, transit_answer_margin_ms, transit_mccs, qr_code, duplicate_key,
-        codes
-    }, dialect |it: &AcquirerConfig| it.dialect.name());
+        name, listen, framing, sign_on_required, qr_code, duplicate_key
+    }, dialect |it: &AcquirerConfig| it.dialect.name(),
+        answer_within_ms |_| (), answer_margin_ms |_| (), transit_answer_within_ms |_| (),
+        transit_answer_margin_ms |_| (), transit_mccs |_| (), codes |_| ());
 }
 
 fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConfig) {
@@ -150,7 +179,8 @@ fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConf
         old,
         new,
         &path,
-        IssuerConfig { name, in_flight_max, intent_first },
+        IssuerConfig { name, intent_first },
+        in_flight_max | _ | (),
         link | _ | ()
     );
     let (Some(old), Some(new)) = (&old.link, &new.link) else { return };
@@ -228,7 +258,7 @@ mod tests {
         refused("[velocity]\nlines = 1_024", "velocity.lines");
         refused("[bank]\nseed = 9", "bank.seed");
         refused("[issuer.ICBC]\nconnect = \"127.0.0.1:9101\"", "issuer.ICBC.connect");
-        refused("[issuer.ICBC]\nin_flight_max = 7", "issuer.ICBC.in_flight_max");
+        refused("[issuer.ICBC]\nintent_first = true", "issuer.ICBC.intent_first");
         refused("[journal]\ndata_dir = \"data\"", "[journal]");
         refused("[outcomes]\ndir = \"log\"", "[outcomes]");
         refused("[admin]\nsocket = \"operators\"", "[admin]");
@@ -256,5 +286,45 @@ mod tests {
         let text = format!("counter `{gone}` has changed, which needs a restart");
         assert_eq!(refused.to_string(), text);
         assert!(fewer.allows(&old).is_err());
+    }
+
+    #[test]
+    fn timers_codes_windows_and_rows_are_free() {
+        let old = config("");
+        let allowed = |text: &str| old.allows(&config(text).in_the_order_of(&old));
+        let acquirers = "[acquirer.cups]\nanswer_within_ms = 9_000\nanswer_margin_ms = 1_500\n\
+                         transit_mccs = [4111]\n[acquirer.iso87-ascii]\ndialect = \"iso87-ascii\"\n";
+        assert_eq!(allowed(acquirers), Ok(()));
+        assert_eq!(allowed("[codes.cups]\ntime_out = \"91\""), Ok(()));
+        assert_eq!(allowed("[issuer.ICBC]\nin_flight_max = 7"), Ok(()));
+        let named =
+            allowed(&format!("{acquirers}sign_on_required = true\n[journal]\nrelaxed_ms = 7"));
+        assert_eq!(named.unwrap_err().keys, ["acquirer.iso87-ascii.sign_on_required"]);
+    }
+
+    #[test]
+    fn issuers_keep_their_numbers_when_the_table_names_them_in_another_order() {
+        let mut old = config("");
+        old.issuers.truncate(3);
+        old.bank.behaviour.truncate(3);
+        old.iins.retain(|row| row.issuer.0 < 3);
+        let [a, b, c] = [0, 1, 2].map(|place| old.issuers[place].name.clone());
+        let mut new = old.clone();
+        // C A B: what was 2 is 0 now.
+        new.issuers.rotate_right(1);
+        new.bank.behaviour.rotate_right(1);
+        new.iins.iter_mut().for_each(|row| row.issuer.0 = (row.issuer.0 + 1) % 3);
+        new.issuers[0].in_flight_max = 7;
+        assert!(old.allows(&new).is_err());
+        let new = new.in_the_order_of(&old);
+        assert_eq!(old.allows(&new), Ok(()));
+        let names: Vec<&String> = new.issuers.iter().map(|issuer| &issuer.name).collect();
+        assert_eq!(names, [&a, &b, &c]);
+        assert_eq!((&new.iins, new.issuers[2].in_flight_max), (&old.iins, 7));
+        let mut other = new.clone();
+        other.issuers[1].name = "OTHER".to_owned();
+        let other = other.in_the_order_of(&old);
+        assert_eq!(other.issuers[2].name, "OTHER");
+        assert!(old.allows(&other).unwrap_err().keys[0].contains("issuer."));
     }
 }

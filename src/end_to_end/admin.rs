@@ -34,6 +34,7 @@ impl Operated {
         let text = setup.text() + &admin;
         let file = folder.file("switch.toml", &format!("{text}{more}"));
         let switch = Switch::start(folder, &file);
+        await_ready(&Place::Socket(socket.clone()));
         Self { switch, place: Place::Socket(socket), file, audit, text }
     }
 
@@ -74,6 +75,18 @@ impl Operated {
 fn pause() {
     let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
     rustix::event::poll(&mut [], Some(&time)).unwrap();
+}
+
+/// It listens before its shards have begun.
+fn await_ready(place: &Place) {
+    let is_ready = (0..1_000).any(|_| {
+        let is_ready = get(place, "/readyz").status == 200;
+        if !is_ready {
+            pause();
+        }
+        is_ready
+    });
+    assert!(is_ready, "{:?}", get(place, "/readyz"));
 }
 
 fn get(place: &Place, path: &str) -> Answer {
@@ -309,7 +322,7 @@ fn a_socket_left_by_a_killed_switch_is_taken_over_and_a_live_one_is_not() {
     assert_eq!(gone.code, Some(69), "{}", gone.problems);
     assert!(gone.problems.contains("nobody answers"), "{}", gone.problems);
     let switch = Switch::start(Folder::new(), &file);
-    assert_eq!(get(&place, "/readyz").status, 200);
+    await_ready(&place);
     switch.stop();
     drop(ended);
 }
@@ -438,6 +451,68 @@ fn a_reload_tells_what_changed_what_is_wrong_and_what_needs_a_restart() {
     assert!(errors.contains("reload{refused}"), "{errors}");
     let audit = std::fs::read_to_string(&operated.audit).unwrap();
     assert!(audit.lines().any(|line| line.contains(difference) && line.contains("\"done\"")));
+    drop(client);
+    operated.switch.signal(Signal::TERM);
+    assert_eq!(operated.switch.end().code, Some(0));
+}
+
+#[test]
+fn routes_timers_codes_and_windows_change_at_a_reload() {
+    let tables = Folder::new();
+    let table = tables.file("iins.csv", "622601,ABC,debit,16\n620013,COMM,debit,16\n");
+    let iin_file = format!("shards = 2\niin_file = \"{}\"", table.display());
+    let acquirer = "answer_within_ms = 9_000";
+    let setup = Setup { switch: &iin_file, acquirer, bank: GENEROUS, ..Setup::default() };
+    let operated = Operated::start(&setup, "", "");
+    let mut client = Client::of(&operated.switch, Speech::cups());
+    let mut number = 0;
+    let mut pay = || {
+        number += 1;
+        client.ask(&Message::purchase(client.speech(), number, number)).text(39).to_owned()
+    };
+    let answered =
+        |issuer: &str| format!("tapswitch_issuer_time_seconds_count{{issuer=\"{issuer}\"}}");
+    assert_eq!(pay(), "00");
+    operated.await_metric(&answered("ABC"), 1);
+
+    // The cards move, and the table names the issuers in another order.
+    std::fs::write(&table, "620013,COMM,debit,16\n622601,COMM,debit,16\n620014,ABC,debit,16\n")
+        .unwrap();
+    let windows = "[issuer.COMM]\nin_flight_max = 77\n";
+    let text = operated.text.replace("answer_within_ms = 9_000", "answer_within_ms = 8_000");
+    std::fs::write(&operated.file, format!("{text}{windows}")).unwrap();
+    let done = operated.ctl(&["reload"]);
+    assert_eq!((done.code, done.problems.as_str()), (Some(0), ""), "{}", done.output);
+    for difference in [
+        "acquirer.cups.answer_within_ms: 9000 -> 8000",
+        "acquirer.iso87-ascii.answer_within_ms: 9000 -> 8000",
+        "iin.622601: abc debit 16 -> comm debit 16",
+        "iin.620014: (none) -> abc debit 16",
+        "issuer.COMM.in_flight_max: ",
+    ] {
+        assert!(done.output.contains(difference), "{difference}: {}", done.output);
+    }
+    pay();
+    operated.await_metric(&answered("COMM"), 1);
+    assert_eq!(operated.metric(&answered("ABC")), 1);
+    let windows = "tapswitch_issuer_in_flight_max{issuer=\"COMM\"}";
+    operated.await_metric(windows, 2 * 77);
+    let config = operated.ctl(&["show", "config"]).output;
+    assert!(config.contains("acquirer.cups.answer_within_ms = 8000"), "{config}");
+
+    // Nobody's cards any more, which has another code now.
+    std::fs::write(&table, "620013,COMM,debit,16\n620014,ABC,debit,16\n").unwrap();
+    std::fs::write(&operated.file, format!("{text}[codes.cups]\nno_route = \"92\"\n")).unwrap();
+    assert_eq!(operated.ctl(&["reload"]).code, Some(0));
+    assert_eq!(pay(), "92");
+
+    // Another issuer is a restart, and is named.
+    std::fs::write(&table, "620013,COMM,debit,16\n620014,ABC,debit,16\n622601,CMB,debit,16\n")
+        .unwrap();
+    let later = operated.ctl(&["reload"]);
+    assert_eq!(later.code, Some(75), "{}", later.output);
+    assert!(later.problems.contains("epoch 3 stays: [issuer.CMB]"), "{}", later.problems);
+    assert_eq!(pay(), "92", "all is as it was");
     drop(client);
     operated.switch.signal(Signal::TERM);
     assert_eq!(operated.switch.end().code, Some(0));

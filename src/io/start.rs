@@ -27,7 +27,7 @@ use super::wake::Wake;
 use crate::bank::{BankRing, BankSet};
 use crate::config::Config;
 use crate::limits::SHARDS_MAX;
-use crate::shard::{AcquirerId, ShardId};
+use crate::shard::{AcquirerId, Configured, ShardId};
 use crossbeam_queue::ArrayQueue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::Cell;
@@ -95,7 +95,7 @@ impl Controls {
         let wakes = |count: usize| (0..count).map(|_| Wake::new()).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             stopping: Arc::new(Stopping::new(config.switch.shards)),
-            offers: Arc::new(Offers::new(config.switch.shards, config.velocity.clone())),
+            offers: Arc::new(Offers::new(config.switch.shards, Configured::of(config))),
             wakes: wakes(config.switch.shards)?,
             acceptor_stop: Arc::default(),
             acceptor_wake: Wake::new()?,

@@ -241,6 +241,8 @@ impl Shard {
     ) -> Result<(), Reason> {
         let Launch { transaction, pan, issuer, reservation, original, completes } = launch;
         let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
+        // It is there: the request was read by it.
+        let profile = self.profile(incoming.connection).ok_or(Reason::PendingFull)?;
         let by = Waiting::Request(place);
         let stan = self.legs.take_stan(now, issuer, by).ok_or(Reason::NoStan)?;
         let sent = self.legs.transmission_time(now);
@@ -277,6 +279,7 @@ impl Shard {
             outbox.last_lsn(),
             PendingRequest {
                 origin: incoming.connection,
+                profile,
                 mti: incoming.view.mti(),
                 issuer,
                 stan,

@@ -11,6 +11,7 @@ use super::remembered::Additions;
 use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
+use std::rc::Rc;
 use tapswitch_protocol::{
     AmountMinor, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
 };
@@ -81,7 +82,7 @@ impl Shard {
     ) {
         let Some(request) = self.pending.remove(place) else { return };
         // Of several acquirers with one dialect the request's own is answered.
-        let Some(profile) = self.profile(request.origin) else { return };
+        let profile = Rc::clone(&request.profile);
         // Remembered at the end, when what was fetched for its request is long gone.
         self.duplicates.prefetch(&request.key);
         self.deadlines.cancel(place);
@@ -230,7 +231,7 @@ impl Shard {
         let Some(request) = self.pending.remove(place) else { return };
         self.counters.add(Counter::TimedOut);
         self.legs.quarantine_stan(now, request.issuer, request.stan);
-        let Some(profile) = self.profile(request.origin) else { return };
+        let profile = Rc::clone(&request.profile);
         let step = step(State::InFlight, Event::Deadline);
         let end = Ending::of(step, profile.codes.time_out, Counter::TimedOut);
         self.end_unanswered(now, request, end, outbox);
@@ -278,7 +279,7 @@ impl Shard {
         self.deadlines.cancel(place);
         self.legs.quarantine_stan(now, request.issuer, request.stan);
         let key = request.key;
-        let code = self.profile(request.origin)?.codes.time_out;
+        let code = request.profile.codes.time_out;
         let what = Counter::ReversedInFlight;
         let end = Ending { state: State::Reversed, code, owe_reversal: false, what };
         self.end_unanswered(now, request, end, outbox);
@@ -294,7 +295,7 @@ impl Shard {
         end: Ending,
         outbox: &mut Outbox,
     ) {
-        let Some(profile) = self.profile(request.origin) else { return };
+        let profile = Rc::clone(&request.profile);
         let settlement = released(&request);
         let outcome = (end.state, end.code, settlement);
         self.remember_answer(now, &request, outcome, &Additions::none(), outbox);
