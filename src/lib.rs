@@ -2,8 +2,10 @@
 //!
 //! `cli` is the command line. `config` is what an operator edits, checked and typed. `shard`
 //! decides, by values: bytes and time in, actions out. `io` is the kernel: sockets, clock, threads.
-//! `bank` is the simulated issuers. `sim` runs the same shards in an invented world. Arrows point one way: protocol ← shard ← io.
+//! `bank` is the simulated issuers. `sim` runs the same shards in an invented world. `admin` is the
+//! operators' port. Arrows point one way: protocol ← shard ← io ← admin.
 
+pub mod admin;
 pub mod bank;
 pub mod cli;
 pub mod config;

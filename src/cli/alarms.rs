@@ -4,10 +4,11 @@
 //! What is looked at is what shards publish, the journal's room, and the clock. Not here: what becomes
 //! of a condition (the switch acts by itself, alarmed or not).
 
-use super::find::moment;
 use super::quantity::{duration_s, grouped};
+use crate::admin::Notables;
 use crate::config::Config;
 use crate::io::clock::StepWatch;
+use crate::io::clock::moment;
 use crate::io::journal::Space;
 use crate::io::{Clock, Switch};
 use crate::shard::outcome::NO_ISSUER;
@@ -241,7 +242,12 @@ impl Alarms {
     }
 
     /// Looks, and tells what is alarming. Every second is often enough.
-    pub(super) fn look(&mut self, switch: &Switch<Shard>, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn look(
+        &mut self,
+        switch: &Switch<Shard>,
+        notables: &Notables,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         let read = self.clock.read();
         let counters = switch.published().map(|published| published.counters());
         let mut all = Counters::default();
@@ -258,6 +264,9 @@ impl Alarms {
             parked: self.parked(switch),
         };
         let alarms = self.judge.judge(&seen);
+        for alarm in &alarms {
+            notables.add(read.wall_ms, alarm.name, 1, alarm.text.clone());
+        }
         alarms.iter().try_for_each(|alarm| self.register.tell(read, alarm, out))
     }
 

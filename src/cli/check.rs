@@ -5,7 +5,9 @@ mod velocity;
 
 use super::quantity::{bytes, grouped};
 use super::{CommandError, Streams};
-use crate::config::{AcquirerConfig, EngineChoice, Host, Idle, IssuerConfig, Loaded, SwitchConfig};
+use crate::config::{
+    AcquirerConfig, AdminConfig, EngineChoice, Host, Idle, IssuerConfig, Loaded, SwitchConfig,
+};
 use crate::shard::preauthorization::HOLD_BYTES;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -51,7 +53,7 @@ pub(super) fn run(args: &CheckArgs, streams: &mut Streams<'_>) -> Result<(), Com
     journal::show(out, &loaded.config)?;
     show_memory(out, &loaded)?;
     show_repeats(out, &loaded)?;
-    Ok(())
+    show_operators(out, &loaded.config.admin)
 }
 
 fn show_acquirer(out: &mut dyn Write, acquirer: &AcquirerConfig) -> io::Result<()> {
@@ -194,6 +196,18 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
         writeln!(out, "          {:>10}  {owner}", bytes(*size))?;
     }
     Ok(())
+}
+
+fn show_operators(out: &mut dyn Write, admin: &AdminConfig) -> Result<(), CommandError> {
+    let socket = admin.socket.as_ref().map(|path| path.display().to_string());
+    let http = admin.http.map(|address| match admin.token_file {
+        Some(_) => format!("http://{address}, changes with a token"),
+        None => format!("http://{address}, read only"),
+    });
+    let audit = admin.audit_file.as_ref().map(|path| format!("audit in {}", path.display()));
+    let shown: Vec<String> = [socket, http, audit].into_iter().flatten().collect();
+    let shown = if shown.is_empty() { "no port".to_owned() } else { shown.join("; ") };
+    Ok(writeln!(out, "operators {shown}")?)
 }
 
 fn show_repeats(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {

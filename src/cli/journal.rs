@@ -3,9 +3,9 @@
 //!
 //! Not here: what records mean (`shard::journal_record`).
 
-use super::find::moment;
 use super::quantity::{bytes, grouped};
 use super::{CommandError, Streams, journal_state};
+use crate::io::clock::moment;
 use crate::io::journal::{
     DirectoryReport, FORMAT_VERSION, Group, Inspection, ShardSummary, SnapshotSummary, inspect,
 };

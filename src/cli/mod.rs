@@ -2,12 +2,15 @@
 //!
 //! Commands write to the streams they are given and return what went wrong; this file turns that
 //! into a message and an exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration; of data
-//! directories 65 damaged or foreign, 73 in use, 74 unreadable.
+//! directories 65 damaged or foreign, 73 in use, 74 unreadable; of running switches 69 nobody answers,
+//! 75 needs a restart, 77 not allowed.
 //! Not here: anything that a command does.
 
 mod alarms;
+pub mod audit;
 pub mod bank;
 pub mod check;
+pub mod ctl;
 pub mod decode;
 pub mod demo;
 pub mod find;
@@ -17,6 +20,7 @@ mod journal_state;
 pub mod key;
 mod live_screen;
 mod memory_screen;
+mod operators;
 mod quantity;
 mod reload;
 pub mod run;
@@ -57,6 +61,10 @@ pub enum Command {
     Key(key::KeyArgs),
     /// Look at a data directory: journal, snapshots, damage
     Journal(journal::JournalArgs),
+    /// Ask a running switch, or tell it to reload or drain
+    Ctl(ctl::CtlArgs),
+    /// Look at an audit file
+    Audit(audit::AuditArgs),
 }
 
 /// Where a command reads and writes.
@@ -145,6 +153,8 @@ fn dispatch(command: &Command, streams: &mut Streams<'_>) -> Result<(), CommandE
         Command::Find(args) => find::run(args, streams),
         Command::Key(args) => key::run(args, streams),
         Command::Journal(args) => journal::run(args, streams),
+        Command::Ctl(args) => ctl::run(args, streams),
+        Command::Audit(args) => audit::run(args, streams),
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
         what: error.to_string(),
     })?;
     let carried = carried.unwrap_or_default();
-    Ok(Started { switch, key_origin: origin, key_check, carried })
+    Ok(Started { switch, key_origin: origin, key_check, carried, operators: None })
 }
 
 /// The card key that a configuration names, or one for this process.
@@ -117,6 +117,8 @@ pub(super) struct Started {
     key_check: [u8; 4],
     /// What became of what another layout left, in sentences.
     carried: Vec<String>,
+    /// Where operators reach it, in a sentence; none: nothing is said of it.
+    pub(super) operators: Option<String>,
 }
 
 impl Started {
@@ -175,6 +177,9 @@ pub(super) fn write_first_screen(
             out,
             "safe        new transactions are answered `overload`; what is owed is sent"
         )?;
+    }
+    if let Some(operators) = &started.operators {
+        writeln!(out, "operators   {operators}")?;
     }
     write_durability(out, &started.switch, config)?;
     out.flush()

@@ -236,6 +236,17 @@ section! {
     }
 }
 
+section! {
+    /// `[admin]`.
+    RawAdmin {
+        socket: String,
+        http: String,
+        http_beyond_loopback: bool,
+        token_file: String,
+        audit_file: String,
+    }
+}
+
 /// A section that has a name of the operator's choice.
 #[derive(Clone, Debug)]
 pub(super) struct Named<T> {
@@ -262,11 +273,14 @@ pub(super) struct RawFile {
     pub(super) keys: RawKeys,
     pub(super) journal: RawJournal,
     pub(super) outcomes: RawOutcomes,
+    pub(super) admin: RawAdmin,
 }
 
 /// Sections of a file.
-pub(super) const SECTIONS: &[&str] =
-    &["switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal", "keys", "outcomes"];
+pub(super) const SECTIONS: &[&str] = &[
+    "switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal", "keys", "outcomes",
+    "admin",
+];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["counter", "limit"];
 
@@ -296,6 +310,10 @@ impl RawFile {
         if let Some((table, _)) = table_at(problems, "", root, "outcomes") {
             refuse_unknown(problems, "outcomes", table, &[RawOutcomes::KEYS]);
             file.outcomes = RawOutcomes::read(problems, "outcomes", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "admin") {
+            refuse_unknown(problems, "admin", table, &[RawAdmin::KEYS]);
+            file.admin = RawAdmin::read(problems, "admin", table);
         }
         if let Some((table, _)) = table_at(problems, "", root, "keys") {
             refuse_unknown(problems, "keys", table, &[RawKeys::KEYS]);
@@ -357,6 +375,7 @@ impl RawFile {
             keys: self.keys.over(&default.keys),
             journal: self.journal.over(&default.journal),
             outcomes: self.outcomes.over(&default.outcomes),
+            admin: self.admin.over(&default.admin),
         }
     }
 
@@ -381,6 +400,7 @@ impl RawFile {
             keys: self.keys.inherited(),
             journal: self.journal.inherited(),
             outcomes: self.outcomes.inherited(),
+            admin: self.admin.inherited(),
         }
     }
 }

@@ -4,12 +4,14 @@
 //! that is wrong; `default` is the shipped file, which documents every key and fills in what others
 //! leave out. Not here: the bounds themselves (`limits`), and whether an address can be bound.
 
+mod admin;
 mod check;
 mod default;
 mod file;
 mod host;
 mod iins;
 mod journal;
+mod listing;
 mod problem;
 mod reload;
 #[cfg(test)]
@@ -17,9 +19,11 @@ mod tests;
 mod velocity;
 
 use crate::shard::{AcquirerId, IssuerId};
+pub use admin::AdminConfig;
 pub use default::{DEFAULT_TOML, Loaded};
 pub use host::Host;
 pub use journal::{Durability, JournalConfig};
+pub use listing::Difference;
 pub use problem::{ConfigError, Problem};
 pub use reload::NeedsRestart;
 use std::net::SocketAddr;
@@ -51,6 +55,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// The outcome log; none: nothing is logged.
     pub outcomes: Option<OutcomesConfig>,
+    /// Where operators reach the switch.
+    pub admin: AdminConfig,
 }
 
 /// The outcome log: what happened to each transaction, for `tapswitch find`.

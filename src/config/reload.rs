@@ -5,86 +5,143 @@
 
 use super::{AcquirerConfig, BankConfig, Config, IssuerConfig, IssuerLinkConfig, SwitchConfig};
 use super::{VelocityConfig, VelocityCounter};
+use crate::shard::IssuerId;
+use std::fmt;
 
-/// Compares fields, first to last, and names the first that differs.
+/// Compares fields, first to last, and notes those that differ.
 macro_rules! compare {
-    ($old:expr, $new:expr, $path:expr, $type:ident { $($field:ident),* } $(, $by:ident $value:expr)*) => {{
+    ($found:expr, $old:expr, $new:expr, $path:expr, $type:ident { $($field:ident),* } $(, $by:ident $value:expr)*) => {{
         let $type { $($field,)* $($by: _,)* } = $old;
         $(
             if *$field != $new.$field {
-                return Err(NeedsRestart::key($path, stringify!($field)));
+                $found.key($path, stringify!($field));
             }
         )*
         $(
             let value = $value;
             if value($old) != value($new) {
-                return Err(NeedsRestart::key($path, stringify!($by)));
+                $found.key($path, stringify!($by));
             }
         )*
     }};
 }
 
-/// A change that a running switch cannot take over.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} has changed, which needs a restart")]
+/// Changes that a running switch cannot take over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NeedsRestart {
-    /// The first key or counter that differs.
-    pub what: String,
+    /// The keys, sections or counters that differ; at least one.
+    pub keys: Vec<String>,
 }
 
+impl fmt::Display for NeedsRestart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let have = if self.keys.len() == 1 {
+            "has changed, which needs"
+        } else {
+            "have changed, which need"
+        };
+        write!(f, "{} {have} a restart", self.keys.join(", "))
+    }
+}
+
+impl std::error::Error for NeedsRestart {}
+
 impl NeedsRestart {
-    fn key(section: &str, key: &str) -> Self {
-        Self { what: format!("{section}.{key}") }
+    fn key(&mut self, section: &str, key: &str) {
+        self.keys.push(format!("{section}.{key}"));
+    }
+
+    fn whole(&mut self, is_same: bool, what: &str) {
+        if !is_same {
+            self.keys.push(what.to_owned());
+        }
     }
 }
 
 impl Config {
     /// Whether a switch that runs by this can go on by `new`: all is the same but velocity limits,
-    /// the conditions of counters and limits, and limits' codes.
+    /// the conditions of counters and limits; acquirers' timers and codes; issuers' windows; and whose
+    /// cards are whose.
     ///
     /// # Errors
-    /// The first difference that needs a restart.
+    /// Every difference that needs a restart.
     pub fn allows(&self, new: &Self) -> Result<(), NeedsRestart> {
-        let Self { switch, acquirers, issuers, iins, velocity, bank, journal, keys, outcomes } =
-            self;
-        compare_switch(switch, &new.switch)?;
-        named("acquirer", acquirers, &new.acquirers, |it| &it.name, compare_acquirer)?;
-        named("issuer", issuers, &new.issuers, |it| &it.name, compare_issuer)?;
-        let section = |same: bool, name: &str| match same {
-            true => Ok(()),
-            false => Err(NeedsRestart { what: name.to_owned() }),
-        };
-        section(*iins == new.iins, "the table of IINs (switch.iin_file)")?;
-        compare_velocity(velocity, &new.velocity)?;
-        compare_bank(bank, &new.bank)?;
-        section(*journal == new.journal, "[journal]")?;
-        section(*keys == new.keys, "[keys]")?;
-        section(*outcomes == new.outcomes, "[outcomes]")
+        let Self {
+            switch,
+            acquirers,
+            issuers,
+            // Rows are free among the issuers that there are.
+            iins: _,
+            velocity,
+            bank,
+            journal,
+            keys,
+            outcomes,
+            admin,
+        } = self;
+        let mut found = NeedsRestart::default();
+        compare_switch(&mut found, switch, &new.switch);
+        named(&mut found, "acquirer", (acquirers, &new.acquirers), |it| &it.name, compare_acquirer);
+        named(&mut found, "issuer", (issuers, &new.issuers), |it| &it.name, compare_issuer);
+        compare_velocity(&mut found, velocity, &new.velocity);
+        compare_bank(&mut found, bank, &new.bank);
+        found.whole(*journal == new.journal, "[journal]");
+        found.whole(*keys == new.keys, "[keys]");
+        found.whole(*outcomes == new.outcomes, "[outcomes]");
+        found.whole(*admin == new.admin, "[admin]");
+        if found.keys.is_empty() { Ok(()) } else { Err(found) }
+    }
+}
+
+impl Config {
+    /// The same with its issuers in the order of another one's, which their numbers follow from: they
+    /// stand in the order in which the table of IINs names them, and there a row may have moved. Issuers
+    /// of its own come last.
+    #[must_use]
+    pub fn in_the_order_of(mut self, other: &Self) -> Self {
+        let place_in = |name: &str| other.issuers.iter().position(|issuer| issuer.name == name);
+        let mut order: Vec<usize> = (0..self.issuers.len()).collect();
+        order.sort_by_key(|&own| {
+            let name = self.issuers.get(own).map_or("", |issuer| issuer.name.as_str());
+            (place_in(name).unwrap_or(usize::MAX), own)
+        });
+        let issuers = order.iter().filter_map(|&own| self.issuers.get(own).cloned());
+        let issuers: Vec<IssuerConfig> = issuers.collect();
+        let behaviour = order.iter().filter_map(|&own| self.bank.behaviour.get(own).cloned());
+        let behaviour = behaviour.collect();
+        for row in &mut self.iins {
+            let own = usize::from(row.issuer.0);
+            let place = order.iter().position(|&it| it == own);
+            // There are as many places as before, which fit a byte.
+            row.issuer = place.and_then(|it| u8::try_from(it).ok()).map_or(row.issuer, IssuerId);
+        }
+        (self.issuers, self.bank.behaviour) = (issuers, behaviour);
+        self
     }
 }
 
 /// The same names in the same order, and the same of each.
 fn named<T>(
+    found: &mut NeedsRestart,
     section: &str,
-    old: &[T],
-    new: &[T],
+    (old, new): (&[T], &[T]),
     name: impl Fn(&T) -> &String,
-    compare: impl Fn(&T, &T) -> Result<(), NeedsRestart>,
-) -> Result<(), NeedsRestart> {
+    compare: impl Fn(&mut NeedsRestart, &T, &T),
+) {
     for place in 0..old.len().max(new.len()) {
         match (old.get(place), new.get(place)) {
-            (Some(old), Some(new)) if name(old) == name(new) => compare(old, new)?,
+            (Some(old), Some(new)) if name(old) == name(new) => compare(found, old, new),
             (old, new) => {
                 let first = new.or(old).map(&name).cloned().unwrap_or_default();
-                return Err(NeedsRestart { what: format!("[{section}.{first}]") });
+                return found.keys.push(format!("[{section}.{first}]"));
             }
         }
     }
-    Ok(())
 }
 
-fn compare_switch(old: &SwitchConfig, new: &SwitchConfig) -> Result<(), NeedsRestart> {
+fn compare_switch(found: &mut NeedsRestart, old: &SwitchConfig, new: &SwitchConfig) {
     compare!(
+        found,
         old,
         new,
         "switch",
@@ -101,47 +158,46 @@ fn compare_switch(old: &SwitchConfig, new: &SwitchConfig) -> Result<(), NeedsRes
             clock_step_max_ms
         }
     );
-    Ok(())
 }
 
-fn compare_acquirer(old: &AcquirerConfig, new: &AcquirerConfig) -> Result<(), NeedsRestart> {
+fn compare_acquirer(found: &mut NeedsRestart, old: &AcquirerConfig, new: &AcquirerConfig) {
     let path = format!("acquirer.{}", old.name);
-    compare!(old, new, &path, AcquirerConfig {
-        name, listen, framing, sign_on_required, answer_within_ms, answer_margin_ms,
-        transit_answer_within_ms, transit_answer_margin_ms, transit_mccs, qr_code, duplicate_key,
-        codes
-    }, dialect |it: &AcquirerConfig| it.dialect.name());
-    Ok(())
+    compare!(found, old, new, &path, AcquirerConfig {
+        name, listen, framing, sign_on_required, qr_code, duplicate_key
+    }, dialect |it: &AcquirerConfig| it.dialect.name(),
+        answer_within_ms |_| (), answer_margin_ms |_| (), transit_answer_within_ms |_| (),
+        transit_answer_margin_ms |_| (), transit_mccs |_| (), codes |_| ());
 }
 
-fn compare_issuer(old: &IssuerConfig, new: &IssuerConfig) -> Result<(), NeedsRestart> {
+fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConfig) {
     let path = format!("issuer.{}", old.name);
     let connect = |it: &IssuerConfig| it.link.as_ref().map(|link| link.address);
     if connect(old) != connect(new) {
-        return Err(NeedsRestart::key(&path, "connect"));
+        return found.key(&path, "connect");
     }
     compare!(
+        found,
         old,
         new,
         &path,
-        IssuerConfig { name, in_flight_max, intent_first, saf_rate },
+        IssuerConfig { name, intent_first, saf_rate },
+        in_flight_max | _ | (),
         link | _ | (),
         marks_repeats | _ | ()
     );
     if old.marks_repeats != new.marks_repeats {
-        return Err(NeedsRestart::key(&path, "repeat_mti"));
+        found.key(&path, "repeat_mti");
     }
-    let (Some(old), Some(new)) = (&old.link, &new.link) else { return Ok(()) };
-    compare!(old, new, &path, IssuerLinkConfig { address, framing },
+    let (Some(old), Some(new)) = (&old.link, &new.link) else { return };
+    compare!(found, old, new, &path, IssuerLinkConfig { address, framing },
         dialect |it: &IssuerLinkConfig| it.dialect.name());
-    Ok(())
 }
 
 /// Limits are free; a counter is a place in every card's line, and only what it counts is free.
-fn compare_velocity(old: &VelocityConfig, new: &VelocityConfig) -> Result<(), NeedsRestart> {
+fn compare_velocity(found: &mut NeedsRestart, old: &VelocityConfig, new: &VelocityConfig) {
     let VelocityConfig { lines, counters, limits: _ } = old;
     if *lines != new.lines {
-        return Err(NeedsRestart::key("velocity", "lines"));
+        found.key("velocity", "lines");
     }
     for place in 0..counters.len().max(new.counters.len()) {
         let pair = (counters.get(place), new.counters.get(place));
@@ -156,9 +212,8 @@ fn compare_velocity(old: &VelocityConfig, new: &VelocityConfig) -> Result<(), Ne
             (_, Some(counter)) | (Some(counter), None) => &counter.name,
             (None, None) => break,
         };
-        return Err(NeedsRestart { what: format!("counter `{name}`") });
+        return found.keys.push(format!("counter `{name}`"));
     }
-    Ok(())
 }
 
 fn is_same_counter(old: &VelocityCounter, new: &VelocityCounter) -> bool {
@@ -169,8 +224,9 @@ fn is_same_counter(old: &VelocityCounter, new: &VelocityCounter) -> bool {
         && *resets_on_pin == new.resets_on_pin
 }
 
-fn compare_bank(old: &BankConfig, new: &BankConfig) -> Result<(), NeedsRestart> {
+fn compare_bank(found: &mut NeedsRestart, old: &BankConfig, new: &BankConfig) {
     compare!(
+        found,
         old,
         new,
         "bank",
@@ -184,7 +240,6 @@ fn compare_bank(old: &BankConfig, new: &BankConfig) -> Result<(), NeedsRestart> 
             behaviour
         }
     );
-    Ok(())
 }
 
 #[cfg(test)]
@@ -198,7 +253,7 @@ mod tests {
     #[track_caller]
     fn refused(text: &str, expected: &str) {
         let refused = config("").allows(&config(text)).unwrap_err();
-        assert_eq!(refused.what, expected);
+        assert_eq!(refused.keys, [expected]);
     }
 
     #[test]
@@ -208,9 +263,10 @@ mod tests {
         refused("[velocity]\nlines = 1_024", "velocity.lines");
         refused("[bank]\nseed = 9", "bank.seed");
         refused("[issuer.ICBC]\nconnect = \"127.0.0.1:9101\"", "issuer.ICBC.connect");
-        refused("[issuer.ICBC]\nin_flight_max = 7", "issuer.ICBC.in_flight_max");
+        refused("[issuer.ICBC]\nintent_first = true", "issuer.ICBC.intent_first");
         refused("[journal]\ndata_dir = \"data\"", "[journal]");
         refused("[outcomes]\ndir = \"log\"", "[outcomes]");
+        refused("[admin]\nsocket = \"operators\"", "[admin]");
         let acquirer = "[acquirer.cups]\nlisten = \"127.0.0.1:8583\"\ndialect = \"cups\"\n";
         refused(acquirer, "[acquirer.iso87-ascii]");
     }
@@ -228,12 +284,52 @@ mod tests {
         assert_eq!(old.allows(&new), Ok(()));
         new.velocity.counters[1].resets_on_pin ^= true;
         let name = new.velocity.counters[1].name.clone();
-        assert_eq!(old.allows(&new).unwrap_err().what, format!("counter `{name}`"));
+        assert_eq!(old.allows(&new).unwrap_err().keys, [format!("counter `{name}`")]);
         let mut fewer = old.clone();
         let gone = fewer.velocity.counters.pop().unwrap().name;
         let refused = old.allows(&fewer).unwrap_err();
         let text = format!("counter `{gone}` has changed, which needs a restart");
         assert_eq!(refused.to_string(), text);
         assert!(fewer.allows(&old).is_err());
+    }
+
+    #[test]
+    fn timers_codes_windows_and_rows_are_free() {
+        let old = config("");
+        let allowed = |text: &str| old.allows(&config(text).in_the_order_of(&old));
+        let acquirers = "[acquirer.cups]\nanswer_within_ms = 9_000\nanswer_margin_ms = 1_500\n\
+                         transit_mccs = [4111]\n[acquirer.iso87-ascii]\ndialect = \"iso87-ascii\"\n";
+        assert_eq!(allowed(acquirers), Ok(()));
+        assert_eq!(allowed("[codes.cups]\ntime_out = \"91\""), Ok(()));
+        assert_eq!(allowed("[issuer.ICBC]\nin_flight_max = 7"), Ok(()));
+        let named =
+            allowed(&format!("{acquirers}sign_on_required = true\n[journal]\nrelaxed_ms = 7"));
+        assert_eq!(named.unwrap_err().keys, ["acquirer.iso87-ascii.sign_on_required"]);
+    }
+
+    #[test]
+    fn issuers_keep_their_numbers_when_the_table_names_them_in_another_order() {
+        let mut old = config("");
+        old.issuers.truncate(3);
+        old.bank.behaviour.truncate(3);
+        old.iins.retain(|row| row.issuer.0 < 3);
+        let [a, b, c] = [0, 1, 2].map(|place| old.issuers[place].name.clone());
+        let mut new = old.clone();
+        // C A B: what was 2 is 0 now.
+        new.issuers.rotate_right(1);
+        new.bank.behaviour.rotate_right(1);
+        new.iins.iter_mut().for_each(|row| row.issuer.0 = (row.issuer.0 + 1) % 3);
+        new.issuers[0].in_flight_max = 7;
+        assert!(old.allows(&new).is_err());
+        let new = new.in_the_order_of(&old);
+        assert_eq!(old.allows(&new), Ok(()));
+        let names: Vec<&String> = new.issuers.iter().map(|issuer| &issuer.name).collect();
+        assert_eq!(names, [&a, &b, &c]);
+        assert_eq!((&new.iins, new.issuers[2].in_flight_max), (&old.iins, 7));
+        let mut other = new.clone();
+        other.issuers[1].name = "OTHER".to_owned();
+        let other = other.in_the_order_of(&old);
+        assert_eq!(other.issuers[2].name, "OTHER");
+        assert!(old.allows(&other).unwrap_err().keys[0].contains("issuer."));
     }
 }

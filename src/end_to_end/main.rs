@@ -6,6 +6,8 @@
 //! may unwrap too.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod banks;
 #[cfg(test)]
 mod chaos;

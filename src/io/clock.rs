@@ -157,9 +157,41 @@ impl StepWatch {
 /// A step that is worth an alarm.
 const STEP_MS: u64 = 5_000;
 
+/// A moment in UTC.
+#[must_use]
+pub fn moment(wall_ms: u64) -> String {
+    let seconds = wall_ms / 1_000;
+    // Days to civil date: years run from 1 March, so that the leap day ends one (era of 400 years).
+    let shifted = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = 400 * era + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let ms = wall_ms % 1_000;
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ms:03}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_civil() {
+        for (wall_ms, expected) in [
+            (0, "1970-01-01 00:00:00.000"),
+            (951_782_399_999, "2000-02-28 23:59:59.999"),
+            (951_782_400_000, "2000-02-29 00:00:00.000"),
+            (1_795_348_800_001, "2026-11-22 12:00:00.001"),
+            (4_107_542_400_000, "2100-03-01 00:00:00.000"),
+        ] {
+            assert_eq!(moment(wall_ms), expected);
+        }
+    }
 
     #[test]
     fn steps_are_noticed_once_and_drift_is_none() {

@@ -3,7 +3,6 @@
 //!
 //! Not here: whether it may be taken at all (`config::reload`), and what it changes (the decider).
 
-use crate::config::VelocityConfig;
 use crate::shard::Configured;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,9 +25,9 @@ struct Newest {
 }
 
 impl Newest {
-    fn offer(&mut self, epoch: u64, velocity: VelocityConfig) {
-        let mut limit_numbers = Vec::with_capacity(velocity.limits.len());
-        for limit in &velocity.limits {
+    fn offer(&mut self, epoch: u64, configured: Configured) {
+        let mut limit_numbers = Vec::with_capacity(configured.velocity.limits.len());
+        for limit in &configured.velocity.limits {
             let known = self.names.iter().position(|name| *name == limit.name);
             let number = known.unwrap_or(self.names.len());
             if known.is_none() && number < usize::from(u8::MAX) {
@@ -37,15 +36,15 @@ impl Newest {
             // Beyond that a name is not known to the log any more.
             limit_numbers.push(u8::try_from(number).unwrap_or(u8::MAX));
         }
-        self.offer = Arc::new(Configured { epoch, velocity, limit_numbers });
+        self.offer = Arc::new(Configured { epoch, limit_numbers, ..configured });
     }
 }
 
 impl Offers {
     /// Nothing is offered yet; the first will be this.
-    pub(crate) fn new(shards: usize, velocity: VelocityConfig) -> Self {
+    pub(crate) fn new(shards: usize, configured: Configured) -> Self {
         let mut newest = Newest { offer: Arc::default(), names: Vec::new() };
-        newest.offer(0, velocity);
+        newest.offer(0, configured);
         Self {
             epoch: AtomicU64::new(0),
             newest: Mutex::new(newest),
@@ -60,17 +59,17 @@ impl Offers {
     /// Offers the first configuration, with the number after `epoch`, that of processes before.
     pub(crate) fn begin_after(&self, epoch: u64) {
         let mut newest = self.newest();
-        let velocity = newest.offer.velocity.clone();
-        newest.offer(epoch + 1, velocity);
+        let configured = Configured::clone(&newest.offer);
+        newest.offer(epoch + 1, configured);
         self.epoch.store(epoch + 1, Ordering::Release);
     }
 
     /// Offers another one; returns its number. `name` is first told the names of limits by their
     /// numbers. Wake the shards afterwards.
-    pub(crate) fn offer(&self, velocity: VelocityConfig, name: impl FnOnce(&[String])) -> u64 {
+    pub(crate) fn offer(&self, configured: Configured, name: impl FnOnce(&[String])) -> u64 {
         let mut newest = self.newest();
         let epoch = newest.offer.epoch + 1;
-        newest.offer(epoch, velocity);
+        newest.offer(epoch, configured);
         name(&newest.names);
         self.epoch.store(epoch, Ordering::Release);
         epoch
@@ -99,9 +98,9 @@ impl Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{VelocityCondition, VelocityLimit};
+    use crate::config::{VelocityCondition, VelocityConfig, VelocityLimit};
 
-    fn limits(names: &[&str]) -> VelocityConfig {
+    fn limits(names: &[&str]) -> Configured {
         let limit = |name: &&str| VelocityLimit {
             name: (*name).to_owned(),
             counter: None,
@@ -110,7 +109,9 @@ mod tests {
             when: VelocityCondition::default(),
             code: None,
         };
-        VelocityConfig { limits: names.iter().map(limit).collect(), ..VelocityConfig::default() }
+        let limits = names.iter().map(limit).collect();
+        let velocity = VelocityConfig { limits, ..VelocityConfig::default() };
+        Configured { velocity, ..Configured::default() }
     }
 
     #[test]

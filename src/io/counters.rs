@@ -21,6 +21,27 @@ pub struct IoCounters {
     pub wakes: AtomicU64,
     /// Snapshots that were begun and are not there.
     pub snapshots_given_up: AtomicU64,
+    /// What the shard's journal says of itself; all 0 without one.
+    pub journal: JournalLevels,
+}
+
+/// How far a shard's journal is.
+#[derive(Debug, Default)]
+pub struct JournalLevels {
+    /// Number of the last record made.
+    pub last_lsn: AtomicU64,
+    /// Number of the last record that is on the disk.
+    pub durable_lsn: AtomicU64,
+    /// Groups of records made durable.
+    pub commits: AtomicU64,
+    /// Bytes of them.
+    pub bytes: AtomicU64,
+    /// Commits that took more than 10 ms.
+    pub stalls: AtomicU64,
+    /// Snapshots that a restart can use, written by this process.
+    pub snapshots: AtomicU64,
+    /// UTC milliseconds at which the newest of them was complete; 0 before the first.
+    pub snapshot_wall_ms: AtomicU64,
 }
 
 /// Counters of the acceptor.

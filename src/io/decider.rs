@@ -121,8 +121,9 @@ pub trait Decider: Durable {
     /// Requests not answered yet and reversals owed.
     fn in_flight(&self) -> usize;
 
-    /// Copies counters to where other threads read them.
-    fn publish(&self, published: &Self::Published);
+    /// Copies counters to where other threads read them. False when a reader held some of them: to be
+    /// tried again.
+    fn publish(&self, published: &Self::Published) -> bool;
 
     /// The end: what is to be reported.
     fn into_report(self) -> Self::Report;

@@ -139,7 +139,8 @@ impl<D: Decider> Driver<D> {
             cycled_ns: 0,
             last_read_ns: 0,
             published_ns: 0,
-            unpublished: false,
+            // How it is at the start too.
+            unpublished: true,
         })
     }
 
@@ -178,6 +179,8 @@ impl<D: Decider> Driver<D> {
         inputs += self.take_links(now);
         self.expire(now);
         let visits = if self.may_take_reads() { self.take_reads(now) } else { 0 };
+        // A read that brings no message may still have been counted.
+        self.unpublished |= visits > 0;
         inputs += self.decide_batch(now);
         self.settle(now);
         if inputs > 0 {
@@ -201,6 +204,7 @@ impl<D: Decider> Driver<D> {
         }
         let buffer_bytes = self.ports.connections.buffer_bytes();
         self.ports.counters.buffer_bytes.store(buffer_bytes, Ordering::Relaxed);
+        self.publish_journal(now);
         self.publish(now);
         self.go_on_stopping(now, inputs + visits);
         snapshots || !self.turns.is_empty()
@@ -212,6 +216,7 @@ impl<D: Decider> Driver<D> {
             && let Some(offer) = self.ports.offers.take(usize::from(self.ports.shard.0))
         {
             self.decider.on_config(now, &offer, &mut self.outbox);
+            self.unpublished = true;
             self.settle(now);
         }
     }
@@ -270,6 +275,7 @@ impl<D: Decider> Driver<D> {
             while self.may_take_inputs() && self.decider.on_deadline(now, &mut self.outbox) {
                 self.act(now);
             }
+            self.unpublished = true;
         }
         self.ports.connections.expire(now.mono_ns);
         self.settle(now);
@@ -291,9 +297,9 @@ impl<D: Decider> Driver<D> {
 
     fn publish(&mut self, now: Now) {
         if self.unpublished && now.mono_ns >= self.published_ns + PUBLISH_NS {
-            self.decider.publish(&self.ports.published);
+            // What a reader held just now is tried again after the same while.
+            self.unpublished = !self.decider.publish(&self.ports.published);
             self.published_ns = now.mono_ns;
-            self.unpublished = false;
             self.hand_outcomes_over(true);
         }
     }

@@ -47,4 +47,4 @@ pub use shard_journal::{JournalCounters, STALL_NS, ShardJournal};
 pub(crate) use snapshot::Chunk;
 pub use snapshot::{CHUNK_PAYLOAD_BYTES, SnapshotReader};
 pub use snapshot_thread::{SnapshotEnd, SnapshotThread, SnapshotWriter};
-pub use stock::{SEGMENTS_AHEAD, SegmentStock, Space, StockPort};
+pub use stock::{SEGMENTS_AHEAD, SegmentStock, Space, SpaceWatch, StockPort};

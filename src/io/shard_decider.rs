@@ -206,8 +206,8 @@ impl Decider for Shard {
         self.in_flight()
     }
 
-    fn publish(&self, published: &Published) {
-        self.publish(published);
+    fn publish(&self, published: &Published) -> bool {
+        self.publish(published)
     }
 
     fn into_report(self) -> ShardReport {

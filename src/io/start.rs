@@ -1,6 +1,9 @@
 //! Starting and stopping the threads of a switch. The only place that spawns threads.
 
 mod running;
+mod view;
+
+pub use view::SwitchView;
 
 use super::affinity::{allowed_cores, pin_to_core};
 use super::bank_port::{BankPort, Banks};
@@ -24,7 +27,7 @@ use super::wake::Wake;
 use crate::bank::{BankRing, BankSet};
 use crate::config::Config;
 use crate::limits::SHARDS_MAX;
-use crate::shard::{AcquirerId, ShardId};
+use crate::shard::{AcquirerId, Configured, ShardId};
 use crossbeam_queue::ArrayQueue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::Cell;
@@ -93,7 +96,7 @@ impl Controls {
         let wakes = |count: usize| (0..count).map(|_| Wake::new()).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             stopping: Arc::new(Stopping::new(config.switch.shards)),
-            offers: Arc::new(Offers::new(config.switch.shards, config.velocity.clone())),
+            offers: Arc::new(Offers::new(config.switch.shards, Configured::of(config))),
             wakes: wakes(config.switch.shards)?,
             acceptor_stop: Arc::default(),
             acceptor_wake: Wake::new()?,

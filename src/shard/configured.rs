@@ -1,11 +1,14 @@
-//! Another configuration while the shard serves: limits, conditions and codes. Counters, and all that
-//! is sized at the start, are as they were.
+//! Another configuration while the shard serves: limits, conditions and codes; acquirers' timers and
+//! codes; issuers' windows; whose cards are whose. Counters, and all that is sized at the start, are as
+//! they were. What is under way ends by the configuration that it came under.
 //!
 //! Not here: reading and checking it (`config`), and when it comes (the driver, between two batches).
 
 use super::journal_record::Change;
+use super::routing::Routing;
 use super::{Now, Outbox, Shard};
-use crate::config::VelocityConfig;
+use crate::config::{AcquirerConfig, Config, IinRow, VelocityConfig};
+use std::rc::Rc;
 
 /// What transactions are judged by.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,27 @@ pub struct Configured {
     /// For each limit the number by which the outcome log knows its name: a name keeps its number
     /// when limits before it come or go.
     pub limit_numbers: Vec<u8>,
+    /// Acquirer profiles, as many as at the start and in the same dialects; empty: as they were.
+    pub acquirers: Vec<AcquirerConfig>,
+    /// Requests that may be under way at each issuer; empty: as many as before.
+    pub in_flight_max: Vec<u32>,
+    /// Whose cards are whose, among the issuers of the start; empty: as before.
+    pub iins: Vec<IinRow>,
+}
+
+impl Configured {
+    /// What a configuration says of it; it has no number yet.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            epoch: 0,
+            velocity: config.velocity.clone(),
+            limit_numbers: Vec::new(),
+            acquirers: config.acquirers.clone(),
+            in_flight_max: config.issuers.iter().map(|issuer| issuer.in_flight_max).collect(),
+            iins: config.iins.clone(),
+        }
+    }
 }
 
 impl Shard {
@@ -30,6 +54,18 @@ impl Shard {
         let taken = self.velocity.on_config(&configured.velocity);
         assert!(taken.is_ok(), "Invariant: counters change with a restart only");
         self.limit_numbers.clone_from(&configured.limit_numbers);
+        if !configured.acquirers.is_empty() {
+            assert_eq!(
+                self.profiles.len(),
+                configured.acquirers.len(),
+                "Invariant: acquirers come and go with a restart only"
+            );
+            self.profiles = configured.acquirers.iter().cloned().map(Rc::new).collect();
+        }
+        self.legs.set_windows(&configured.in_flight_max);
+        if !configured.iins.is_empty() {
+            self.routing = Routing::new(&configured.iins);
+        }
         self.commit(now, Change::Configured { epoch: configured.epoch }, outbox);
     }
 

@@ -1,6 +1,7 @@
 //! What a shard counted, by what and why. One writer, read by others through [`Published`].
 
 use super::identity::IssuerId;
+use super::levels::Levels;
 use super::saf::OwedCounts;
 use super::switch_time::SwitchTime;
 use crate::limits::ISSUERS_MAX;
@@ -174,6 +175,7 @@ pub struct Published {
     gauges: [AtomicU64; 4],
     /// By issuer, those of none last: owed in the low half, parked in the high one.
     owed: [AtomicU64; ISSUERS_MAX + 1],
+    levels: Mutex<Box<Levels>>,
 }
 
 impl Default for Published {
@@ -183,13 +185,15 @@ impl Default for Published {
             times: Mutex::new(SwitchTime::default()),
             gauges: [0; 4].map(AtomicU64::new),
             owed: [0; ISSUERS_MAX + 1].map(AtomicU64::new),
+            levels: Mutex::default(),
         }
     }
 }
 
 impl Published {
-    /// Copies what the shard has. Skips the times when a reader holds them just now.
-    pub(super) fn store(&self, counters: &Counters, times: &SwitchTime, gauges: &Gauges) {
+    /// Copies what the shard has. Skips the times, and tells so, when a reader holds them just now: a
+    /// shard never waits.
+    pub(super) fn store(&self, counters: &Counters, times: &SwitchTime, gauges: &Gauges) -> bool {
         let Gauges { velocity_lines, velocity_counting, owed, owed_since_min } = *gauges;
         let values = [velocity_lines, velocity_counting, owed, owed_since_min];
         for (shared, value) in self.gauges.iter().zip(values) {
@@ -198,8 +202,32 @@ impl Published {
         for (shared, value) in self.counters.iter().zip(counters.0) {
             shared.store(value, Ordering::Relaxed);
         }
-        if let Ok(mut shared) = self.times.try_lock() {
-            shared.clone_from(times);
+        match self.times.try_lock() {
+            Ok(mut shared) => {
+                shared.copy_from(times);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Lets the shard write its levels, unless a reader holds them just now.
+    pub(super) fn store_levels(&self, write: impl FnOnce(&mut Levels)) -> bool {
+        match self.levels.try_lock() {
+            Ok(mut levels) => {
+                write(&mut levels);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Levels as they were last written.
+    #[must_use]
+    pub fn levels(&self) -> Box<Levels> {
+        match self.levels.lock() {
+            Ok(levels) => levels.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
         }
     }
 

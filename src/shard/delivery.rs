@@ -71,6 +71,7 @@ impl Shard {
         gate: Gate,
         outbox: &mut Outbox,
     ) {
+        self.codes.add(code);
         let dialect = incoming.profile.dialect;
         let code = Addition { field: 39, value: code.bytes() };
         let field = field.filter(|_| dialect.spec(44).is_some());
@@ -104,6 +105,7 @@ impl Shard {
         if self.undelivered.len() > 0 {
             self.answered_elsewhere(key);
         }
+        self.codes.add(code);
         self.note(now, incoming, Note::answered(Counter::Replayed, code));
         self.times.answered(now.mono_ns, 0);
         self.deliver(now, incoming.connection, frame, Gate::Durable, outbox);

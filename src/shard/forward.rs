@@ -248,6 +248,8 @@ impl Shard {
     ) -> Result<(), Reason> {
         let Launch { transaction, pan, issuer, reservation, original, completes, voids } = launch;
         let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
+        // It is there: the request was read by it.
+        let profile = self.profile(incoming.connection).ok_or(Reason::PendingFull)?;
         let by = Waiting::Request(place);
         let stan = self.legs.take_stan(now, issuer, by).ok_or(Reason::NoStan)?;
         let sent = self.legs.transmission_time(now);
@@ -284,6 +286,7 @@ impl Shard {
             outbox.last_lsn(),
             PendingRequest {
                 origin: incoming.connection,
+                profile,
                 mti: incoming.view.mti(),
                 issuer,
                 stan,

@@ -12,6 +12,7 @@ use super::reversal_reason::ReversalReason;
 use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
+use std::rc::Rc;
 use tapswitch_protocol::{
     AmountMinor, Dialect, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
 };
@@ -82,7 +83,7 @@ impl Shard {
     ) {
         let Some(request) = self.pending.remove(place) else { return };
         // Of several acquirers with one dialect the request's own is answered.
-        let Some(profile) = self.profile(request.origin) else { return };
+        let profile = Rc::clone(&request.profile);
         // Remembered at the end, when what was fetched for its request is long gone.
         self.duplicates.prefetch(&request.key);
         self.deadlines.cancel(place);
@@ -182,6 +183,9 @@ impl Shard {
         }
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredByIssuer);
+        self.codes.add(code);
+        let since_ns = now.mono_ns.saturating_sub(request.arrived_ns);
+        self.issuer_times.record(request.issuer, since_ns.saturating_sub(request.before_ns));
         self.times.answered(now.mono_ns, request.before_ns);
         // A decline changes nothing that could be lost.
         let gate = if step.next == State::Approved { Gate::Durable } else { Gate::Open };
@@ -248,7 +252,7 @@ impl Shard {
         let Some(request) = self.pending.remove(place) else { return };
         self.counters.add(Counter::TimedOut);
         self.legs.quarantine_stan(now, request.issuer, request.stan);
-        let Some(profile) = self.profile(request.origin) else { return };
+        let profile = Rc::clone(&request.profile);
         let step = step(State::InFlight, Event::Deadline);
         let end = Ending::of(step, profile.codes.time_out, Counter::TimedOut);
         self.end_unanswered(now, request, end, outbox);
@@ -296,7 +300,7 @@ impl Shard {
         self.deadlines.cancel(place);
         self.legs.quarantine_stan(now, request.issuer, request.stan);
         let key = request.key;
-        let code = self.profile(request.origin)?.codes.time_out;
+        let code = request.profile.codes.time_out;
         let what = Counter::ReversedInFlight;
         let end = Ending { state: State::Reversed, code, owe_reversal: false, what };
         self.end_unanswered(now, request, end, outbox);
@@ -312,7 +316,7 @@ impl Shard {
         end: Ending,
         outbox: &mut Outbox,
     ) {
-        let Some(profile) = self.profile(request.origin) else { return };
+        let profile = Rc::clone(&request.profile);
         if !self.reductions.is_empty() {
             self.drop_early(&request.key);
         }
@@ -326,6 +330,7 @@ impl Shard {
         self.note_kept(now, &request, &profile, Note::answered(end.what, end.code));
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredBySwitch);
+        self.codes.add(end.code);
         self.times.answered(now.mono_ns, request.before_ns);
         self.deliver(now, request.origin, frame, Gate::Durable, outbox);
         if let Some(place) = owed {

@@ -120,6 +120,20 @@ impl IssuerLegs {
         leg.is_some_and(|leg| leg.in_flight < leg.in_flight_max)
     }
 
+    /// Requests under way at an issuer, and how many may be; `None`: there is no such issuer.
+    pub(super) fn window(&self, issuer: IssuerId) -> Option<(u32, u32)> {
+        let leg = self.legs.get(usize::from(issuer.0))?;
+        Some((leg.in_flight, leg.in_flight_max))
+    }
+
+    /// So many requests may be under way at each issuer from now on; where more are, none is added
+    /// until fewer are.
+    pub(super) fn set_windows(&mut self, in_flight_max: &[u32]) {
+        for (leg, &in_flight_max) in self.legs.iter_mut().zip(in_flight_max) {
+            leg.in_flight_max = in_flight_max;
+        }
+    }
+
     /// Whether messages of this dialect can be handed to the issuer at all.
     #[inline]
     pub(super) fn speaks(&self, issuer: IssuerId, dialect: &Dialect) -> bool {

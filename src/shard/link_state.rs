@@ -7,6 +7,7 @@
 use super::authorization::{Event, State, step};
 use super::issuer_answer::Ending;
 use super::{Counter, IssuerId, Now, Outbox, Shard};
+use std::rc::Rc;
 
 impl Shard {
     /// The issuer's link is down: whatever was in flight on it may have reached the issuer or not.
@@ -28,7 +29,7 @@ impl Shard {
         self.counters.add(Counter::LinkLost);
         self.deadlines.cancel(place);
         self.legs.quarantine_stan(now, request.issuer, request.stan);
-        let Some(profile) = self.profile(request.origin) else { return };
+        let profile = Rc::clone(&request.profile);
         let step = step(State::InFlight, Event::Deadline);
         let end = Ending::of(step, profile.codes.time_out, Counter::LinkLost);
         self.end_unanswered(now, request, end, outbox);

@@ -17,6 +17,7 @@
 mod acknowledgement;
 pub mod action;
 mod advice;
+pub mod answer_codes;
 mod apply;
 pub mod authorization;
 pub mod card_cipher;
@@ -35,6 +36,7 @@ mod issuer_answer;
 mod issuer_link;
 pub mod journal_record;
 mod kept;
+pub mod levels;
 mod link_state;
 mod mesh_input;
 mod network_management;
@@ -58,6 +60,7 @@ mod secrets;
 pub mod snapshot;
 pub mod state_layout;
 mod switch_time;
+pub mod time_buckets;
 mod undelivered;
 mod unnamed_reversal;
 pub mod velocity;
@@ -78,6 +81,7 @@ use crate::config::{AcquirerConfig, Config};
 use crate::limits::{
     EARLY_REDUCTIONS_MAX, FRAME_BYTES_MAX, SAF_MAX, UNDELIVERED_MAX, VELOCITY_GROUP_LINES,
 };
+use answer_codes::AnswerCodes;
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
@@ -86,6 +90,7 @@ use duplicate::{DuplicateHasher, DuplicateMemory, DuplicateRoom};
 use intake::{Kind, StagedRequest, StagedRequests};
 use issuer_link::IssuerLegs;
 use kept::Kept;
+use levels::IssuerTimes;
 use outcomes::Outcomes;
 use own_answer::Reason;
 use partial_reversal::EarlyReductions;
@@ -125,6 +130,8 @@ pub struct Shard {
     counters: Counters,
     outcomes: Outcomes,
     times: SwitchTime,
+    issuer_times: IssuerTimes,
+    codes: AnswerCodes,
     forwarded: Vec<u32>,
     batch_began_ns: u64,
     draining: bool,
@@ -219,6 +226,8 @@ impl Shard {
             counters: Counters::default(),
             outcomes: Outcomes::new(id, config.outcomes.is_some()),
             times: SwitchTime::default(),
+            issuer_times: IssuerTimes::new(config.issuers.len()),
+            codes: AnswerCodes::default(),
             forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
             batch_began_ns: 0,
             draining: false,
@@ -481,19 +490,21 @@ impl Shard {
         &self.times
     }
 
-    /// Copies counters and times for other threads.
-    pub fn publish(&self, published: &Published) {
+    /// Copies counters, times and levels for other threads. False when a reader held some of them just
+    /// now: they are as they were.
+    pub fn publish(&self, published: &Published) -> bool {
         let gauges = Gauges {
             velocity_lines: self.velocity.lines() as u64,
             velocity_counting: self.velocity.occupancy() as u64,
             owed: self.saf.len() as u64,
             owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
         };
-        published.store(&self.counters, &self.times, &gauges);
         let issuers = (0..self.legs.len() as u8).chain([outcome::NO_ISSUER]);
         for issuer in issuers.map(IssuerId) {
             published.store_owed(issuer, self.saf.counts(issuer));
         }
+        published.store(&self.counters, &self.times, &gauges)
+            & published.store_levels(|levels| self.write_levels(levels))
     }
 }
 

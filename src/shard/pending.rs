@@ -5,12 +5,16 @@ use super::duplicate::DuplicateKey;
 use super::identity::{CardKey, ConnectionId, IssuerId};
 use super::kept::KeptRef;
 use super::velocity::Reservation;
+use crate::config::AcquirerConfig;
+use std::rc::Rc;
 use tapswitch_protocol::{AmountMinor, Mti, ProcessingCode, Stan, TransmissionTime};
 
 /// One request under way.
 pub(super) struct PendingRequest {
     /// Who gets the answer: the newest transmission's connection.
     pub(super) origin: ConnectionId,
+    /// The acquirer's profile when it was forwarded: it ends by that.
+    pub(super) profile: Rc<AcquirerConfig>,
     /// Type of the request.
     pub(super) mti: Mti,
     /// Whom it was forwarded to.

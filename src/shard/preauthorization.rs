@@ -94,6 +94,11 @@ impl Preauthorizations {
         high as usize & (self.buckets.len() - 1)
     }
 
+    /// How many take a place.
+    pub(super) fn open_count(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
     /// Whether one more can be opened; requests in flight may each open one.
     pub(super) fn has_room(&self, in_flight: usize) -> bool {
         self.free.len() > in_flight
@@ -208,6 +213,11 @@ impl Preauthorizations {
         let places = places.start..places.end.min(self.taken_below);
         let entries = self.entries.get(places).unwrap_or_default().iter();
         entries.filter_map(|entry| Some(&entry.as_ref()?.hold))
+    }
+
+    /// How many there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.len()
     }
 
     /// No place from here on was ever taken.

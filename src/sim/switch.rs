@@ -177,8 +177,8 @@ impl Switch {
         for unit in &mut self.units {
             let configured = Configured {
                 epoch: self.epoch,
-                velocity: config.velocity.clone(),
                 limit_numbers: (0..config.velocity.limits.len() as u8).collect(),
+                ..Configured::of(config)
             };
             unit.offer = Some((configured, number));
         }

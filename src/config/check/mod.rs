@@ -4,6 +4,7 @@
 //! A value that is wrong is replaced by some legal one to go on; the result is then thrown away.
 
 mod acquirers;
+mod admin;
 mod bank;
 mod codes;
 mod issuers;
@@ -24,6 +25,7 @@ use crate::limits::{
     DUPLICATES_BYTES_MAX, ORIGINALS_BYTES_MIN, PENDING_MAX, PREAUTHORIZATIONS_MAX, SHARDS_MAX,
 };
 use crate::shard::duplicate::DuplicateMemory;
+pub(super) use admin::check as check_admin;
 use section::Section;
 use std::path::Path;
 
@@ -54,9 +56,10 @@ pub(super) fn check(
     let keys = keys::check(&raw.keys, folder);
     let journal = journal::check(&raw.journal, problems, folder);
     let outcomes = outcomes::check(&raw.outcomes, problems, folder);
+    let admin = admin::check(&raw.admin, problems, folder);
     let iins = iins?.rows;
     let config =
-        Config { switch, acquirers, issuers, iins, velocity, bank, journal, keys, outcomes };
+        Config { switch, acquirers, issuers, iins, velocity, bank, journal, keys, outcomes, admin };
     Some((config, capacity))
 }
 

@@ -88,6 +88,43 @@ fn mistakes_of_the_journal_name_line_and_key() {
     expect_rows(OF_THE_JOURNAL);
 }
 
+const OF_THE_OPERATORS_PORT: &[Row] = &[
+    ("[admin]\nsockets = \"a\"", 2, "admin.sockets", "unknown key", "did you mean `socket`?"),
+    ("[admin]\nsocket = \"\"", 2, "admin.socket", "is empty", "leave the key out"),
+    (
+        "[admin]\nhttp = \"localhost\"",
+        2,
+        "admin.http",
+        "not an IP address and port",
+        "127.0.0.1:9583",
+    ),
+    (
+        "[admin]\nhttp = \"0.0.0.0:9583\"",
+        2,
+        "admin.http",
+        "0.0.0.0:9583 is reached from other machines",
+        "http_beyond_loopback = true",
+    ),
+    (
+        "[admin]\nsocket = \"a\"\ntoken_file = \"b\"",
+        3,
+        "admin.token_file",
+        "of no use without http",
+        "the kernel says who asks",
+    ),
+    ("[admin]\naudit_file = 5", 2, "admin.audit_file", "must be text", ""),
+];
+
+#[test]
+fn mistakes_of_the_operators_port_name_line_and_key() {
+    expect_rows(OF_THE_OPERATORS_PORT);
+    let long = format!("[admin]\nsocket = \"{}\"", "s".repeat(96));
+    let problem = problem(&long);
+    assert!(problem.to_string().contains("96 bytes long"), "{problem}");
+    let others = "[admin]\nhttp = \"0.0.0.0:9583\"\nhttp_beyond_loopback = true";
+    assert!(load(others).unwrap().config.admin.is_on());
+}
+
 const OF_THE_SWITCH: &[Row] = &[
     ("[switch]\nshards = 65", 2, "switch.shards", "65 is outside 0 to 64", ""),
     ("[switch]\nshards = -1", 2, "switch.shards", "-1 is outside 0 to 64", "minus sign"),

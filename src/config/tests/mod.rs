@@ -4,8 +4,8 @@ mod mistakes;
 mod mistakes_of_velocity;
 
 use super::file::{
-    RawAcquirer, RawBank, RawBehaviour, RawCodes, RawCounter, RawIssuer, RawJournal, RawKeys,
-    RawLimit, RawOutcomes, RawSwitch, RawVelocity, RawWhen,
+    RawAcquirer, RawAdmin, RawBank, RawBehaviour, RawCodes, RawCounter, RawIssuer, RawJournal,
+    RawKeys, RawLimit, RawOutcomes, RawSwitch, RawVelocity, RawWhen,
 };
 use super::*;
 use crate::limits::VELOCITY_WORDS_MAX;
@@ -93,6 +93,7 @@ fn the_default_documents_every_key() {
         RawKeys::KEYS,
         RawJournal::KEYS,
         RawOutcomes::KEYS,
+        RawAdmin::KEYS,
     ];
     for key in keys.concat() {
         let set = |line: &str| {

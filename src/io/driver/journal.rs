@@ -15,6 +15,7 @@ use crate::io::journal::{
 use crate::limits::{OUTBOX_RECORD_BYTES, READ_RECORD_BYTES};
 use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{Now, Outbox};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a snapshot that are made between two batches: a fraction of a millisecond.
 const SNAPSHOT_STEP_BYTES: usize = 131_072;
@@ -206,6 +207,25 @@ impl<D: Decider> Driver<D> {
             let now = self.ports.clock.now();
             self.run_journal(now);
             engine::turn(self.ports.engine).await;
+        }
+    }
+
+    /// Tells others how far the journal is.
+    pub(super) fn publish_journal(&mut self, now: Now) {
+        let Some(port) = &self.ports.journal else { return };
+        let levels = &self.ports.counters.journal;
+        let set = |level: &AtomicU64, value| level.store(value, Ordering::Relaxed);
+        // In this order: nobody sees more durable than made.
+        set(&levels.last_lsn, port.journal.last_lsn());
+        set(&levels.durable_lsn, port.journal.durable_lsn());
+        let commits = port.journal.counters();
+        set(&levels.commits, commits.commits);
+        set(&levels.bytes, commits.bytes);
+        set(&levels.stalls, commits.stalls);
+        let written = port.snapshots.counters.written;
+        if written > levels.snapshots.load(Ordering::Relaxed) {
+            set(&levels.snapshot_wall_ms, now.wall_ms);
+            set(&levels.snapshots, written);
         }
     }
 

@@ -106,6 +106,18 @@ impl StockPort {
     }
 }
 
+/// Tells any thread what the journal's file system still takes.
+#[derive(Clone)]
+pub struct SpaceWatch(Arc<Shared>);
+
+impl SpaceWatch {
+    /// What it still takes, as of the last look.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        Space::from_u8(self.0.space.load(Ordering::Relaxed))
+    }
+}
+
 /// The thread that prepares segments. Dropping it ends it.
 pub struct SegmentStock {
     shared: Arc<Shared>,
@@ -183,6 +195,12 @@ impl SegmentStock {
     #[must_use]
     pub fn space(&self) -> Space {
         Space::from_u8(self.shared.space.load(Ordering::Relaxed))
+    }
+
+    /// The same for another thread, also beyond this value's life.
+    #[must_use]
+    pub fn space_watch(&self) -> SpaceWatch {
+        SpaceWatch(Arc::clone(&self.shared))
     }
 }
 

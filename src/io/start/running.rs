@@ -1,12 +1,12 @@
 //! What a running switch tells, and is told.
 
 use super::Switch;
-use crate::config::VelocityConfig;
 use crate::io::counters::{AcceptCounters, IoCounters};
 use crate::io::decider::Decider;
 use crate::io::engine::EngineReport;
 use crate::io::journal::{CommitPath, Space};
 use crate::io::recover::RecoveryReport;
+use crate::shard::Configured;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -51,10 +51,10 @@ impl<D: Decider> Switch<D> {
         self.journals.as_ref().map(|journals| journals.stock.commit_path())
     }
 
-    /// Offers other limits, conditions and codes to every shard; its counters must be those of the
-    /// start. Returns the number that they will be known by.
-    pub fn configure(&self, velocity: VelocityConfig) -> u64 {
-        let epoch = self.controls.offers.offer(velocity, |names| {
+    /// Offers another configuration to every shard, one that `Config::allows` beside that of the
+    /// start. Returns the number that it will be known by.
+    pub fn configure(&self, configured: Configured) -> u64 {
+        let epoch = self.controls.offers.offer(configured, |names| {
             if let Some(outcomes) = &self.controls.outcomes {
                 outcomes.name_limits(names);
             }

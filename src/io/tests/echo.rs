@@ -264,8 +264,9 @@ impl Decider for Echo {
         self.later.len() + self.credits_out
     }
 
-    fn publish(&self, published: &AtomicU64) {
+    fn publish(&self, published: &AtomicU64) -> bool {
         published.store(self.seen.requests, Ordering::Relaxed);
+        true
     }
 
     fn into_report(self) -> Seen {

@@ -23,7 +23,7 @@ fn configured(epoch: u64, amount_minor_max: u64) -> Configured {
     let mut velocity = config(1).velocity;
     velocity.limits[0].amount_minor_max = Some(amount_minor_max);
     velocity.limits[0].code = Some(ResponseCode::NOT_PERMITTED);
-    Configured { epoch, velocity, limit_numbers: vec![0] }
+    Configured { epoch, velocity, limit_numbers: vec![0], ..Configured::default() }
 }
 
 fn configure(world: &mut World, configured: &Configured) {
@@ -72,4 +72,66 @@ fn the_number_of_the_configuration_is_recorded_and_outlives_the_process() {
     next.begin_recovery();
     next.load_begin(&header).unwrap();
     assert_eq!(next.recovered().epoch, 7);
+}
+
+#[test]
+fn timers_and_codes_are_new_for_what_comes_and_old_for_what_is_under_way() {
+    let mut before = config(1);
+    before.velocity.limits.clear();
+    let mut world = World::new(&before);
+    assert_eq!(ask(&mut world, &buy(1, 100)), ["I0 0200"]);
+    let mut after = before.clone();
+    after.acquirers[0].answer_within_ms = before.acquirers[0].answer_within_ms + 10_000;
+    after.acquirers[0].codes.time_out = ResponseCode::new(*b"91");
+    after.acquirers[0].codes.mis_echoed = ResponseCode::new(*b"06");
+    configure(&mut world, &Configured { epoch: 2, ..Configured::of(&after) });
+    assert_eq!(ask(&mut world, &buy(2, 100)), ["I0 0200"]);
+    // The first has the time that it came with, and the code.
+    let wait_ms = before.acquirers[0].answer_within_ms - before.acquirers[0].answer_margin_ms;
+    world.at_ms(wait_ms + 500);
+    let done: Vec<String> = world.tick().into_iter().map(|done| done.text).collect();
+    assert_eq!(done, ["A1 0210 98", "I0 0420"]);
+    world.at_ms(wait_ms + 10_500);
+    let done: Vec<String> = world.tick().into_iter().map(|done| done.text).collect();
+    assert!(done.contains(&"A1 0210 91".to_owned()), "{done:?}");
+    assert_eq!(done.iter().filter(|it| it.starts_with("A1")).count(), 1, "{done:?}");
+}
+
+#[test]
+fn cards_go_to_another_issuer_and_what_is_under_way_stays_with_its_own() {
+    let mut before = config(1);
+    before.velocity.limits.clear();
+    let mut world = World::new(&before);
+    assert_eq!(ask(&mut world, &buy(1, 100)), ["I0 0200"]);
+    let mut after = before.clone();
+    for row in &mut after.iins {
+        row.issuer.0 = 1 - row.issuer.0;
+    }
+    configure(&mut world, &Configured { epoch: 2, ..Configured::of(&after) });
+    assert_eq!(ask(&mut world, &buy(2, 100)), ["I1 0200"]);
+    assert_eq!(approve(&mut world, 0), ["A1 0210 00"], "its own issuer answers");
+    // A reversal goes where its original went.
+    let reversal = Request { mti: 420, original_stan: Some(1), ..buy(3, 100) };
+    assert_eq!(ask(&mut world, &reversal), ["A1 0430 00", "I0 0420"]);
+    after.iins.retain(|row| row.prefix == 622_575);
+    configure(&mut world, &Configured { epoch: 3, ..Configured::of(&after) });
+    assert_eq!(ask(&mut world, &buy(4, 100)), ["A1 0210 15"]);
+}
+
+#[test]
+fn a_smaller_window_takes_nothing_more_until_there_is_room() {
+    let mut before = config(1);
+    before.velocity.limits.clear();
+    let mut world = World::new(&before);
+    for stan in 1..=3 {
+        assert_eq!(ask(&mut world, &buy(stan, 100)), ["I0 0200"]);
+    }
+    let mut after = before.clone();
+    after.issuers[0].in_flight_max = 2;
+    configure(&mut world, &Configured { epoch: 2, ..Configured::of(&after) });
+    assert_eq!(ask(&mut world, &buy(4, 100)), ["A1 0210 91"]);
+    assert_eq!(approve(&mut world, 0), ["A1 0210 00"]);
+    assert_eq!(ask(&mut world, &buy(5, 100)), ["A1 0210 91"], "still two under way");
+    assert_eq!(approve(&mut world, 1), ["A1 0210 00"]);
+    assert_eq!(ask(&mut world, &buy(6, 100)), ["I0 0200"]);
 }

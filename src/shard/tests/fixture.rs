@@ -130,6 +130,7 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
         keys: KeysConfig::default(),
         journal: journal(),
         outcomes: None,
+        admin: crate::config::AdminConfig::default(),
     }
 }
 

@@ -1,0 +1,37 @@
+//! The operators' port: a Unix socket and, if wanted, HTTP on loopback, served by one thread of its own.
+//!
+//! It reads what shards publish and never makes one wait: shards write to atomics, and into blocks
+//! that they skip while a reader copies them. What changes the switch (reload, drain) is an order to
+//! the thread that runs it.
+//!
+//! ```text
+//!   shards ──publish──▶ SwitchView ◀──reads── port (/metrics /readyz /status.json) ◀── operators
+//!                                               │ orders                               tapswitch ctl
+//!                        thread of `run` ◀──────┘
+//! ```
+//!
+//! Not here: what an order does (`cli`), and what is published (`shard::levels`, `io::counters`).
+
+pub mod audit;
+mod board;
+mod caller;
+pub mod client;
+mod metrics;
+mod notable;
+mod order;
+mod port;
+mod process;
+mod routes;
+mod socket;
+pub mod status;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use board::{Board, Phase};
+pub use notable::{Notable, Notables};
+pub use order::{DrainReport, Order, OrderKind, Orders, ReloadOutcome, ReloadReport, Reply};
+pub use port::{Port, PortError, PortSettings};
+pub use routes::Refusal;
+pub use token::{TokenError, read_text as read_token};

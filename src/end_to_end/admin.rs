@@ -1,0 +1,519 @@
+//! The operators' port: what it shows is what happened, and what it is told is done.
+
+use crate::client::Client;
+use crate::message::{Message, Speech};
+use crate::process::{Ended, Folder, GENEROUS, Running, Setup, Switch, run};
+use rustix::process::Signal;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tapswitch::admin::client::{Answer, Ask, Place, ask};
+
+/// Banks that take so long that whatever was just sent is in flight.
+const SLOW: &str =
+    "delay_median_us = 1_500_000\ndelay_p99_us = 1_500_000\nsilence_ppm = 0\nlate_ppm = 0";
+
+/// A running switch with its socket, and where its files are.
+struct Operated {
+    switch: Switch,
+    place: Place,
+    file: PathBuf,
+    audit: PathBuf,
+    text: String,
+}
+
+impl Operated {
+    /// With these lines of `[admin]` besides socket and audit file, and what follows it.
+    fn start(setup: &Setup<'_>, admin: &str, more: &str) -> Self {
+        let folder = Folder::new();
+        let (socket, audit) = (folder.path("operators"), folder.path("audit.log"));
+        let admin =
+            format!("[admin]\nsocket = \"operators\"\naudit_file = \"audit.log\"\n{admin}\n");
+        let text = setup.text() + &admin;
+        let file = folder.file("switch.toml", &format!("{text}{more}"));
+        let switch = Switch::start(folder, &file);
+        await_ready(&Place::Socket(socket.clone()));
+        Self { switch, place: Place::Socket(socket), file, audit, text }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        get(&self.place, path)
+    }
+
+    fn status(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.get("/status.json").body).unwrap()
+    }
+
+    /// The value of a metric with its labels, as it is written.
+    fn metric(&self, name: &str) -> u64 {
+        let text = String::from_utf8(self.get("/metrics").body).unwrap();
+        value_of(&text, name)
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Ended {
+        let config = self.file.to_str().unwrap();
+        run(Folder::new(), &[&["ctl", "--config", config], arguments].concat())
+    }
+
+    /// Waits until a metric is so.
+    fn await_metric(&self, name: &str, wanted: u64) {
+        let mut last = 0;
+        for _ in 0..1_000 {
+            last = self.metric(name);
+            if last == wanted {
+                return;
+            }
+            pause();
+        }
+        panic!("{name} is {last}, not {wanted}");
+    }
+}
+
+/// What shards publish is there within a tenth of a second; this waits for some of it.
+fn pause() {
+    let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    rustix::event::poll(&mut [], Some(&time)).unwrap();
+}
+
+/// It listens before its shards have begun.
+fn await_ready(place: &Place) {
+    let is_ready = (0..1_000).any(|_| {
+        let is_ready = get(place, "/readyz").status == 200;
+        if !is_ready {
+            pause();
+        }
+        is_ready
+    });
+    assert!(is_ready, "{:?}", get(place, "/readyz"));
+}
+
+fn get(place: &Place, path: &str) -> Answer {
+    let patience = crate::process::PATIENCE;
+    ask(&Ask { place, path, is_order: false, token: None, patience }).unwrap()
+}
+
+fn value_of(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} in {text}")).parse().unwrap()
+}
+
+fn purchases(client: &Client, from: u32, count: u32) -> Vec<u8> {
+    let numbers = from..from + count;
+    numbers.flat_map(|number| Message::purchase(client.speech(), number, number).frame()).collect()
+}
+
+#[test]
+fn what_is_shown_is_what_happened() {
+    let setup = Setup { switch: "shards = 2", bank: GENEROUS, ..Setup::default() };
+    let operated = Operated::start(&setup, "", "");
+    let mut client = Client::of(&operated.switch, Speech::cups());
+    client.send(&purchases(&client, 1, 200));
+    let codes: Vec<String> = client.answers(200).iter().map(|it| it.text(39)).collect();
+    let approved = codes.iter().filter(|code| *code == "00").count() as u64;
+    // A repeat, an unknown card, an echo test, and a response that no answer is due to.
+    let first = Message::purchase(client.speech(), 1, 1);
+    assert_eq!(client.ask(&first).text(39), codes[0]);
+    let unknown = Message::purchase(client.speech(), 900, 900).with(2, "9999990000000000");
+    assert_eq!(client.ask(&unknown).text(39), "15");
+    let answer = client.ask(&Message::echo_test(client.speech(), 901));
+    client.send(&answer.frame());
+    let received = 204;
+    operated.await_metric("tapswitch_received_total", received);
+    operated.await_metric("tapswitch_dropped_total{why=\"response_mti\"}", 1);
+    operated.await_metric("tapswitch_approved_total", approved);
+    let text = String::from_utf8(operated.get("/metrics").body).unwrap();
+    let value = |name: &str| value_of(&text, name);
+    let answers = value("tapswitch_answered_total{why=\"issuer\"}")
+        + value("tapswitch_answered_total{why=\"switch\"}")
+        + value("tapswitch_duplicate_total{why=\"replayed\"}");
+    assert_eq!(answers, 203, "{text}");
+    let dropped: u64 = ["unreadable", "response_mti", "header", "rejected"]
+        .map(|why| value(&format!("tapswitch_dropped_total{{why=\"{why}\"}}")))
+        .iter()
+        .sum();
+    assert_eq!(answers + dropped, received, "nothing is lost");
+    assert_eq!(value("tapswitch_answers_by_code_total{code=\"15\"}"), 1);
+    let approvals = codes.iter().chain([&codes[0]]).filter(|code| *code == "00").count() as u64;
+    assert_eq!(value("tapswitch_answers_by_code_total{code=\"00\"}"), approvals + 1);
+    let by_issuers: u64 = text
+        .lines()
+        .filter(|line| line.starts_with("tapswitch_issuer_time_seconds_count{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(by_issuers, value("tapswitch_answered_total{why=\"issuer\"}"));
+    assert_eq!(value("tapswitch_switch_time_seconds_count"), answers);
+    let remembered: u64 = ["0", "1"]
+        .map(|it| value(&format!("tapswitch_duplicate_entries{{shard=\"{it}\"}}")))
+        .iter()
+        .sum();
+    assert!(remembered >= 200 && value("tapswitch_config_epoch{shard=\"1\"}") == 1, "{text}");
+    assert!(text.ends_with("# EOF\n") && text.contains("# TYPE tapswitch_received counter"));
+    assert!(value("process_resident_memory_bytes") > 1 << 20);
+    let status = operated.status();
+    assert_eq!((&status["schema"], &status["phase"]), (&1.into(), &"serving".into()));
+    assert_eq!(status["counters"]["received"], received);
+    assert_eq!(status["shards"].as_array().unwrap().len(), 2);
+    assert_eq!(operated.get("/healthz").status, 200);
+    assert_eq!(operated.get("/readyz").status, 200);
+    assert_eq!(operated.get("/nothing").status, 404);
+    drop(client);
+    let ended = operated.switch.stop();
+    assert_eq!(ended.counter("received"), received);
+}
+
+#[test]
+fn ctl_shows_tables_and_json() {
+    let setup = Setup { bank: GENEROUS, ..Setup::default() };
+    let operated = Operated::start(&setup, "", "");
+    for (what, parts) in [
+        ("issuers", &["issuer ", "in process", "ICBC"][..]),
+        ("links", &["no links"]),
+        ("shards", &["serving, ready", "received", "epoch 1"]),
+        ("pending", &["requests at issuers", "open pre-authorizations"]),
+        ("last-errors", &["none since the start"]),
+        ("config", &["acquirer.cups.answer_within_ms = 10000", "iin."]),
+    ] {
+        let shown = operated.ctl(&["show", what]);
+        assert_eq!((shown.code, shown.problems.as_str()), (Some(0), ""), "{what}");
+        for part in parts {
+            assert!(shown.output.contains(part), "{what}: {part}: {}", shown.output);
+        }
+        let shown = operated.ctl(&["show", what, "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&shown.output).unwrap();
+        assert!(json.is_array() || json.is_object(), "{what}");
+    }
+    // What peers do wrong is remembered.
+    let speech = Speech::cups();
+    let mut client = Client::of(&operated.switch, speech);
+    client.send(b"abcd");
+    assert!(client.frame().is_none());
+    let mut shown = operated.ctl(&["show", "last-errors"]);
+    for _ in 0..100 {
+        if shown.output.contains("frame_bad{not_digits}") {
+            break;
+        }
+        pause();
+        shown = operated.ctl(&["show", "last-errors"]);
+    }
+    assert!(shown.output.contains("frame_bad{not_digits}"), "{}", shown.output);
+    operated.switch.stop();
+}
+
+#[test]
+fn a_port_scraped_hard_changes_no_answer() {
+    let setup = Setup { switch: "shards = 2", bank: GENEROUS, ..Setup::default() };
+    let operated = Operated::start(&setup, "http = \"127.0.0.1:0\"", "");
+    let said = operated.switch.said("operators").to_owned();
+    let address = said.split("http://").nth(1).unwrap().split(' ').next().unwrap();
+    let places = [operated.place.clone(), Place::Http(address.parse().unwrap())];
+    let is_over = AtomicBool::new(false);
+    let scraped = std::thread::scope(|scope| {
+        let scrapers: Vec<_> = places
+            .iter()
+            .map(|place| {
+                scope.spawn(|| {
+                    let mut times = 0;
+                    while !is_over.load(Ordering::Relaxed) {
+                        for path in ["/metrics", "/status.json"] {
+                            assert_eq!(get(place, path).status, 200);
+                        }
+                        times += 1;
+                    }
+                    times
+                })
+            })
+            .collect();
+        let mut clients =
+            [Speech::cups(), Speech::iso87()].map(|speech| Client::of(&operated.switch, speech));
+        for round in 0..20 {
+            for client in &clients {
+                client.send(&purchases(client, 1 + round * 100, 100));
+            }
+            for client in &mut clients {
+                let mut numbers: Vec<u32> =
+                    client.answers(100).iter().map(Message::number).collect();
+                numbers.sort_unstable();
+                assert_eq!(numbers, (1 + round * 100..101 + round * 100).collect::<Vec<_>>());
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        scrapers.into_iter().map(|scraper| scraper.join().unwrap()).collect::<Vec<u32>>()
+    });
+    assert!(scraped.iter().all(|times| *times > 0), "{scraped:?}");
+    operated.await_metric("tapswitch_received_total", 4_000);
+    let ended = operated.switch.stop();
+    assert_eq!(ended.counter("received"), 4_000);
+    let answered = ["answered{issuer}", "answered{switch}"].map(|name| ended.counter(name));
+    assert_eq!(answered.iter().sum::<u64>(), 4_000);
+}
+
+#[test]
+fn it_is_ready_from_the_start_to_the_drain_and_a_drain_loses_nothing() {
+    let setup = Setup { behaviour: Some(SLOW), bank: GENEROUS, ..Setup::default() };
+    let operated = Operated::start(&setup, "", "");
+    let mut client = Client::of(&operated.switch, Speech::cups());
+    client.send(&purchases(&client, 1, 100));
+    let echo_test = Message::echo_test(client.speech(), 999);
+    assert_eq!(client.ask(&echo_test).number(), 999);
+    assert_eq!(operated.get("/readyz").status, 200);
+    let config = operated.file.to_str().unwrap();
+    let drain = Running::start(Folder::new(), &["ctl", "--config", config, "drain"]);
+    let mut answer = operated.get("/readyz");
+    for _ in 0..1_000 {
+        if answer.status != 200 {
+            break;
+        }
+        answer = operated.get("/readyz");
+    }
+    let why = String::from_utf8(answer.body).unwrap();
+    assert_eq!((answer.status, why.as_str()), (503, "draining: new requests are refused\n"));
+    assert_eq!(operated.get("/healthz").status, 200, "the process answers");
+    let again = operated.ctl(&["drain"]);
+    assert_eq!(again.code, Some(1), "{}", again.output);
+    assert!(again.problems.contains("takes no orders now"), "{}", again.problems);
+    let mut numbers: Vec<u32> = client.answers(100).iter().map(Message::number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+    assert!(client.next_answer().is_none());
+    let drained = drain.end();
+    assert_eq!((drained.code, drained.problems.as_str()), (Some(0), ""), "{}", drained.output);
+    assert!(drained.output.contains("nothing left in flight; 101 answers"), "{}", drained.output);
+    let (place, audit) = (operated.place.clone(), operated.audit.clone());
+    let ended = operated.switch.end();
+    ended.assert_clean();
+    assert!(ended.output.contains("stopping    drain by uid "), "{}", ended.output);
+    let Place::Socket(socket) = place else { panic!("a socket") };
+    assert!(!socket.exists(), "it is cleared away");
+    let text = std::fs::read_to_string(&audit).unwrap();
+    let events: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line[65..]).unwrap())
+        .map(|line| {
+            format!("{} {}", line["what"].as_str().unwrap(), line["result"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(events, ["start done", "drain done", "stop done"]);
+}
+
+#[test]
+fn a_socket_left_by_a_killed_switch_is_taken_over_and_a_live_one_is_not() {
+    let setup = Setup::default();
+    let operated = Operated::start(&setup, "", "");
+    let (file, place) = (operated.file.clone(), operated.place.clone());
+    let arguments = ["run", "--config", file.to_str().unwrap()];
+    // The audit file is asked for first, and is another running switch's.
+    let second = run(Folder::new(), &arguments);
+    assert_eq!(second.code, Some(73), "{}", second.problems);
+    assert!(second.problems.contains("another running switch's"), "{}", second.problems);
+    let text = std::fs::read_to_string(&file).unwrap().replace("audit.log", "other.log");
+    std::fs::write(&file, &text).unwrap();
+    let second = run(Folder::new(), &arguments);
+    assert_eq!(second.code, Some(73), "{}", second.problems);
+    assert!(second.problems.contains("somebody answers there"), "{}", second.problems);
+    assert_eq!(get(&place, "/healthz").status, 200, "the first one is as it was");
+    operated.switch.signal(Signal::KILL);
+    // Its folder goes away with it, so its files are looked at before.
+    let Place::Socket(socket) = &place else { panic!("a socket") };
+    let ended = operated.switch.end();
+    assert!(socket.exists(), "nobody cleared it away");
+    let gone = run(Folder::new(), &["ctl", "--socket", socket.to_str().unwrap(), "show", "shards"]);
+    assert_eq!(gone.code, Some(69), "{}", gone.problems);
+    assert!(gone.problems.contains("nobody answers"), "{}", gone.problems);
+    let switch = Switch::start(Folder::new(), &file);
+    await_ready(&place);
+    switch.stop();
+    drop(ended);
+}
+
+#[test]
+fn a_socket_that_is_taken_or_a_token_that_others_see_refuses_the_start() {
+    let folder = Folder::new();
+    let start = |folder: &Folder, admin: &str| {
+        let text = Setup::default().text() + "[admin]\n" + admin;
+        let file = folder.file("switch.toml", &text);
+        run(Folder::new(), &["run", "--config", file.to_str().unwrap()])
+    };
+    let _other = UnixListener::bind(folder.path("taken")).unwrap();
+    let refused = start(&folder, "socket = \"taken\"");
+    assert_eq!(refused.code, Some(73), "{}", refused.problems);
+    let token = folder.file("token", "a-token-of-operators");
+    std::fs::set_permissions(&token, Permissions::from_mode(0o644)).unwrap();
+    let refused = start(&folder, "http = \"127.0.0.1:0\"\ntoken_file = \"token\"");
+    assert_eq!(refused.code, Some(78), "{}", refused.problems);
+    assert!(refused.problems.contains("chmod 600"), "{}", refused.problems);
+    let audit = folder.file("audit.log", "");
+    std::fs::set_permissions(&audit, Permissions::from_mode(0o666)).unwrap();
+    let refused = start(&folder, "audit_file = \"audit.log\"");
+    assert_eq!(refused.code, Some(74), "{}", refused.problems);
+}
+
+#[test]
+fn over_http_the_token_changes_and_everybody_reads() {
+    let folder = Folder::new();
+    let token = folder.file("token", "a-token-of-operators\n");
+    std::fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+    let wrong = folder.file("wrong", "a-token-of-nobodies\n");
+    std::fs::set_permissions(&wrong, Permissions::from_mode(0o600)).unwrap();
+    let setup = Setup { bank: GENEROUS, ..Setup::default() };
+    let lines = format!("http = \"127.0.0.1:0\"\ntoken_file = \"{}\"", token.display());
+    let operated = Operated::start(&setup, &lines, "");
+    let said = operated.switch.said("operators").to_owned();
+    let url = said.split(", ").find(|part| part.starts_with("http://")).unwrap();
+    let url = url.split(' ').next().unwrap();
+    let ctl =
+        |arguments: &[&str]| run(Folder::new(), &[&["ctl", "--url", url], arguments].concat());
+    let shown = ctl(&["show", "shards"]);
+    assert_eq!(shown.code, Some(0), "{}", shown.problems);
+    let refused = ctl(&["reload"]);
+    assert_eq!(refused.code, Some(77), "{}", refused.problems);
+    assert!(refused.problems.contains("a token is needed"), "{}", refused.problems);
+    let refused = ctl(&["drain", "--token-file", wrong.to_str().unwrap()]);
+    assert_eq!(refused.code, Some(77));
+    assert!(refused.problems.contains("this is not the token"), "{}", refused.problems);
+    let done = ctl(&["reload", "--token-file", token.to_str().unwrap()]);
+    assert_eq!((done.code, done.problems.as_str()), (Some(0), ""), "{}", done.output);
+    assert!(done.output.contains("nothing has changed\nepoch 2: "), "{}", done.output);
+    let errors = operated.ctl(&["show", "last-errors"]).output;
+    assert!(errors.contains("admin{refused}"), "{errors}");
+    let audit = operated.audit.clone();
+    let ended = operated.switch.stop();
+    let text = std::fs::read_to_string(&audit).unwrap();
+    assert!(!text.contains("a-token-of"), "{text}");
+    let refused = |what: &str| {
+        let named = format!("\"what\":\"{what}\"");
+        text.lines().any(|line| line.contains(&named) && line.contains("\"result\":\"refused\""))
+    };
+    assert!(refused("reload") && refused("drain"), "{text}");
+    check_audit(&audit);
+    drop(ended);
+}
+
+/// The file fits; with any line changed it does not, and the line is named.
+fn check_audit(audit: &Path) {
+    let verify = || run(Folder::new(), &["audit", "verify", audit.to_str().unwrap()]);
+    let verified = verify();
+    assert_eq!((verified.code, verified.problems.as_str()), (Some(0), ""));
+    let text = std::fs::read_to_string(audit).unwrap();
+    assert!(verified.output.contains(&format!("{} lines fit", text.lines().count())));
+    std::fs::write(audit, text.replacen("\"refused\"", "\"done\"", 1)).unwrap();
+    let line = 1 + text.lines().position(|line| line.contains("\"refused\"")).unwrap();
+    let verified = verify();
+    assert_eq!(verified.code, Some(65));
+    assert!(verified.problems.contains(&format!("audit.log:{line}: the line was changed")));
+}
+
+#[test]
+fn a_reload_tells_what_changed_what_is_wrong_and_what_needs_a_restart() {
+    let limit =
+        |most: u32| format!("[[velocity.limit]]\nname = \"largest\"\namount_minor_max = {most}\n");
+    let setup = Setup { switch: "shards = 2", bank: GENEROUS, ..Setup::default() };
+    let operated = Operated::start(&setup, "", &limit(500));
+    let write =
+        |more: &str| std::fs::write(&operated.file, format!("{}{more}", operated.text)).unwrap();
+    let mut client = Client::of(&operated.switch, Speech::cups());
+    let mut number = 0;
+    let mut pay = |amount: u32| {
+        number += 1;
+        let message = Message::purchase(client.speech(), number, number);
+        client.ask(&message.with(4, &format!("{amount:012}"))).text(39)
+    };
+    assert_eq!([pay(500), pay(501)], ["00", "61"]);
+
+    write(&limit(300));
+    let done = operated.ctl(&["reload"]);
+    assert_eq!((done.code, done.problems.as_str()), (Some(0), ""), "{}", done.output);
+    let difference = "velocity.limit.largest.amount_minor_max: 500 -> 300";
+    assert!(done.output.contains(&format!("{difference}\nepoch 2: ")), "{}", done.output);
+    assert_eq!([pay(300), pay(301)], ["00", "61"]);
+
+    write("[[velocity.limit]]\nname = \"largest\"\namount_minor_max = -1\n[nothing]\n");
+    let wrong = operated.ctl(&["reload"]);
+    assert_eq!(wrong.code, Some(78));
+    let named = |part: &str| {
+        wrong.output.lines().any(|line| line.contains("switch.toml:") && line.contains(part))
+    };
+    assert!(named("amount_minor_max") && named("likely cause: a minus sign"), "{}", wrong.output);
+    assert!(named("unknown section"), "{}", wrong.output);
+    assert!(wrong.problems.contains("epoch 2 stays: 2 problems"), "{}", wrong.problems);
+
+    let text = format!("{}{}", operated.text, limit(300));
+    let text = text.replace("shards = 2", "shards = 1").replace("lines = 65_536", "lines = 32_768");
+    std::fs::write(&operated.file, text).unwrap();
+    let later = operated.ctl(&["reload"]);
+    assert_eq!(later.code, Some(75));
+    assert!(later.output.contains("switch.shards: 2 -> 1  (needs a restart)"), "{}", later.output);
+    let said = "epoch 2 stays: switch.shards, velocity.lines have changed, which need a restart";
+    assert!(later.problems.contains(said), "{}", later.problems);
+    assert_eq!([pay(300), pay(301)], ["00", "61"], "all is as it was");
+    let errors = operated.ctl(&["show", "last-errors"]).output;
+    assert!(errors.contains("reload{refused}"), "{errors}");
+    let audit = std::fs::read_to_string(&operated.audit).unwrap();
+    assert!(audit.lines().any(|line| line.contains(difference) && line.contains("\"done\"")));
+    drop(client);
+    operated.switch.signal(Signal::TERM);
+    assert_eq!(operated.switch.end().code, Some(0));
+}
+
+#[test]
+fn routes_timers_codes_and_windows_change_at_a_reload() {
+    let tables = Folder::new();
+    let table = tables.file("iins.csv", "622601,ABC,debit,16\n620013,COMM,debit,16\n");
+    let iin_file = format!("shards = 2\niin_file = \"{}\"", table.display());
+    let acquirer = "answer_within_ms = 9_000";
+    let setup = Setup { switch: &iin_file, acquirer, bank: GENEROUS, ..Setup::default() };
+    let operated = Operated::start(&setup, "", "");
+    let mut client = Client::of(&operated.switch, Speech::cups());
+    let mut number = 0;
+    let mut pay = || {
+        number += 1;
+        client.ask(&Message::purchase(client.speech(), number, number)).text(39).to_owned()
+    };
+    let answered =
+        |issuer: &str| format!("tapswitch_issuer_time_seconds_count{{issuer=\"{issuer}\"}}");
+    assert_eq!(pay(), "00");
+    operated.await_metric(&answered("ABC"), 1);
+
+    // The cards move, and the table names the issuers in another order.
+    std::fs::write(&table, "620013,COMM,debit,16\n622601,COMM,debit,16\n620014,ABC,debit,16\n")
+        .unwrap();
+    let windows = "[issuer.COMM]\nin_flight_max = 77\n";
+    let text = operated.text.replace("answer_within_ms = 9_000", "answer_within_ms = 8_000");
+    std::fs::write(&operated.file, format!("{text}{windows}")).unwrap();
+    let done = operated.ctl(&["reload"]);
+    assert_eq!((done.code, done.problems.as_str()), (Some(0), ""), "{}", done.output);
+    for difference in [
+        "acquirer.cups.answer_within_ms: 9000 -> 8000",
+        "acquirer.iso87-ascii.answer_within_ms: 9000 -> 8000",
+        "iin.622601: abc debit 16 -> comm debit 16",
+        "iin.620014: (none) -> abc debit 16",
+        "issuer.COMM.in_flight_max: ",
+    ] {
+        assert!(done.output.contains(difference), "{difference}: {}", done.output);
+    }
+    pay();
+    operated.await_metric(&answered("COMM"), 1);
+    assert_eq!(operated.metric(&answered("ABC")), 1);
+    let windows = "tapswitch_issuer_in_flight_max{issuer=\"COMM\"}";
+    operated.await_metric(windows, 2 * 77);
+    let config = operated.ctl(&["show", "config"]).output;
+    assert!(config.contains("acquirer.cups.answer_within_ms = 8000"), "{config}");
+
+    // Nobody's cards any more, which has another code now.
+    std::fs::write(&table, "620013,COMM,debit,16\n620014,ABC,debit,16\n").unwrap();
+    std::fs::write(&operated.file, format!("{text}[codes.cups]\nno_route = \"92\"\n")).unwrap();
+    assert_eq!(operated.ctl(&["reload"]).code, Some(0));
+    assert_eq!(pay(), "92");
+
+    // Another issuer is a restart, and is named.
+    std::fs::write(&table, "620013,COMM,debit,16\n620014,ABC,debit,16\n622601,CMB,debit,16\n")
+        .unwrap();
+    let later = operated.ctl(&["reload"]);
+    assert_eq!(later.code, Some(75), "{}", later.output);
+    assert!(later.problems.contains("epoch 3 stays: [issuer.CMB]"), "{}", later.problems);
+    assert_eq!(pay(), "92", "all is as it was");
+    drop(client);
+    operated.switch.signal(Signal::TERM);
+    assert_eq!(operated.switch.end().code, Some(0));
+}

@@ -1,0 +1,164 @@
+//! What a shard publishes besides its counters: how full its tables are, how its issuers are, which
+//! codes it answered with. Copied as a whole, so that a reader sees one moment.
+//!
+//! Not here: what is alarming in it (`cli::alarms`), and how it is shown (`admin`).
+
+use super::answer_codes::AnswerCodes;
+use super::time_buckets::TimeBuckets;
+use super::{IssuerId, Shard};
+use crate::limits::ISSUERS_MAX;
+
+macro_rules! levels {
+    ($($variant:ident $name:literal $meaning:literal;)*) => {
+        /// Everything of a shard that has a level.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Level { $(#[doc = $meaning] $variant,)* }
+
+        impl Level {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Name, as a metric has it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it is.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+levels! {
+    Pending "pending_requests" "requests that wait for their issuer";
+    PendingRoom "pending_room" "requests that can wait for their issuers at most";
+    Cards "velocity_cards" "cards that have a line of the velocity table";
+    CardsCounting "velocity_counting" "cards whose line counts something now";
+    CardsRoom "velocity_lines" "lines of the velocity table";
+    Answers "duplicate_entries" "requests under way and answers remembered for repeats";
+    AnswersEvicted "duplicate_evicted" "answers forgotten for newer ones";
+    Originals "originals" "originals remembered for reversals";
+    OriginalsEvicted "original_evicted" "originals forgotten for newer ones";
+    Holds "preauthorizations" "pre-authorizations that are open";
+    HoldsRoom "preauthorizations_room" "pre-authorizations that can be open at most";
+    Owed "saf_owed" "reversals and advices owed to issuers";
+    OwedRoom "saf_room" "reversals and advices that can be owed at most";
+    Epoch "config_epoch" "number of the configuration that is judged by";
+}
+
+const LEVELS: usize = Level::ALL.len();
+
+/// One issuer, as a shard has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IssuerLevels {
+    /// Requests under way at it.
+    pub in_flight: u64,
+    /// How many may be.
+    pub in_flight_max: u64,
+    /// Messages owed to it.
+    pub owed: u64,
+    /// Its link is made, or its bank is in this process.
+    pub is_up: bool,
+    /// How long it took to answer; its answers in time only.
+    pub times: TimeBuckets,
+}
+
+/// A shard's levels at one moment.
+#[derive(Clone)]
+pub struct Levels {
+    values: [u64; LEVELS],
+    /// Answers by their codes.
+    pub codes: AnswerCodes,
+    issuers: [IssuerLevels; ISSUERS_MAX],
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self {
+            values: [0; LEVELS],
+            codes: AnswerCodes::default(),
+            issuers: [IssuerLevels::default(); ISSUERS_MAX],
+        }
+    }
+}
+
+impl Levels {
+    /// How high one is.
+    #[must_use]
+    pub fn value(&self, level: Level) -> u64 {
+        self.values.get(level as usize).copied().unwrap_or_default()
+    }
+
+    /// One issuer.
+    #[must_use]
+    pub fn issuer(&self, issuer: IssuerId) -> IssuerLevels {
+        self.issuers.get(usize::from(issuer.0)).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, level: Level, value: usize) {
+        if let Some(place) = self.values.get_mut(level as usize) {
+            *place = value as u64;
+        }
+    }
+}
+
+/// How long each issuer took to answer.
+pub(super) struct IssuerTimes(Vec<TimeBuckets>);
+
+impl IssuerTimes {
+    pub(super) fn new(issuers: usize) -> Self {
+        Self(vec![TimeBuckets::default(); issuers])
+    }
+
+    #[inline]
+    pub(super) fn record(&mut self, issuer: IssuerId, ns: u64) {
+        if let Some(times) = self.0.get_mut(usize::from(issuer.0)) {
+            times.record(ns);
+        }
+    }
+
+    fn of(&self, issuer: IssuerId) -> TimeBuckets {
+        self.0.get(usize::from(issuer.0)).copied().unwrap_or_default()
+    }
+}
+
+impl Shard {
+    /// Writes down how everything is. Allocates nothing.
+    pub(super) fn write_levels(&self, levels: &mut Levels) {
+        let duplicates = &self.duplicates;
+        for (level, value) in [
+            (Level::Pending, self.pending.len()),
+            (Level::PendingRoom, self.pending.capacity()),
+            (Level::Cards, self.velocity.occupied()),
+            (Level::CardsCounting, self.velocity.occupancy()),
+            (Level::CardsRoom, self.velocity.lines()),
+            (Level::Answers, duplicates.entries()),
+            (Level::AnswersEvicted, duplicates.evictions() as usize),
+            (Level::Originals, duplicates.originals()),
+            (Level::OriginalsEvicted, duplicates.original_evictions() as usize),
+            (Level::Holds, self.preauthorizations.open_count()),
+            (Level::HoldsRoom, self.preauthorizations.capacity()),
+            (Level::Owed, self.saf.len()),
+            (Level::OwedRoom, self.saf.capacity()),
+            (Level::Epoch, self.epoch as usize),
+        ] {
+            levels.set(level, value);
+        }
+        levels.codes.copy_from(&self.codes);
+        for (place, levels) in (0..).zip(&mut levels.issuers) {
+            let issuer = IssuerId(place);
+            let Some((in_flight, in_flight_max)) = self.legs.window(issuer) else { break };
+            *levels = IssuerLevels {
+                in_flight: u64::from(in_flight),
+                in_flight_max: u64::from(in_flight_max),
+                owed: u64::from(self.saf.counts(issuer).owed),
+                is_up: !self.legs.is_down(issuer),
+                times: self.issuer_times.of(issuer),
+            };
+        }
+    }
+}
