@@ -3,10 +3,13 @@
 use super::audit::{Audit, AuditError, AuditEvent, AuditResult, verify};
 use super::socket::{SocketError, listen};
 use super::token::{Token, TokenError};
+use super::{Board, Phase};
+use crate::config::Config;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder of its own; it goes away with this value.
@@ -185,4 +188,20 @@ fn others_may_not_write_it_and_a_flood_of_refusals_is_counted() {
     assert_eq!((verified.lines, verified.unfit), (11, None));
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.lines().last().unwrap().contains("\"omitted\":490"), "{text}");
+}
+
+#[test]
+fn requests_are_for_a_switch_that_serves_only() {
+    let board = Board::new(Arc::new(Config::embedded()), None);
+    for (phase, why) in [
+        (Phase::Starting, "starting: what the process before left"),
+        // Its shards are not there.
+        (Phase::Serving, "starting: no shard"),
+        (Phase::Draining, "draining: new requests are refused"),
+        (Phase::Stopped, "stopped"),
+    ] {
+        board.set_phase(phase);
+        assert_eq!(board.phase(), phase);
+        assert!(board.not_ready().unwrap().starts_with(why), "{why}");
+    }
 }

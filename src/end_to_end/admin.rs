@@ -1,4 +1,6 @@
-//! The operators' port: what it shows is what happened, and what it is told is done.
+//! The operators' port: what it shows is what happened, from its start to the drain that it is told.
+//!
+//! Not here: who may change what (`admin_changes`).
 
 use crate::client::Client;
 use crate::message::{Message, Speech};
@@ -7,7 +9,7 @@ use rustix::process::Signal;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tapswitch::admin::client::{Answer, Ask, Place, ask};
 
@@ -16,17 +18,17 @@ const SLOW: &str =
     "delay_median_us = 1_500_000\ndelay_p99_us = 1_500_000\nsilence_ppm = 0\nlate_ppm = 0";
 
 /// A running switch with its socket, and where its files are.
-struct Operated {
-    switch: Switch,
-    place: Place,
-    file: PathBuf,
-    audit: PathBuf,
-    text: String,
+pub(crate) struct Operated {
+    pub(crate) switch: Switch,
+    pub(crate) place: Place,
+    pub(crate) file: PathBuf,
+    pub(crate) audit: PathBuf,
+    pub(crate) text: String,
 }
 
 impl Operated {
     /// With these lines of `[admin]` besides socket and audit file, and what follows it.
-    fn start(setup: &Setup<'_>, admin: &str, more: &str) -> Self {
+    pub(crate) fn start(setup: &Setup<'_>, admin: &str, more: &str) -> Self {
         let folder = Folder::new();
         let (socket, audit) = (folder.path("operators"), folder.path("audit.log"));
         let admin =
@@ -47,18 +49,18 @@ impl Operated {
     }
 
     /// The value of a metric with its labels, as it is written.
-    fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = String::from_utf8(self.get("/metrics").body).unwrap();
         value_of(&text, name)
     }
 
-    fn ctl(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Ended {
         let config = self.file.to_str().unwrap();
         run(Folder::new(), &[&["ctl", "--config", config], arguments].concat())
     }
 
     /// Waits until a metric is so.
-    fn await_metric(&self, name: &str, wanted: u64) {
+    pub(crate) fn await_metric(&self, name: &str, wanted: u64) {
         let mut last = 0;
         for _ in 0..1_000 {
             last = self.metric(name);
@@ -145,7 +147,7 @@ fn what_is_shown_is_what_happened() {
     assert_eq!(by_issuers, value("tapswitch_answered_total{why=\"issuer\"}"));
     assert_eq!(value("tapswitch_switch_time_seconds_count"), answers);
     let remembered: u64 = ["0", "1"]
-        .map(|it| value(&format!("tapswitch_duplicate_entries{{shard=\"{it}\"}}")))
+        .map(|it| value(&format!("tapswitch_duplicate_answers{{shard=\"{it}\"}}")))
         .iter()
         .sum();
     assert!(remembered >= 200 && value("tapswitch_config_epoch{shard=\"1\"}") == 1, "{text}");
@@ -350,170 +352,39 @@ fn a_socket_that_is_taken_or_a_token_that_others_see_refuses_the_start() {
 }
 
 #[test]
-fn over_http_the_token_changes_and_everybody_reads() {
+fn while_it_starts_it_says_so() {
     let folder = Folder::new();
-    let token = folder.file("token", "a-token-of-operators\n");
-    std::fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
-    let wrong = folder.file("wrong", "a-token-of-nobodies\n");
-    std::fs::set_permissions(&wrong, Permissions::from_mode(0o600)).unwrap();
-    let setup = Setup { bank: GENEROUS, ..Setup::default() };
-    let lines = format!("http = \"127.0.0.1:0\"\ntoken_file = \"{}\"", token.display());
-    let operated = Operated::start(&setup, &lines, "");
-    let said = operated.switch.said("operators").to_owned();
-    let url = said.split(", ").find(|part| part.starts_with("http://")).unwrap();
-    let url = url.split(' ').next().unwrap();
-    let ctl =
-        |arguments: &[&str]| run(Folder::new(), &[&["ctl", "--url", url], arguments].concat());
-    let shown = ctl(&["show", "shards"]);
-    assert_eq!(shown.code, Some(0), "{}", shown.problems);
-    let refused = ctl(&["reload"]);
-    assert_eq!(refused.code, Some(77), "{}", refused.problems);
-    assert!(refused.problems.contains("a token is needed"), "{}", refused.problems);
-    let refused = ctl(&["drain", "--token-file", wrong.to_str().unwrap()]);
-    assert_eq!(refused.code, Some(77));
-    assert!(refused.problems.contains("this is not the token"), "{}", refused.problems);
-    let done = ctl(&["reload", "--token-file", token.to_str().unwrap()]);
-    assert_eq!((done.code, done.problems.as_str()), (Some(0), ""), "{}", done.output);
-    assert!(done.output.contains("nothing has changed\nepoch 2: "), "{}", done.output);
-    let errors = operated.ctl(&["show", "last-errors"]).output;
-    assert!(errors.contains("admin{refused}"), "{errors}");
-    let audit = operated.audit.clone();
-    let ended = operated.switch.stop();
-    let text = std::fs::read_to_string(&audit).unwrap();
-    assert!(!text.contains("a-token-of"), "{text}");
-    let refused = |what: &str| {
-        let named = format!("\"what\":\"{what}\"");
-        text.lines().any(|line| line.contains(&named) && line.contains("\"result\":\"refused\""))
-    };
-    assert!(refused("reload") && refused("drain"), "{text}");
-    check_audit(&audit);
-    drop(ended);
-}
-
-/// The file fits; with any line changed it does not, and the line is named.
-fn check_audit(audit: &Path) {
-    let verify = || run(Folder::new(), &["audit", "verify", audit.to_str().unwrap()]);
-    let verified = verify();
-    assert_eq!((verified.code, verified.problems.as_str()), (Some(0), ""));
-    let text = std::fs::read_to_string(audit).unwrap();
-    assert!(verified.output.contains(&format!("{} lines fit", text.lines().count())));
-    std::fs::write(audit, text.replacen("\"refused\"", "\"done\"", 1)).unwrap();
-    let line = 1 + text.lines().position(|line| line.contains("\"refused\"")).unwrap();
-    let verified = verify();
-    assert_eq!(verified.code, Some(65));
-    assert!(verified.problems.contains(&format!("audit.log:{line}: the line was changed")));
-}
-
-#[test]
-fn a_reload_tells_what_changed_what_is_wrong_and_what_needs_a_restart() {
-    let limit =
-        |most: u32| format!("[[velocity.limit]]\nname = \"largest\"\namount_minor_max = {most}\n");
-    let setup = Setup { switch: "shards = 2", bank: GENEROUS, ..Setup::default() };
-    let operated = Operated::start(&setup, "", &limit(500));
-    let write =
-        |more: &str| std::fs::write(&operated.file, format!("{}{more}", operated.text)).unwrap();
-    let mut client = Client::of(&operated.switch, Speech::cups());
-    let mut number = 0;
-    let mut pay = |amount: u32| {
-        number += 1;
-        let message = Message::purchase(client.speech(), number, number);
-        client.ask(&message.with(4, &format!("{amount:012}"))).text(39)
-    };
-    assert_eq!([pay(500), pay(501)], ["00", "61"]);
-
-    write(&limit(300));
-    let done = operated.ctl(&["reload"]);
-    assert_eq!((done.code, done.problems.as_str()), (Some(0), ""), "{}", done.output);
-    let difference = "velocity.limit.largest.amount_minor_max: 500 -> 300";
-    assert!(done.output.contains(&format!("{difference}\nepoch 2: ")), "{}", done.output);
-    assert_eq!([pay(300), pay(301)], ["00", "61"]);
-
-    write("[[velocity.limit]]\nname = \"largest\"\namount_minor_max = -1\n[nothing]\n");
-    let wrong = operated.ctl(&["reload"]);
-    assert_eq!(wrong.code, Some(78));
-    let named = |part: &str| {
-        wrong.output.lines().any(|line| line.contains("switch.toml:") && line.contains(part))
-    };
-    assert!(named("amount_minor_max") && named("likely cause: a minus sign"), "{}", wrong.output);
-    assert!(named("unknown section"), "{}", wrong.output);
-    assert!(wrong.problems.contains("epoch 2 stays: 2 problems"), "{}", wrong.problems);
-
-    let text = format!("{}{}", operated.text, limit(300));
-    let text = text.replace("shards = 2", "shards = 1").replace("lines = 65_536", "lines = 32_768");
-    std::fs::write(&operated.file, text).unwrap();
-    let later = operated.ctl(&["reload"]);
-    assert_eq!(later.code, Some(75));
-    assert!(later.output.contains("switch.shards: 2 -> 1  (needs a restart)"), "{}", later.output);
-    let said = "epoch 2 stays: switch.shards, velocity.lines have changed, which need a restart";
-    assert!(later.problems.contains(said), "{}", later.problems);
-    assert_eq!([pay(300), pay(301)], ["00", "61"], "all is as it was");
-    let errors = operated.ctl(&["show", "last-errors"]).output;
-    assert!(errors.contains("reload{refused}"), "{errors}");
-    let audit = std::fs::read_to_string(&operated.audit).unwrap();
-    assert!(audit.lines().any(|line| line.contains(difference) && line.contains("\"done\"")));
-    drop(client);
-    operated.switch.signal(Signal::TERM);
-    assert_eq!(operated.switch.end().code, Some(0));
-}
-
-#[test]
-fn routes_timers_codes_and_windows_change_at_a_reload() {
-    let tables = Folder::new();
-    let table = tables.file("iins.csv", "622601,ABC,debit,16\n620013,COMM,debit,16\n");
-    let iin_file = format!("shards = 2\niin_file = \"{}\"", table.display());
-    let acquirer = "answer_within_ms = 9_000";
-    let setup = Setup { switch: &iin_file, acquirer, bank: GENEROUS, ..Setup::default() };
-    let operated = Operated::start(&setup, "", "");
-    let mut client = Client::of(&operated.switch, Speech::cups());
-    let mut number = 0;
-    let mut pay = || {
-        number += 1;
-        client.ask(&Message::purchase(client.speech(), number, number)).text(39).to_owned()
-    };
-    let answered =
-        |issuer: &str| format!("tapswitch_issuer_time_seconds_count{{issuer=\"{issuer}\"}}");
-    assert_eq!(pay(), "00");
-    operated.await_metric(&answered("ABC"), 1);
-
-    // The cards move, and the table names the issuers in another order.
-    std::fs::write(&table, "620013,COMM,debit,16\n622601,COMM,debit,16\n620014,ABC,debit,16\n")
-        .unwrap();
-    let windows = "[issuer.COMM]\nin_flight_max = 77\n";
-    let text = operated.text.replace("answer_within_ms = 9_000", "answer_within_ms = 8_000");
-    std::fs::write(&operated.file, format!("{text}{windows}")).unwrap();
-    let done = operated.ctl(&["reload"]);
-    assert_eq!((done.code, done.problems.as_str()), (Some(0), ""), "{}", done.output);
-    for difference in [
-        "acquirer.cups.answer_within_ms: 9000 -> 8000",
-        "acquirer.iso87-ascii.answer_within_ms: 9000 -> 8000",
-        "iin.622601: abc debit 16 -> comm debit 16",
-        "iin.620014: (none) -> abc debit 16",
-        "issuer.COMM.in_flight_max: ",
-    ] {
-        assert!(done.output.contains(difference), "{difference}: {}", done.output);
-    }
-    pay();
-    operated.await_metric(&answered("COMM"), 1);
-    assert_eq!(operated.metric(&answered("ABC")), 1);
-    let windows = "tapswitch_issuer_in_flight_max{issuer=\"COMM\"}";
-    operated.await_metric(windows, 2 * 77);
-    let config = operated.ctl(&["show", "config"]).output;
-    assert!(config.contains("acquirer.cups.answer_within_ms = 8000"), "{config}");
-
-    // Nobody's cards any more, which has another code now.
-    std::fs::write(&table, "620013,COMM,debit,16\n620014,ABC,debit,16\n").unwrap();
-    std::fs::write(&operated.file, format!("{text}[codes.cups]\nno_route = \"92\"\n")).unwrap();
-    assert_eq!(operated.ctl(&["reload"]).code, Some(0));
-    assert_eq!(pay(), "92");
-
-    // Another issuer is a restart, and is named.
-    std::fs::write(&table, "620013,COMM,debit,16\n620014,ABC,debit,16\n622601,CMB,debit,16\n")
-        .unwrap();
-    let later = operated.ctl(&["reload"]);
-    assert_eq!(later.code, Some(75), "{}", later.output);
-    assert!(later.problems.contains("epoch 3 stays: [issuer.CMB]"), "{}", later.problems);
-    assert_eq!(pay(), "92", "all is as it was");
-    drop(client);
-    operated.switch.signal(Signal::TERM);
-    assert_eq!(operated.switch.end().code, Some(0));
+    let place = Place::Socket(folder.path("operators"));
+    // Tables that take a while to make.
+    let setup = Setup { shipped_tables: true, ..Setup::default() };
+    let text = setup.text() + "[admin]\nsocket = \"operators\"\n";
+    let file = folder.file("switch.toml", &text);
+    let switch = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut said = Vec::new();
+            for _ in 0..3_000 {
+                let patience = crate::process::PATIENCE;
+                let asked =
+                    Ask { place: &place, path: "/readyz", is_order: false, token: None, patience };
+                match ask(&asked) {
+                    // It does not listen yet.
+                    Err(_) => pause(),
+                    Ok(answer) if answer.status == 200 => return said,
+                    Ok(answer) => {
+                        let text = String::from_utf8(answer.body).unwrap();
+                        said.push((answer.status, text));
+                        pause();
+                    }
+                }
+            }
+            panic!("it is never ready: {said:?}");
+        });
+        let switch = Switch::start(folder, &file);
+        for (status, why) in watch.join().unwrap() {
+            assert_eq!(status, 503);
+            assert!(why.starts_with("starting") || why.starts_with("recovering"), "{why}");
+        }
+        switch
+    });
+    switch.stop();
 }

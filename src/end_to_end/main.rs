@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod admin_changes;
+#[cfg(test)]
 mod banks;
 #[cfg(test)]
 mod chaos;

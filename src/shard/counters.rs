@@ -274,3 +274,28 @@ impl Published {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_does_not_wait_for_readers_and_tells_that_it_did_not() {
+        let published = Published::default();
+        let mut counters = Counters::default();
+        counters.add(Counter::Received);
+        let store = || {
+            let times = SwitchTime::default();
+            let stored = published.store(&counters, &times, &Gauges::default());
+            stored & published.store_levels(|_| {})
+        };
+        let reader = published.levels.lock().unwrap();
+        assert!(!store());
+        drop(reader);
+        let reader = published.times.lock().unwrap();
+        assert!(!store());
+        drop(reader);
+        assert!(store());
+        assert_eq!(published.counters().value(Counter::Received), 1);
+    }
+}

@@ -39,7 +39,7 @@ levels! {
     Cards "velocity_cards" "cards that have a line of the velocity table";
     CardsCounting "velocity_counting" "cards whose line counts something now";
     CardsRoom "velocity_lines" "lines of the velocity table";
-    Answers "duplicate_entries" "requests under way and answers remembered for repeats";
+    Answers "duplicate_answers" "answers remembered for repeats";
     AnswersEvicted "duplicate_evicted" "answers forgotten for newer ones";
     Originals "originals" "originals remembered for reversals";
     OriginalsEvicted "original_evicted" "originals forgotten for newer ones";

@@ -6,6 +6,7 @@ pub(in crate::shard) mod fixture;
 mod forgotten;
 mod hostile;
 mod layouts;
+mod levels;
 mod limits;
 mod link;
 mod mesh;

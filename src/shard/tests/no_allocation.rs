@@ -3,7 +3,7 @@
 use super::fixture::{Request, World, config, connection, cups_header, issuer_answer};
 use crate::config::OutcomesConfig;
 use crate::shard::outcome::OUTCOME_BYTES;
-use crate::shard::{AcquirerId, Action, Outbox};
+use crate::shard::{AcquirerId, Action, Outbox, Published};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use tapswitch_protocol::Dialect;
@@ -69,6 +69,7 @@ fn the_data_path_allocates_nothing() {
     let mut outcomes = Vec::with_capacity(1 << 16);
     let mut noted = 0;
     let (mut forwards, mut responses) = (0, 0);
+    let published = Published::default();
     let before = allocations();
     for (message, answer) in messages.iter().zip(&answers) {
         let staged = world.shard.stage(connection(1), message);
@@ -86,6 +87,7 @@ fn the_data_path_allocates_nothing() {
         world.shard.take_outcomes(&mut outcomes);
         noted += outcomes.len() / OUTCOME_BYTES;
         outcomes.clear();
+        assert!(world.shard.publish(&published), "nobody reads it now");
     }
     assert_eq!(allocations() - before, 0);
     assert!(forwards > 900 && forwards == responses, "{forwards} forwarded, {responses} answered");
