@@ -172,6 +172,9 @@ impl IssuingBank {
         if let Operation::Reversal { advice } = request.operation {
             return self.reverse(&mut shared.recent, request, draws, advice);
         }
+        if request.operation == Operation::Notice {
+            return Verdict::approved(None);
+        }
         let kind = match shared.products.of(&request.pan) {
             Some(product) if product.issuer == self.id => product.kind,
             Some(_) | None => return self.decline(ResponseCode::INVALID_CARD),
@@ -212,6 +215,7 @@ impl IssuingBank {
             Operation::DebitAdvice
             | Operation::Refund
             | Operation::Void
+            | Operation::Notice
             | Operation::Reversal { .. } => return None,
         };
         let declinable = Declinable { pin: request.has_pin, amount };
@@ -420,6 +424,7 @@ fn shows_approval(request: &BankRequest) -> bool {
         | Operation::Void
         | Operation::Balance
         | Operation::Verification
+        | Operation::Notice
         | Operation::Reversal { .. } => false,
     }
 }
@@ -433,6 +438,7 @@ fn deed_of(operation: Operation) -> Deed {
         | Operation::DebitAdvice
         | Operation::Balance
         | Operation::Verification
+        | Operation::Notice
         | Operation::Reversal { .. } => Deed::Debit,
     }
 }

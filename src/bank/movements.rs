@@ -40,9 +40,10 @@ pub(super) fn apply(
         Operation::Hold => hold(account, request, flows),
         Operation::Refund => refund(account, request, flows),
         Operation::Void => void(account, recent, request, card_hash, flows),
-        Operation::Balance | Operation::Verification | Operation::Reversal { .. } => {
-            Err(ResponseCode::INVALID_TRANSACTION)
-        }
+        Operation::Balance
+        | Operation::Verification
+        | Operation::Notice
+        | Operation::Reversal { .. } => Err(ResponseCode::INVALID_TRANSACTION),
     }
 }
 

@@ -7,7 +7,7 @@ use super::recent::TraceKey;
 use super::reference::Reference;
 use tapswitch_protocol::tlv::TlvReader;
 use tapswitch_protocol::{
-    CurrencyCode, MessageView, Mti, MtiClass, Pan, PanError, ProcessingCode, ResponseCode,
+    CurrencyCode, Function, MessageView, Mti, MtiClass, Pan, PanError, ProcessingCode, ResponseCode,
 };
 
 /// What is asked for.
@@ -27,6 +27,8 @@ pub(super) enum Operation {
     Balance,
     /// Account verification.
     Verification,
+    /// 0620: something about a card that moves nothing.
+    Notice,
     /// 0400, which may be refused, or 0420, which may not.
     Reversal {
         /// 0420.
@@ -40,7 +42,7 @@ impl Operation {
     pub(super) const fn is_request(self) -> bool {
         match self {
             Self::Debit | Self::Hold | Self::Void | Self::Balance | Self::Verification => true,
-            Self::DebitAdvice | Self::Refund | Self::Reversal { .. } => false,
+            Self::DebitAdvice | Self::Refund | Self::Notice | Self::Reversal { .. } => false,
         }
     }
 
@@ -48,7 +50,7 @@ impl Operation {
     const fn moves_money(self) -> bool {
         match self {
             Self::Debit | Self::Hold | Self::DebitAdvice | Self::Refund | Self::Void => true,
-            Self::Balance | Self::Verification | Self::Reversal { .. } => false,
+            Self::Balance | Self::Verification | Self::Notice | Self::Reversal { .. } => false,
         }
     }
 }
@@ -113,6 +115,9 @@ impl BankRequest {
 #[inline]
 fn operation(view: &MessageView<'_>) -> Result<Operation, ResponseCode> {
     let mti = view.mti().without_repeat();
+    if mti.class() == MtiClass::Administrative && mti.function() == Function::Advice {
+        return Ok(Operation::Notice);
+    }
     match mti {
         Mti::REVERSAL_REQUEST => return Ok(Operation::Reversal { advice: false }),
         Mti::REVERSAL_ADVICE => return Ok(Operation::Reversal { advice: true }),

@@ -74,6 +74,7 @@ counters! {
     CompletionUnmatched "completion{unmatched}" "completions of no hold that is open here";
     AdviceOverLimit "advice{over_limit}" "advices counted above a limit";
     AdviceUncounted "advice{uncounted}" "advices in a currency that no limit is in";
+    Notices "notice" "notices about cards (0620), taken for their issuers";
     OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";
     ReversalForeign "reversal{foreign}" "of these, originals of another acquirer with the same card";
     ReversalUnnamed "reversal{unnamed}" "reversals that name no card: all shards are asked";

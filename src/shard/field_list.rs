@@ -6,7 +6,7 @@
 use tapswitch_protocol::{Dialect, FieldSet, MessageView, MessageWriter, Mti, WireField};
 
 /// Elements that name a card or prove its holder: they are in no list. The card is known by its key;
-/// tracks, PIN blocks and chip data are never stored at all.
+/// tracks and PIN blocks are never stored at all, chip data only as far as `notice` says.
 pub(super) const CARD_DATA: FieldSet =
     FieldSet::of(&[2, 14, 34, 35, 36, 45, 52, 55, 64, 102, 103, 128]);
 

@@ -79,6 +79,8 @@ pub(super) enum Kind {
     Request,
     /// 0120, 0220: accepted, stored, forwarded.
     Advice,
+    /// 0620: accepted, stored, forwarded, counted nowhere.
+    Notice,
     /// 0400, 0420.
     Reversal,
     /// 0800, 0820.
@@ -98,6 +100,7 @@ impl Kind {
                 Some(Self::Request)
             }
             (MtiClass::Authorization | MtiClass::Financial, Function::Advice) => Some(Self::Advice),
+            (MtiClass::Administrative, Function::Advice) => Some(Self::Notice),
             (MtiClass::Reversal, Function::Request | Function::Advice) => Some(Self::Reversal),
             (MtiClass::NetworkManagement, Function::Request | Function::Advice) => {
                 Some(Self::NetworkManagement)

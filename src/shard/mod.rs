@@ -40,6 +40,7 @@ pub mod levels;
 mod link_state;
 mod mesh_input;
 mod network_management;
+mod notice;
 mod original_data;
 pub mod outcome;
 mod outcomes;
@@ -374,6 +375,7 @@ impl Shard {
         let decided = match kind {
             Kind::Request => self.authorize(now, incoming, staged, outbox),
             Kind::Advice => self.accept_advice(now, incoming, staged, outbox),
+            Kind::Notice => self.accept_notice(now, incoming, staged, outbox),
             Kind::Reversal if Self::is_unnamed(staged) => {
                 self.reverse_unnamed(now, incoming, staged, outbox)
             }

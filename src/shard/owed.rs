@@ -106,8 +106,38 @@ impl Shard {
         };
         let fields = incoming.profile.dialect.kept.minus(MACS_AND_NUMBERS);
         let whose = (issuer, incoming.connection.acquirer, card);
-        let written = Written { de90: de90.as_ref(), reason: None };
+        let written = Written { de90: de90.as_ref(), reason: None, chip: None };
         Ok(self.store_owed(now, whose, (mti, view, fields), written, outbox))
+    }
+
+    /// Stores a notice for the issuer, with what of its chip data may be kept, ready for the wire.
+    pub(super) fn store_notice(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        (issuer, card): (IssuerId, CardKey),
+        (original, chip): (Option<&OriginalRecord>, Option<&[u8]>),
+        outbox: &mut Outbox,
+    ) -> Result<Option<u32>, Reason> {
+        if !self.saf.has_room(self.pending.len()) {
+            return Err(Reason::SafFull);
+        }
+        let view = &incoming.view;
+        let de90 = original.map(|record| {
+            let numbers =
+                (Stan(record.issuer_stan), TransmissionTime(record.issuer_transmission_time));
+            original_data::write(original_mti(incoming), numbers.0, numbers.1, view)
+        });
+        let fields = incoming.profile.dialect.kept.minus(MACS_AND_NUMBERS).with(39).with(70);
+        let whose = (issuer, incoming.connection.acquirer, card);
+        let written = Written { de90: de90.as_ref(), reason: None, chip };
+        Ok(self.store_owed(
+            now,
+            whose,
+            (view.mti().without_repeat(), view, fields),
+            written,
+            outbox,
+        ))
     }
 
     pub(super) fn store_owed(
@@ -115,7 +145,7 @@ impl Shard {
         now: Now,
         (issuer, acquirer, card): (IssuerId, super::AcquirerId, CardKey),
         (mti, view, fields): (Mti, &MessageView<'_>, FieldSet),
-        Written { de90, reason }: Written<'_>,
+        Written { de90, reason, chip }: Written<'_>,
         outbox: &mut Outbox,
     ) -> Option<u32> {
         let id = self.saf.next_id();
@@ -125,6 +155,9 @@ impl Shard {
         let mut bytes = StoredFields::of(view, picked).write(&mut list)?;
         if let Some(wire) = de90 {
             bytes += field_list::write_field(WireField { field: 90, wire }, &mut list[bytes..])?;
+        }
+        if let Some(wire) = chip {
+            bytes += field_list::write_field(WireField { field: 55, wire }, &mut list[bytes..])?;
         }
         let profile = self.profiles.get(usize::from(acquirer.0));
         if let (Some(reason), Some(profile)) = (reason, profile) {
@@ -240,6 +273,8 @@ pub(super) struct Written<'a> {
     de90: Option<&'a [u8; original_data::DIGITS]>,
     /// Why, in a reversal of its own.
     reason: Option<ReversalReason>,
+    /// DE 55 of a notice.
+    chip: Option<&'a [u8]>,
 }
 
 impl<'a> Written<'a> {
@@ -248,7 +283,7 @@ impl<'a> Written<'a> {
         de90: &'a [u8; original_data::DIGITS],
         reason: ReversalReason,
     ) -> Self {
-        Self { de90: Some(de90), reason: Some(reason) }
+        Self { de90: Some(de90), reason: Some(reason), chip: None }
     }
 }
 

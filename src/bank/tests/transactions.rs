@@ -288,6 +288,16 @@ fn a_hold_is_cancelled_or_reversed() {
 }
 
 #[test]
+fn a_notice_moves_nothing() {
+    run(
+        &willing(),
+        "0620 000000 C1 10000 1      -> 00
+         0621 000000 C1 10000 1      -> 00
+         0200 300000 C1 .     2      -> 00 bal=100000",
+    );
+}
+
+#[test]
 fn advices_are_taken_even_below_zero() {
     run(
         &willing(),

@@ -92,6 +92,40 @@ fn a_refund_touches_no_limit_and_can_be_reversed_at_its_issuer() {
     assert_eq!(left(&mut world, 200), 10_000);
 }
 
+/// 0620: how the issuer's scripts ended, under the original's numbers at the issuer.
+#[test]
+fn a_notice_is_accepted_once_and_told_without_what_proves_the_card() {
+    let mut world = World::new(&by_amount());
+    assert_eq!(send(&mut world, &Request::default()), ["I0 0200"]);
+    let forward = world.forwarded.last().unwrap().2.clone();
+    assert_eq!(approve(&mut world), ["A1 0210 00"]);
+    let chip = b"\x9F\x26\x08cryptogr\xDF\x31\x05\x20\x00\x00\x00\x00\x9F\x36\x02\x00\x2A";
+    let extra: &[(u8, &[u8])] = &[(39, b"00"), (55, chip), (70, b"951")];
+    let notice = Request { mti: 620, stan: 2, original_stan: Some(1), extra, ..Request::default() };
+    assert_eq!(send(&mut world, &notice), ["A1 0630 00", "I0 0620"]);
+    let told = world.forwarded.last().unwrap().2.clone();
+    super::fixture::with_view(&forward, |original| {
+        super::fixture::with_view(&told, |view| {
+            assert_eq!(
+                view.raw(55).unwrap(),
+                b"\xDF\x31\x05\x20\x00\x00\x00\x00\x9F\x36\x02\x00\x2A"
+            );
+            assert_eq!((view.raw(70), view.raw(39)), (Some(&b"951"[..]), Some(&b"00"[..])));
+            assert!(view.raw(2) == original.raw(2));
+            assert_eq!(view.raw(90).unwrap()[4..10], *original.raw(11).unwrap());
+        });
+    });
+    assert_eq!(send(&mut world, &notice), ["A1 0630 00"], "a repeat");
+    let answer = issuer_answer(&told, "00", &[]);
+    assert!(world.issuer(IssuerId(0), &answer).is_empty());
+    assert_eq!(world.shard.owed(), 0);
+    assert_eq!(left(&mut world, 100), 9_000, "the purchase alone is counted");
+    let nobodys = Request { stan: 3, pan: super::fixture::pan("C9"), ..notice };
+    assert_eq!(send(&mut world, &nobodys), ["A1 0630 15"]);
+    let unnamed = Request { stan: 4, pan: "", ..notice };
+    assert_eq!(send(&mut world, &unnamed), ["A1 0630 30"]);
+}
+
 /// Opens a hold over 50.00, approved as A00001.
 fn with_hold() -> World {
     let mut world = World::new(&by_amount());
