@@ -119,6 +119,8 @@ section! {
     /// `[velocity]`, its counters and limits apart.
     RawVelocity {
         lines: i64,
+        entities: i64,
+        entity_transactions: i64,
     }
 }
 

@@ -128,12 +128,33 @@ fn compare_issuer(old: &IssuerConfig, new: &IssuerConfig) -> Result<(), NeedsRes
 
 /// Limits are free; a counter is a place in every card's line, and only what it counts is free.
 fn compare_velocity(old: &VelocityConfig, new: &VelocityConfig) -> Result<(), NeedsRestart> {
-    let VelocityConfig { lines, counters, limits: _ } = old;
+    let VelocityConfig {
+        lines,
+        counters,
+        scope_counters,
+        entities,
+        entity_transactions,
+        limits: _,
+    } = old;
     if *lines != new.lines {
         return Err(NeedsRestart::key("velocity", "lines"));
     }
-    for place in 0..counters.len().max(new.counters.len()) {
-        let pair = (counters.get(place), new.counters.get(place));
+    if *entities != new.entities {
+        return Err(NeedsRestart::key("velocity", "entities"));
+    }
+    if *entity_transactions != new.entity_transactions {
+        return Err(NeedsRestart::key("velocity", "entity_transactions"));
+    }
+    compare_counters(counters, &new.counters)?;
+    compare_counters(scope_counters, &new.scope_counters)
+}
+
+fn compare_counters(
+    counters: &[VelocityCounter],
+    others: &[VelocityCounter],
+) -> Result<(), NeedsRestart> {
+    for place in 0..counters.len().max(others.len()) {
+        let pair = (counters.get(place), others.get(place));
         if let (Some(old), Some(new)) = pair
             && is_same_counter(old, new)
         {

@@ -20,6 +20,11 @@ pub enum MeshKind {
     Credit,
     /// An answer whose connection is gone: the frame comes back, the credit is held on.
     Undeliverable,
+    /// A question for a larger part of a limit that the other shard owns. One is answered by one
+    /// [`MeshKind::LeaseGrant`]; so many may be under way (`limits::LEASE_ASKS_MAX`).
+    LeaseAsk,
+    /// The answer to it.
+    LeaseGrant,
 }
 
 /// One thing to do. Ranges are places in [`Outbox::bytes`].

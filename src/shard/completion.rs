@@ -104,6 +104,7 @@ impl Shard {
         let less = hold.amount_minor.saturating_sub(amount_minor);
         let less_minor = if same { less } else { 0 };
         self.commit(now, Change::HoldCompleted { key, card, by, less_minor }, outbox);
+        self.complete_scopes(now, (key, less), outbox);
     }
 }
 

@@ -14,6 +14,7 @@ use super::owed::REVERSAL;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
+use super::velocity::escrow::ScopeHold;
 use super::velocity::{LimitKind, QrPayment, Refusal, Reservation, VelocityTransaction};
 use super::{Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
 use crate::config::{AcquirerConfig, QrCode, TransactionKind};
@@ -30,6 +31,8 @@ struct Launch<'a> {
     pan: &'a Pan,
     issuer: IssuerId,
     reservation: Reservation,
+    /// What it counts at its terminal, merchant and acquirer.
+    scopes: ScopeHold,
     /// The hold that it completes.
     completes: Option<DuplicateKey>,
     /// What DE 90 names, if it is remembered.
@@ -181,12 +184,18 @@ impl Shard {
         } else {
             (self.judge(now, incoming, staged, &transaction)?, None)
         };
+        let asked = (staged, &transaction);
+        let scopes = if transaction.is_completion(incoming.view.mti()) {
+            self.count_scopes(now, incoming, asked, completes)?
+        } else {
+            self.judge_scopes(now, incoming, asked, outbox)?
+        };
         let opens = transaction.opens_hold(incoming.view.mti());
         if opens && !self.preauthorizations.has_room(self.pending.len()) {
             return Err(Reason::HoldsFull);
         }
         let original = if incoming.view.has(90) { self.original_of(incoming) } else { None };
-        let launch = Launch { transaction, pan, issuer, reservation, original, completes };
+        let launch = Launch { transaction, pan, issuer, reservation, scopes, original, completes };
         self.launch(now, incoming, staged, launch, outbox)
     }
 
@@ -205,15 +214,17 @@ impl Shard {
 
     fn reason_of(&self, refusal: Refusal) -> Reason {
         match refusal {
-            Refusal::Limit { limit, by } => {
-                let code = self.velocity.limit(limit).and_then(|(_, code)| code);
-                let limit = self.limit_number(limit);
-                match by {
-                    LimitKind::Amount => Reason::AmountLimit { limit, code },
-                    LimitKind::Count => Reason::CountLimit { limit, code },
-                }
-            }
+            Refusal::Limit { limit, by } => self.reason_of_limit(limit, by),
             Refusal::TableFull => Reason::VelocityFull,
+        }
+    }
+
+    pub(super) fn reason_of_limit(&self, limit: u8, by: LimitKind) -> Reason {
+        let code = self.velocity.limit(limit).and_then(|(_, code)| code);
+        let limit = self.limit_number(limit);
+        match by {
+            LimitKind::Amount => Reason::AmountLimit { limit, code },
+            LimitKind::Count => Reason::CountLimit { limit, code },
         }
     }
 
@@ -239,7 +250,7 @@ impl Shard {
         launch: Launch<'_>,
         outbox: &mut Outbox,
     ) -> Result<(), Reason> {
-        let Launch { transaction, pan, issuer, reservation, original, completes } = launch;
+        let Launch { transaction, pan, issuer, reservation, scopes, original, completes } = launch;
         let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
         let by = Waiting::Request(place);
         let stan = self.legs.take_stan(now, issuer, by).ok_or(Reason::NoStan)?;
@@ -272,6 +283,8 @@ impl Shard {
             moves_money: !transaction.processing.moves_no_money(),
             fields: StoredFields::of(&incoming.view, REVERSAL),
         };
+        // Counted first: a crash between the two records leaves too much counted, not too little.
+        self.hold_scopes(now, staged.key, &scopes, outbox);
         self.commit(now, Change::Forwarded(forwarded), outbox);
         self.pending.insert(
             outbox.last_lsn(),

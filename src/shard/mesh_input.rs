@@ -59,6 +59,8 @@ impl Shard {
                 self.on_undeliverable(now, message.connection, message.bytes, outbox);
                 self.answer_nothing(message.connection, outbox);
             }
+            MeshKind::LeaseAsk => self.on_lease_ask(now, from, message.bytes, outbox),
+            MeshKind::LeaseGrant => self.on_lease_grant(now, from, message.bytes, outbox),
         }
     }
 

@@ -51,6 +51,7 @@ mod remembered;
 mod reversal;
 pub mod routing;
 mod saf;
+mod scope_limits;
 mod secrets;
 pub mod snapshot;
 pub mod state_layout;
@@ -89,6 +90,7 @@ use saf::Saf;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
 use velocity::Velocity;
+use velocity::escrow::Escrow;
 
 /// One shard: its cards, its connections, its part of every issuer's trace numbers.
 pub struct Shard {
@@ -104,6 +106,8 @@ pub struct Shard {
     routing: Routing,
     legs: IssuerLegs,
     velocity: Velocity,
+    /// Limits of terminals, merchants and acquirers, where there are any.
+    escrow: Option<Box<Escrow>>,
     pending: Pending,
     deadlines: Deadlines,
     preauthorizations: Preauthorizations,
@@ -192,6 +196,7 @@ impl Shard {
             routing: Routing::new(&config.iins),
             legs: IssuerLegs::new(&config.issuers, id, shards),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
+            escrow: Escrow::new(&config.velocity, (id, shards), secrets.digest_key),
             pending: Pending::new(pending_max),
             deadlines: Deadlines::new(pending_max + saf_max),
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),

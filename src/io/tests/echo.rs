@@ -204,7 +204,10 @@ impl Decider for Echo {
                 let bytes = copy(message.bytes, outbox);
                 outbox.push(Action::Respond { connection, bytes });
             }
-            MeshKind::Credit | MeshKind::Undeliverable => unreachable!("an echo sends neither"),
+            MeshKind::Credit
+            | MeshKind::Undeliverable
+            | MeshKind::LeaseAsk
+            | MeshKind::LeaseGrant => unreachable!("an echo sends none of these"),
         }
     }
 

@@ -91,6 +91,7 @@ pub(super) fn config(shards: usize) -> Config {
     let daily = VelocityLimit {
         name: "daily".to_owned(),
         counter: Some(0),
+        scope_counter: None,
         count_max: Some(3),
         amount_minor_max: Some(10_000),
         when: VelocityCondition::default(),
@@ -114,7 +115,12 @@ pub(super) fn config(shards: usize) -> Config {
         ],
         issuers: vec![issuer("ABC"), issuer("CMB")],
         iins: vec![iin(622_848, 0), iin(622_575, 1)],
-        velocity: VelocityConfig { lines: 1 << 10, counters: vec![day], limits: vec![daily] },
+        velocity: VelocityConfig {
+            lines: 1 << 10,
+            counters: vec![day],
+            limits: vec![daily],
+            ..VelocityConfig::default()
+        },
         bank: BankConfig {
             threads: 0,
             cores: Vec::new(),
