@@ -13,6 +13,7 @@ mod money;
 pub(crate) mod no_allocation;
 mod outcomes;
 mod restart;
+mod scopes;
 mod script;
 mod snapshot;
 mod transitions;

@@ -37,6 +37,8 @@
 //! never passed. Not here: who talks to whom (`shard::scope_limits`), and cards.
 
 mod carry;
+mod counter;
+mod entity;
 mod holds;
 mod lease;
 mod places;
@@ -46,140 +48,26 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::shard) use entity::Parties;
+pub use entity::{Entity, ScopeHold, Share, Tally};
 pub(in crate::shard) use lease::{Ask, Grant};
 pub(in crate::shard) use records::{ScopeCursor, ScopePool, ScopeRow};
 
 use super::conditions::Conditions;
-use super::window::{Part, Parts};
+use super::window::Parts;
 use super::{LimitKind, VelocityTransaction};
 use crate::config::{VelocityConfig, VelocityCounter, VelocityScope};
 use crate::limits::{LEASE_ASKS_MAX, SCOPE_COUNTERS_MAX, SHARDS_MAX};
 use crate::shard::duplicate::DuplicateKey;
 use crate::shard::{AcquirerId, CardKey, ShardId};
 use core::hash::Hasher;
+use counter::{Judged, ScopeCounter};
 use holds::Holds;
-use rows::Rows;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use terms::Terms;
 
 /// Most parts that the terms of a limit are looked at in.
 const _: () = assert!(SCOPE_COUNTERS_MAX < u8::BITS as usize);
-
-/// A terminal, a merchant or an acquirer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Entity(pub [u8; 16]);
-
-impl Entity {
-    /// The shard that lends what its limits allow.
-    fn owner(self, shards: usize) -> ShardId {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        // At most SHARDS_MAX.
-        ShardId(((u128::from(low) * shards as u128) >> 64) as u8)
-    }
-}
-
-/// Transactions and money.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// How many.
-    pub count: u64,
-    /// How much.
-    pub amount_minor: u64,
-}
-
-impl Tally {
-    /// Both halves by themselves.
-    fn with(self, other: Self, of: impl Fn(u64, u64) -> u64) -> Self {
-        Self {
-            count: of(self.count, other.count),
-            amount_minor: of(self.amount_minor, other.amount_minor),
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        self.with(other, u64::saturating_add)
-    }
-
-    fn less(self, other: Self) -> Self {
-        self.with(other, u64::saturating_sub)
-    }
-
-    fn is_zero(self) -> bool {
-        self == Self::default()
-    }
-}
-
-/// What one shard used and was lent in one part of a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Share {
-    /// Counted here.
-    pub used: Tally,
-    /// Lent for this part.
-    pub leased: Tally,
-}
-
-/// Who takes part in a transaction, as its message says.
-#[derive(Clone, Copy)]
-pub(in crate::shard) struct Parties<'a> {
-    pub(in crate::shard) acquirer: AcquirerId,
-    /// DE 42; transactions without one count as of one merchant.
-    pub(in crate::shard) merchant: &'a [u8],
-    /// DE 41; as above.
-    pub(in crate::shard) terminal: &'a [u8],
-}
-
-/// What is, or is to be, counted for one request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ScopeHold {
-    /// Its card, whose shard keeps this.
-    pub card: CardKey,
-    /// Acquirer, merchant, terminal: those that a counter counts.
-    pub entities: [Entity; 3],
-    /// When it was counted.
-    pub at_ms: u64,
-    /// How much of it counts.
-    pub amount_minor: u64,
-    /// The counters that count it, as a mask.
-    pub counters: u8,
-    /// Whether it counts as a transaction, or its amount only.
-    pub is_transaction: bool,
-    /// Whether the amount is in the currency of DE 4, so that a part of one is a part of the other.
-    pub is_same_currency: bool,
-}
-
-impl Default for ScopeHold {
-    fn default() -> Self {
-        Self {
-            card: CardKey([0; 16]),
-            entities: [Entity::default(); 3],
-            at_ms: 0,
-            amount_minor: 0,
-            counters: 0,
-            is_transaction: false,
-            is_same_currency: false,
-        }
-    }
-}
-
-impl ScopeHold {
-    /// Whether no counter counts it.
-    #[inline]
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.counters == 0
-    }
-
-    fn units(&self) -> Tally {
-        Tally { count: u64::from(self.is_transaction), amount_minor: self.amount_minor }
-    }
-
-    /// The counters that count it.
-    pub(in crate::shard) fn each_counter(&self) -> impl Iterator<Item = u8> + use<> {
-        let counters = self.counters;
-        (0..SCOPE_COUNTERS_MAX as u8).filter(move |counter| counters & 1 << counter != 0)
-    }
-}
 
 /// What a transaction lacks at one counter of this shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,110 +79,6 @@ pub(in crate::shard) struct Shortfall {
     pub(in crate::shard) limit: u8,
     /// Whether another shard may have what is lacking.
     pub(in crate::shard) is_early: bool,
-}
-
-/// A limit, divided.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Judged {
-    limit: u8,
-    count: Terms,
-    amount: Terms,
-}
-
-impl Judged {
-    fn limit(&self) -> Tally {
-        Tally { count: self.count.limit(), amount_minor: self.amount.limit() }
-    }
-
-    fn entitlement(&self) -> Tally {
-        Tally { count: self.count.entitlement(), amount_minor: self.amount.entitlement() }
-    }
-
-    fn pool(&self) -> Tally {
-        Tally { count: self.count.pool(), amount_minor: self.amount.pool() }
-    }
-}
-
-/// One counter, its limit, and what it counts.
-struct ScopeCounter {
-    scope: VelocityScope,
-    parts: Parts,
-    now: Part,
-    judged: Option<Judged>,
-    shares: Rows<Share>,
-    /// Of the entities that this shard owns: what is lent.
-    pools: Rows<Tally>,
-    /// By row of `shares`: the part for which more is asked for and not answered, and the one for which
-    /// the owner had nothing left; 0 is none.
-    asked: Vec<u32>,
-    dry: Vec<u32>,
-}
-
-impl ScopeCounter {
-    /// The part that a moment lies in, at most the one that is now.
-    #[inline]
-    fn number(&self, at_ms: u64) -> u32 {
-        if at_ms >= self.now.begins_ms {
-            return self.now.number;
-        }
-        self.parts.part(at_ms).number.min(self.now.number)
-    }
-
-    #[inline]
-    fn advance(&mut self, wall_ms: u64) {
-        if wall_ms >= self.now.ends_ms {
-            let part = self.parts.part(wall_ms);
-            if part.number >= self.now.number {
-                self.now = part;
-            }
-        }
-    }
-
-    fn share(&self, entity: Entity, number: u32) -> Share {
-        let place = self.shares.find(entity);
-        place.map_or_else(Share::default, |place| self.shares.part(place, number))
-    }
-
-    /// What would be used in the window of now above what was lent, and in all, with `units` more.
-    #[inline]
-    fn with(&self, entity: Entity, units: Tally) -> (Tally, Tally) {
-        let number = self.now.number;
-        let Some(place) = self.shares.find(entity) else { return (units, units) };
-        let mut sums = (Tally::default(), Tally::default());
-        for (of, share) in self.shares.window(place, number) {
-            let used = if of == number { share.used.plus(units) } else { share.used };
-            sums = (sums.0.plus(used.less(share.leased)), sums.1.plus(used));
-        }
-        sums
-    }
-
-    /// The row of an entity, made where there is none; `None`: all rows count something.
-    fn row(&mut self, entity: Entity) -> Option<u32> {
-        if let Some(row) = self.shares.find(entity) {
-            return Some(row);
-        }
-        let row = self.shares.find_or_make(entity, self.now.number)?;
-        // What was asked for was asked for another one.
-        for of in [&mut self.asked, &mut self.dry] {
-            of[row as usize] = 0;
-        }
-        Some(row)
-    }
-
-    /// What is lent and not used is void.
-    fn end_leases(&mut self) {
-        for row in 0..self.shares.count() as u32 {
-            if self.shares.entity(row).is_none() {
-                continue;
-            }
-            let newest = self.shares.newest(row);
-            for number in self.shares.numbers(newest) {
-                let Share { used, leased } = self.shares.part(row, number);
-                let share = Share { used, leased: leased.with(used, u64::min) };
-                self.shares.set(row, number, share);
-            }
-        }
-    }
 }
 
 /// All counters of entities that one shard keeps.
@@ -341,24 +125,15 @@ impl Escrow {
         if config.scope_counters.is_empty() {
             return None;
         }
-        let counter = |counter: &VelocityCounter| {
-            let (parts, kept) = (Parts::of(counter.window), counter.window.parts_counted());
-            ScopeCounter {
-                scope: counter.scope,
-                parts,
-                now: Part { number: 0, begins_ms: 0, ends_ms: 0 },
-                judged: None,
-                shares: Rows::new(config.entities, kept),
-                pools: Rows::new(config.entities, kept),
-                asked: vec![0; config.entities],
-                dry: vec![0; config.entities],
-            }
-        };
         let mut this = Self {
             id,
             shards,
             hasher: SipHasher13::new_with_key(&digest_key),
-            counters: config.scope_counters.iter().map(counter).collect(),
+            counters: config
+                .scope_counters
+                .iter()
+                .map(|counter| ScopeCounter::new(counter, config.entities))
+                .collect(),
             conditions: conditions(config),
             holds: Holds::new(config.entity_transactions),
             asks: [0; SHARDS_MAX],
@@ -378,26 +153,7 @@ impl Escrow {
 
     fn judge_by(&mut self, config: &VelocityConfig) {
         for (place, counter) in self.counters.iter_mut().enumerate() {
-            let limits = config.limits.iter().enumerate();
-            let mut judged = limits.filter(|(_, limit)| limit.scope_counter == Some(place)).map(
-                |(limit, of)| Judged {
-                    // Fewer than 64 limits.
-                    limit: limit as u8,
-                    count: Terms::new(of.count_max.map_or(u64::MAX, u64::from), self.shards),
-                    amount: Terms::new(of.amount_minor_max.unwrap_or(u64::MAX), self.shards),
-                },
-            );
-            let judged = judged.next();
-            let before = core::mem::replace(&mut counter.judged, judged);
-            let lower = match (before, judged) {
-                (Some(before), Some(after)) => !before.limit().less(after.limit()).is_zero(),
-                (None, Some(_)) => true,
-                (_, None) => false,
-            };
-            if lower {
-                counter.end_leases();
-            }
-            counter.dry.fill(0);
+            counter.judge_by(Judged::of(config, place, self.shards));
         }
     }
 
