@@ -32,4 +32,6 @@ mod process;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod vectors;
