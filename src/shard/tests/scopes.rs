@@ -170,7 +170,7 @@ impl Process {
     fn left(&mut self) -> u64 {
         let (mut low, mut high) = (0, 30_000);
         while low < high {
-            let middle = (low + high + 1) / 2;
+            let middle = u64::midpoint(low, high + 1);
             let request = self.request(middle, pan("C2"));
             match self.send(0, &request) {
                 None => {

@@ -54,10 +54,9 @@ pub(in crate::shard) use lease::{Ask, Grant};
 pub(in crate::shard) use records::{ScopeCursor, ScopePool, ScopeRow};
 
 use super::conditions::Conditions;
-use super::window::Parts;
 use super::{LimitKind, VelocityTransaction};
-use crate::config::{VelocityConfig, VelocityCounter, VelocityScope};
-use crate::limits::{LEASE_ASKS_MAX, SCOPE_COUNTERS_MAX, SHARDS_MAX};
+use crate::config::{VelocityConfig, VelocityScope};
+use crate::limits::{LEASE_ASKS_MAX, SHARDS_MAX};
 use crate::shard::duplicate::DuplicateKey;
 use crate::shard::{AcquirerId, CardKey, ShardId};
 use core::hash::Hasher;
@@ -65,9 +64,6 @@ use counter::{Judged, ScopeCounter};
 use holds::Holds;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use terms::Terms;
-
-/// Most parts that the terms of a limit are looked at in.
-const _: () = assert!(SCOPE_COUNTERS_MAX < u8::BITS as usize);
 
 /// What a transaction lacks at one counter of this shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 mod world;
 
 use super::*;
-use crate::config::VelocityWindow;
+use crate::config::{VelocityCounter, VelocityWindow};
 use proptest::prelude::*;
 use world::{Message, World, config, key, transaction};
 

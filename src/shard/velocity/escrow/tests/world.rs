@@ -1,8 +1,11 @@
 //! Shards that share a limit, and a model that keeps every transaction.
 
 use super::super::*;
-use crate::config::{TransactionKind, VelocityCondition, VelocityLimit, VelocityWindow};
+use crate::config::{
+    TransactionKind, VelocityCondition, VelocityCounter, VelocityLimit, VelocityWindow,
+};
 use crate::shard::journal_record::Change;
+use crate::shard::velocity::window::Parts;
 use std::collections::BTreeSet;
 
 pub(super) const START_MS: u64 = 1_795_348_800_000;
