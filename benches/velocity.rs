@@ -69,12 +69,18 @@ fn one_counter() -> VelocityConfig {
     let daily = VelocityLimit {
         name: "daily".to_owned(),
         counter: Some(0),
+        scope_counter: None,
         count_max: Some(60_000),
         amount_minor_max: Some(1 << 40),
         when,
         code: None,
     };
-    VelocityConfig { lines: 0, counters: vec![day], limits: vec![daily] }
+    VelocityConfig {
+        lines: 0,
+        counters: vec![day],
+        limits: vec![daily],
+        ..VelocityConfig::default()
+    }
 }
 
 fn card(cipher: &CardCipher, number: u64) -> CardKey {

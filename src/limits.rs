@@ -23,16 +23,18 @@ pub const LINK_OUTPUT_BYTES_MAX: usize = 1 << 20;
 
 /// Messages staged before the first of them is decided.
 pub const STAGED_MAX: usize = 32;
-/// Actions that one input can cause: an answer, a forward, a reversal, and one more for a resend.
-pub const ACTIONS_PER_INPUT_MAX: usize = 4;
+/// Actions that one input can cause: an answer, a forward, a reversal, one more for a resend, and a
+/// question for a larger part of a limit.
+pub const ACTIONS_PER_INPUT_MAX: usize = 5;
 /// Actions an outbox holds.
 pub const OUTBOX_ACTIONS_MAX: usize = 256;
 /// Bytes an outbox holds.
 pub const OUTBOX_BYTES_MAX: usize = OUTBOX_ACTIONS_MAX * FRAME_BYTES_MAX;
 
 /// Records that one input can cause: an answer, a voided original, a message owed, its numbers, and
-/// the same again for a message that this one lets go.
-pub const RECORDS_PER_INPUT_MAX: usize = 8;
+/// the same again for a message that this one lets go; and of each of at most four counters of entities
+/// a lease, its row, and the row of what is counted, with what is held for two requests.
+pub const RECORDS_PER_INPUT_MAX: usize = 8 + 3 * SCOPE_COUNTERS_MAX + 2;
 /// Bytes of records an outbox holds.
 pub const OUTBOX_RECORD_BYTES: usize = 262_144;
 
@@ -80,6 +82,19 @@ pub const VELOCITY_PROBE_MAX: usize = 2 * VELOCITY_GROUP_LINES;
 /// when both groups of a new card are full. With 32 the table takes cards up to 95 % of its lines.
 pub const VELOCITY_SEARCH_GROUPS_MAX: usize = 32;
 
+/// Counters of terminals, merchants and acquirers: their set is a bit mask of a byte.
+pub const SCOPE_COUNTERS_MAX: usize = 4;
+/// Largest count of transactions of a terminal, merchant or acquirer that can be limited.
+pub const SCOPE_COUNT_MAX: u64 = 1 << 31;
+/// Terminals, merchants or acquirers that one counter of theirs holds in one shard.
+pub const ENTITIES_MAX: usize = 1 << 22;
+/// Transactions of one shard at most whose amounts can be given back to such counters.
+pub const ENTITY_TRANSACTIONS_MAX: usize = 1 << 24;
+/// Rows of such a counter looked at at most for one that counts nothing any more, for a new one.
+pub const ENTITIES_SWEPT_AT_ONCE: usize = 1_024;
+/// Questions for a larger part of a limit that one shard has under way at another.
+pub const LEASE_ASKS_MAX: usize = 64;
+
 /// Lines looked at after each batch to learn how many still count something.
 pub const VELOCITY_LOOKED_AT_ONCE: usize = 64;
 
@@ -93,7 +108,7 @@ pub const UNDELIVERED_MAX: usize = 256;
 /// Partial reversals that a shard keeps until their originals in flight are answered.
 pub const EARLY_REDUCTIONS_MAX: usize = 256;
 /// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
-pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED);
+pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED + LEASE_ASKS_MAX);
 /// Slots of the ring between a shard and its banks, each way.
 pub const BANK_RING_SLOTS: usize = 4_096;
 
@@ -121,6 +136,8 @@ pub const READ_RECORD_BYTES: usize = 3 << 20;
 pub const JOURNAL_UNDURABLE_BYTES_MIN: usize = 8 << 20;
 
 const _: () = assert!(VELOCITY_COUNTERS_MAX < u8::BITS as usize);
+const _: () = assert!(SCOPE_COUNTERS_MAX < u8::BITS as usize);
+const _: () = assert!(LEASE_ASKS_MAX < u16::MAX as usize);
 const _: () = assert!(VELOCITY_COUNTERS_MAX + 1 + VELOCITY_LIMITS_MAX <= u64::BITS as usize);
 const _: () =
     assert!(VELOCITY_COUNTERS_MAX + VELOCITY_COUNTERS_MAX.div_ceil(2) <= VELOCITY_WORDS_MAX);
@@ -151,4 +168,4 @@ const _: () = assert!(STAGED_MAX * ACTIONS_PER_INPUT_MAX <= OUTBOX_ACTIONS_MAX);
 const _: () = assert!(READ_BYTES_IDLE >= FRAME_BYTES_MAX && READ_BYTES_BUSY >= READ_BYTES_IDLE);
 const _: () = assert!(OUTPUT_BYTES_MAX >= 2 * OUTBOX_BYTES_MAX / ACTIONS_PER_INPUT_MAX);
 const _: () = assert!(JOURNAL_UNDURABLE_BYTES_MIN as u64 <= JOURNAL_SEGMENT_BYTES_MIN);
-const _: () = assert!(MESH_SLOTS >= 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED));
+const _: () = assert!(MESH_SLOTS >= 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED + LEASE_ASKS_MAX));

@@ -173,6 +173,14 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
             format!("answers for repeats, {shards} x {}", bytes(duplicate_bytes / shards)),
         ),
         (
+            config.velocity.scope_bytes() as u64 * shards,
+            format!(
+                "terminals, merchants, acquirers, {shards} x {} counters x {}",
+                config.velocity.scope_counters.len(),
+                grouped(config.velocity.entities as u64)
+            ),
+        ),
+        (
             original_bytes,
             format!("originals for reversals, {shards} x {}", bytes(original_bytes / shards)),
         ),
@@ -226,5 +234,18 @@ fn show_repeats(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
         grouped(capacity.originals_max),
         capacity.originals_cover_ms as f64 / 1e3,
         grouped(capacity.peak_per_second),
+    )?;
+    let config = &loaded.config;
+    if config.velocity.scope_counters.is_empty() {
+        return Ok(());
+    }
+    let transactions = config.velocity.entity_transactions as u64;
+    let covered = (transactions * config.switch.shards as u64) as f64;
+    writeln!(
+        out,
+        "          {} transactions a shard can be given back to terminals, merchants and acquirers: \
+         {:.1} s",
+        grouped(transactions),
+        covered / capacity.peak_per_second as f64,
     )
 }

@@ -161,6 +161,15 @@ pub(super) fn write_first_screen(
         quantity::grouped(lines as u64),
         quantity::bytes((lines * config.velocity.line_bytes()) as u64),
     )?;
+    let scopes = config.velocity.scope_counters.len();
+    if scopes > 0 {
+        let each = quantity::grouped(config.velocity.entities as u64);
+        writeln!(
+            out,
+            "            {scopes} counters of terminals, merchants or acquirers by escrow, {each} rows \
+             each a shard"
+        )?;
+    }
     writeln!(out, "keys        {}", started.keys())?;
     for line in &started.carried {
         writeln!(out, "carried     {line}")?;

@@ -121,6 +121,8 @@ section! {
     /// `[velocity]`, its counters and limits apart.
     RawVelocity {
         lines: i64,
+        entities: i64,
+        entity_transactions: i64,
     }
 }
 

@@ -195,12 +195,34 @@ fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConf
 
 /// Limits are free; a counter is a place in every card's line, and only what it counts is free.
 fn compare_velocity(found: &mut NeedsRestart, old: &VelocityConfig, new: &VelocityConfig) {
-    let VelocityConfig { lines, counters, limits: _ } = old;
+    let VelocityConfig {
+        lines,
+        counters,
+        scope_counters,
+        entities,
+        entity_transactions,
+        limits: _,
+    } = old;
     if *lines != new.lines {
         found.key("velocity", "lines");
     }
-    for place in 0..counters.len().max(new.counters.len()) {
-        let pair = (counters.get(place), new.counters.get(place));
+    if *entities != new.entities {
+        found.key("velocity", "entities");
+    }
+    if *entity_transactions != new.entity_transactions {
+        found.key("velocity", "entity_transactions");
+    }
+    compare_counters(found, counters, &new.counters);
+    compare_counters(found, scope_counters, &new.scope_counters);
+}
+
+fn compare_counters(
+    found: &mut NeedsRestart,
+    counters: &[VelocityCounter],
+    others: &[VelocityCounter],
+) {
+    for place in 0..counters.len().max(others.len()) {
+        let pair = (counters.get(place), others.get(place));
         if let (Some(old), Some(new)) = pair
             && is_same_counter(old, new)
         {

@@ -13,7 +13,13 @@ pub struct VelocityConfig {
     pub lines: usize,
     /// What is counted.
     pub counters: Vec<VelocityCounter>,
-    /// What is allowed, in the order in which limits are tried.
+    /// What is counted of terminals, merchants and acquirers.
+    pub scope_counters: Vec<VelocityCounter>,
+    /// How many of these each such counter can hold, per shard.
+    pub entities: usize,
+    /// Transactions of late that can be given back to such counters, per shard.
+    pub entity_transactions: usize,
+    /// What is allowed, in the order in which limits are tried: those of cards first.
     pub limits: Vec<VelocityLimit>,
 }
 
@@ -38,6 +44,12 @@ pub struct VelocityCounter {
 pub enum VelocityScope {
     /// One card.
     Card,
+    /// All cards at one terminal: acquirer and DE 41.
+    Terminal,
+    /// All cards at one merchant: acquirer and DE 42.
+    Merchant,
+    /// All cards of one acquirer.
+    Acquirer,
 }
 
 /// When a counter begins afresh.
@@ -76,6 +88,8 @@ pub struct VelocityLimit {
     pub name: String,
     /// The counter that it judges, by its place; none: each transaction by itself.
     pub counter: Option<usize>,
+    /// The counter that it judges, by its place among those of terminals, merchants and acquirers.
+    pub scope_counter: Option<usize>,
     /// At most this many in a window, this one included.
     pub count_max: Option<u32>,
     /// At most this much in a window, this one included; in minor units.
@@ -203,6 +217,12 @@ impl VelocityConfig {
     #[must_use]
     pub fn line_bytes(&self) -> usize {
         crate::shard::velocity::line_words(self.words_used()) * 8
+    }
+
+    /// Memory that counters of terminals, merchants and acquirers take in each shard.
+    #[must_use]
+    pub fn scope_bytes(&self) -> usize {
+        crate::shard::velocity::escrow::escrow_bytes(self)
     }
 
     /// Words of a card's line that the counters take, its key not among them.

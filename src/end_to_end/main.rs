@@ -36,4 +36,6 @@ mod process;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod vectors;

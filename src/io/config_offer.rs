@@ -104,6 +104,7 @@ mod tests {
         let limit = |name: &&str| VelocityLimit {
             name: (*name).to_owned(),
             counter: None,
+            scope_counter: None,
             count_max: None,
             amount_minor_max: Some(1),
             when: VelocityCondition::default(),

@@ -2,8 +2,8 @@
 //! message's bytes inline in its slot.
 //!
 //! A push always finds room: a shard sends a request only with a credit, each credit stands for at
-//! most one message under way in either direction, and a ring has slots for the credits of both
-//! ends (`limits::MESH_SLOTS`). A full ring is therefore a broken invariant and asserted.
+//! most one message under way in either direction, questions for leases and their answers are bounded
+//! likewise, and a ring has slots for those of both ends (`limits::MESH_SLOTS`). A full ring is therefore a broken invariant and asserted.
 //! Messages become visible in batches ([`MeshSender::publish`]); the consumer wipes a slot before
 //! it gives it back, because requests carry track data and PIN blocks.
 //!

@@ -30,6 +30,11 @@ pub enum MeshKind {
     OfferTaken,
     /// There is none. Gives the credit back.
     OfferRefused,
+    /// A question for a larger part of a limit that the other shard owns. One is answered by one
+    /// [`MeshKind::LeaseGrant`]; so many may be under way (`limits::LEASE_ASKS_MAX`).
+    LeaseAsk,
+    /// The answer to it.
+    LeaseGrant,
 }
 
 /// One thing to do. Ranges are places in [`Outbox::bytes`].

@@ -42,6 +42,7 @@ impl Shard {
         } else {
             (self.count_advice(now, incoming, staged, &transaction)?, None)
         };
+        let scopes = self.count_scopes(now, incoming, (staged, &transaction), completes)?;
         let original = self.original_of(incoming).map(|(_, record)| record);
         let whose = (issuer, staged.card);
         let stored = self.store_message(now, incoming, whose, original.as_ref(), outbox)?;
@@ -57,6 +58,7 @@ impl Shard {
             issuer_transmission_time: time,
             reservation,
         };
+        self.hold_scopes(now, staged.key, &scopes, outbox);
         self.remember_advice(now, staged, (&record, transaction.pin), outbox);
         if let Some(hold) = completes {
             let by = (staged.key, transaction.amount.0);

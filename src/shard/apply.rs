@@ -27,9 +27,15 @@ impl Shard {
         change: Change<'_>,
         outbox: &mut Outbox,
     ) -> Option<Pushed> {
+        let due = if self.escrow.is_some() { self.scope_due(&change) } else { None };
         let record = Record { wall_ms: now.wall_ms, change };
         outbox.record(&record);
-        self.apply(&record)
+        let pushed = self.apply(&record);
+        // After it: a crash between the two leaves it counted, never forgotten.
+        if let Some(due) = due {
+            self.give_back_scopes(now, due, outbox);
+        }
+        pushed
     }
 
     /// Changes durable state. Nothing else does.
@@ -60,8 +66,21 @@ impl Shard {
             }
             Change::Started => self.started_wall_ms = Some(wall_ms),
             Change::Configured { epoch } => self.epoch = *epoch,
+            Change::ScopeRow(_) | Change::ScopePool(_) | Change::ScopeHeld { .. } => {
+                self.apply_scope(wall_ms, &record.change);
+            }
         }
         None
+    }
+
+    fn apply_scope(&mut self, wall_ms: u64, change: &Change<'_>) {
+        let Some(escrow) = &mut self.escrow else { return };
+        match change {
+            Change::ScopeRow(row) => escrow.apply_row(wall_ms, row),
+            Change::ScopePool(pool) => escrow.apply_pool(wall_ms, pool),
+            Change::ScopeHeld { key, hold } => escrow.apply_hold(key, *hold),
+            _ => {}
+        }
     }
 
     #[inline]

@@ -135,6 +135,7 @@ impl Shard {
         let (key, card) = (hold.key, hold.name.card);
         let reservation = hold.reservation;
         self.commit(now, Change::HoldCompleted { key, card, by, reservation, less_minor }, outbox);
+        self.complete_scopes(now, (key, less), outbox);
         amount_minor.saturating_sub(hold.amount_minor)
     }
 

@@ -53,6 +53,9 @@ impl Shard {
     pub fn on_config(&mut self, now: Now, configured: &Configured, outbox: &mut Outbox) {
         let taken = self.velocity.on_config(&configured.velocity);
         assert!(taken.is_ok(), "Invariant: counters change with a restart only");
+        if let Some(escrow) = &mut self.escrow {
+            escrow.on_config(&configured.velocity);
+        }
         self.limit_numbers.clone_from(&configured.limit_numbers);
         if !configured.acquirers.is_empty() {
             assert_eq!(

@@ -14,6 +14,7 @@ use super::owed::REVERSAL;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
+use super::velocity::escrow::ScopeHold;
 use super::velocity::{LimitKind, QrPayment, Refusal, Reservation, VelocityTransaction};
 use super::{AcquirerId, Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
 use crate::config::{AcquirerConfig, QrCode, TransactionKind};
@@ -30,6 +31,8 @@ struct Launch<'a> {
     pan: &'a Pan,
     issuer: IssuerId,
     reservation: Reservation,
+    /// What it counts at its terminal, merchant and acquirer.
+    scopes: ScopeHold,
     /// The hold that it completes.
     completes: Option<DuplicateKey>,
     /// The original that it takes back.
@@ -183,6 +186,12 @@ impl Shard {
         } else {
             (self.judge(now, incoming, staged, &transaction)?, None)
         };
+        let asked = (staged, &transaction);
+        let scopes = if transaction.is_completion(incoming.view.mti()) {
+            self.count_scopes(now, incoming, asked, completes)?
+        } else {
+            self.judge_scopes(now, incoming, asked, outbox)?
+        };
         let opens = transaction.opens_hold(incoming.view.mti());
         if opens && !self.preauthorizations.has_room(self.pending.len()) {
             return Err(Reason::HoldsFull);
@@ -193,7 +202,8 @@ impl Shard {
             Some((key, _)) => Some(*key),
             None => self.hold_to_cancel(now, incoming, staged),
         };
-        let launch = Launch { transaction, pan, issuer, reservation, original, completes, voids };
+        let launch =
+            Launch { transaction, pan, issuer, reservation, scopes, original, completes, voids };
         self.launch(now, incoming, staged, launch, outbox)
     }
 
@@ -212,15 +222,17 @@ impl Shard {
 
     fn reason_of(&self, refusal: Refusal) -> Reason {
         match refusal {
-            Refusal::Limit { limit, by } => {
-                let code = self.velocity.limit(limit).and_then(|(_, code)| code);
-                let limit = self.limit_number(limit);
-                match by {
-                    LimitKind::Amount => Reason::AmountLimit { limit, code },
-                    LimitKind::Count => Reason::CountLimit { limit, code },
-                }
-            }
+            Refusal::Limit { limit, by } => self.reason_of_limit(limit, by),
             Refusal::TableFull => Reason::VelocityFull,
+        }
+    }
+
+    pub(super) fn reason_of_limit(&self, limit: u8, by: LimitKind) -> Reason {
+        let code = self.velocity.limit(limit).and_then(|(_, code)| code);
+        let limit = self.limit_number(limit);
+        match by {
+            LimitKind::Amount => Reason::AmountLimit { limit, code },
+            LimitKind::Count => Reason::CountLimit { limit, code },
         }
     }
 
@@ -246,7 +258,8 @@ impl Shard {
         launch: Launch<'_>,
         outbox: &mut Outbox,
     ) -> Result<(), Reason> {
-        let Launch { transaction, pan, issuer, reservation, original, completes, voids } = launch;
+        let Launch { transaction, pan, issuer, reservation, scopes, original, completes, voids } =
+            launch;
         let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
         // It is there: the request was read by it.
         let profile = self.profile(incoming.connection).ok_or(Reason::PendingFull)?;
@@ -281,6 +294,8 @@ impl Shard {
             moves_money: !transaction.processing.moves_no_money(),
             fields: StoredFields::of(&incoming.view, REVERSAL),
         };
+        // Counted first: a crash between the two records leaves too much counted, not too little.
+        self.hold_scopes(now, staged.key, &scopes, outbox);
         self.commit(now, Change::Forwarded(forwarded), outbox);
         self.pending.insert(
             outbox.last_lsn(),
@@ -308,15 +323,19 @@ impl Shard {
                 before_ns: 0,
             },
         );
-        let wait_ms = issuer_wait_ms(incoming.profile, transaction.mcc);
-        self.deadlines.set(place, now.mono_ns + wait_ms * 1_000_000);
-        if self.forwarded.len() < super::FORWARDED_PER_BATCH_MAX {
-            self.forwarded.push(place);
-        }
+        self.wait_for_answer(now, place, issuer_wait_ms(incoming.profile, transaction.mcc));
         let acquirer = incoming.connection.acquirer;
         let gate = if self.legs.is_intent_first(issuer) { Gate::Durable } else { Gate::Open };
         gate.push(Action::Forward { issuer, acquirer, bytes }, outbox);
         Ok(())
+    }
+
+    /// The issuer has so long for a request that is about to leave.
+    fn wait_for_answer(&mut self, now: Now, place: u32, wait_ms: u64) {
+        self.deadlines.set(place, now.mono_ns + wait_ms * 1_000_000);
+        if self.forwarded.len() < super::FORWARDED_PER_BATCH_MAX {
+            self.forwarded.push(place);
+        }
     }
 
     /// Keeps header and the dialect's kept fields; DE 2 too where only the track names the card,

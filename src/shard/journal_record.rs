@@ -12,6 +12,7 @@
 
 pub(in crate::shard) mod decode;
 mod describe;
+mod scope;
 
 pub use decode::RecordError;
 pub use describe::read_records;
@@ -20,6 +21,7 @@ use super::duplicate::{DuplicateKey, OriginalRecord};
 use super::field_list::StoredFields;
 use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::preauthorization::Hold;
+use super::velocity::escrow::{ScopeHold, ScopePool, ScopeRow};
 use super::velocity::{RESERVATION_BYTES, Reservation};
 use tapswitch_protocol::{Mti, ResponseCode, Stan, TransmissionTime};
 
@@ -91,6 +93,17 @@ pub enum Change<'a> {
     Configured {
         /// Its number; they only grow, also over restarts.
         epoch: u64,
+    },
+    /// What a terminal, merchant or acquirer used here, and was lent, in one part of a window.
+    ScopeRow(ScopeRow),
+    /// What this shard lent of its limit, to all together.
+    ScopePool(ScopePool),
+    /// What is counted for a request at its terminal, merchant and acquirer.
+    ScopeHeld {
+        /// Which.
+        key: DuplicateKey,
+        /// From now on; nothing: it is forgotten.
+        hold: ScopeHold,
     },
 }
 
@@ -224,6 +237,9 @@ enum Kind {
     OwedParked = 11,
     // 9 named its hold's reservation by the hold alone.
     HoldCompleted = 12,
+    ScopeRow = 13,
+    ScopePool = 14,
+    ScopeHeld = 15,
 }
 
 impl Record<'_> {
@@ -291,6 +307,19 @@ impl Change<'_> {
             Self::Configured { epoch } => {
                 writer.put(epoch.to_le_bytes());
                 Kind::Configured
+            }
+            Self::ScopeRow(row) => {
+                row.encode(writer);
+                Kind::ScopeRow
+            }
+            Self::ScopePool(pool) => {
+                pool.encode(writer);
+                Kind::ScopePool
+            }
+            Self::ScopeHeld { key, hold } => {
+                writer.put(key.0);
+                hold.encode(writer);
+                Kind::ScopeHeld
             }
         }
     }

@@ -72,6 +72,8 @@ impl Shard {
                 self.credits.give(from);
                 self.on_offered(now, message.header_bytes, message.kind == MeshKind::OfferTaken);
             }
+            MeshKind::LeaseAsk => self.on_lease_ask(now, from, message.bytes, outbox),
+            MeshKind::LeaseGrant => self.on_lease_grant(now, from, message.bytes, outbox),
         }
     }
 

@@ -57,6 +57,7 @@ mod reversal;
 mod reversal_reason;
 pub mod routing;
 mod saf;
+mod scope_limits;
 mod secrets;
 pub mod snapshot;
 pub mod state_layout;
@@ -105,6 +106,7 @@ use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
 use undelivered::Undelivered;
 use velocity::Velocity;
+use velocity::escrow::Escrow;
 
 /// One shard: its cards, its connections, its part of every issuer's trace numbers.
 pub struct Shard {
@@ -120,6 +122,8 @@ pub struct Shard {
     routing: Routing,
     legs: IssuerLegs,
     velocity: Velocity,
+    /// Limits of terminals, merchants and acquirers, where there are any.
+    escrow: Option<Box<Escrow>>,
     pending: Pending,
     deadlines: Deadlines,
     preauthorizations: Preauthorizations,
@@ -212,6 +216,7 @@ impl Shard {
             routing: Routing::new(&config.iins),
             legs: IssuerLegs::new(&config.issuers, id, shards),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
+            escrow: Escrow::new(&config.velocity, (id, shards), secrets.digest_key),
             pending: Pending::new(pending_max),
             deadlines: Deadlines::new(pending_max + saf_max + UNDELIVERED_MAX),
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),

@@ -45,6 +45,8 @@ pub(super) enum Reason {
     },
     /// No velocity line for a new card.
     VelocityFull,
+    /// No row for a new terminal, merchant or acquirer.
+    EntitiesFull,
     /// No room for another request in flight.
     PendingFull,
     /// Too many pre-authorizations are open.
@@ -80,6 +82,7 @@ impl Reason {
             Self::AmountLimit { code: None, .. } => codes.amount_limit,
             Self::CountLimit { code: None, .. } => codes.count_limit,
             Self::VelocityFull
+            | Self::EntitiesFull
             | Self::PendingFull
             | Self::HoldsFull
             | Self::SafFull
@@ -107,6 +110,7 @@ impl Reason {
             Self::AmountLimit { .. } => Counter::RefusedAmountLimit,
             Self::CountLimit { .. } => Counter::RefusedCountLimit,
             Self::VelocityFull => Counter::RefusedVelocityFull,
+            Self::EntitiesFull => Counter::RefusedEntitiesFull,
             Self::PendingFull => Counter::RefusedPendingFull,
             Self::HoldsFull => Counter::RefusedHoldsFull,
             Self::SafFull => Counter::RefusedSafFull,

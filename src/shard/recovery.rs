@@ -122,6 +122,7 @@ impl Shard {
     /// # Errors
     /// One cannot be read; the shard is then of no use.
     pub fn replay(&mut self, mut bytes: &[u8], mut known: u64) -> Result<(), RecordError> {
+        self.divide_scopes();
         let mut ahead = bytes;
         (0..RECORDS_AHEAD).for_each(|_| self.fetch_next(&mut ahead));
         while !bytes.is_empty() {
@@ -169,6 +170,14 @@ impl Shard {
         }
     }
 
+    /// What shards of another layout left of limits of terminals, merchants and acquirers is read: each
+    /// of now takes its part of it.
+    fn divide_scopes(&mut self) {
+        if let Some(escrow) = &mut self.escrow {
+            escrow.divide();
+        }
+    }
+
     /// A digest of all that outlives a process. The same records make the same.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
@@ -195,7 +204,8 @@ impl Shard {
                 (low ^ high ^ hold.reservation.amount_minor() ^ done).wrapping_mul(HASH_STEP),
             )
         });
-        let parts = [self.velocity.state_hash(), owed, holds, self.epoch];
+        let scopes = self.escrow.as_ref().map_or(0, |escrow| escrow.state_hash());
+        let parts = [self.velocity.state_hash(), scopes, owed, holds, self.epoch];
         parts
             .into_iter()
             .fold(0, |hash, part| (hash ^ part).wrapping_mul(HASH_STEP).rotate_left(23))
@@ -281,6 +291,10 @@ impl Shard {
         let first = self.recovering.as_mut().map(|it| !core::mem::replace(&mut it.resumed, true));
         if first != Some(true) {
             return;
+        }
+        self.divide_scopes();
+        if let Some(escrow) = &mut self.escrow {
+            escrow.end_leases();
         }
         self.legs.begin_at(now.wall_ms, self.epoch);
         let owed = self.saf.within(0..self.saf.taken_below());

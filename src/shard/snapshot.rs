@@ -15,6 +15,7 @@ use super::duplicate::{Cursor, ORIGINAL_BYTES, ScanEntry};
 use super::field_list::StoredFields;
 use super::identity::CardKey;
 use super::journal_record::{Change, OwedId, OwedMessage, RECORD_BYTES_MAX, Record};
+use super::velocity::escrow::ScopeCursor;
 use super::velocity::{Layout, SnapshotGivenUp};
 use super::{Now, Shard};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,7 @@ enum Part {
     Answers,
     Holds(usize),
     Owed(u32),
+    Scopes(ScopeCursor),
 }
 
 impl Shard {
@@ -192,6 +194,15 @@ impl Shard {
                 *place = until;
                 self.add_owed(out, (first, until), taking);
                 if until >= self.saf.taken_below() {
+                    taking.part = Part::Scopes(ScopeCursor::default());
+                }
+            }
+            Part::Scopes(cursor) => {
+                let wall_ms = taking.wall_ms;
+                let visit = |change: Change<'_>| add_record(out, wall_ms, change);
+                let places = PLACES_PER_STEP as u32;
+                let more = self.escrow.as_ref().is_some_and(|it| it.scan(cursor, places, visit));
+                if !more {
                     return SnapshotStep::Done;
                 }
             }

@@ -23,7 +23,7 @@ impl StateLayout {
     pub fn of(config: &Config) -> Self {
         let shards = config.switch.shards.max(1);
         let lines = lines_of(config.velocity.lines, shards);
-        Self { shards, velocity: Layout::new(lines, &config.velocity.counters) }
+        Self { shards, velocity: Layout::new(lines, &config.velocity) }
     }
 
     /// As a data directory keeps it.
@@ -53,6 +53,14 @@ impl StateLayout {
         config.velocity = VelocityConfig {
             lines: self.velocity.lines * self.shards,
             counters: self.velocity.counters.iter().map(LayoutCounter::laid_out).collect(),
+            scope_counters: self
+                .velocity
+                .scope_counters
+                .iter()
+                .map(LayoutCounter::laid_out)
+                .collect(),
+            entities: self.velocity.entities,
+            entity_transactions: of.velocity.entity_transactions,
             limits: Vec::new(),
         };
         config
@@ -69,10 +77,14 @@ impl StateLayout {
             let (before, now) = (self.velocity.lines, to.velocity.lines);
             changes.push(format!("lines of each shard's table: {before} before, {now} now"));
         }
+        if self.velocity.entities != to.velocity.entities {
+            let (before, now) = (self.velocity.entities, to.velocity.entities);
+            changes.push(format!("entities of each counter: {before} before, {now} now"));
+        }
         let named = |layout: &Self, name: &str| {
-            layout.velocity.counters.iter().find(|counter| counter.name == name).cloned()
+            layout.velocity.all().find(|counter| counter.name == name).cloned()
         };
-        for counter in &to.velocity.counters {
+        for counter in to.velocity.all() {
             let name = &counter.name;
             match named(self, name) {
                 None => changes.push(format!("counter {name} is new and begins empty")),
@@ -82,7 +94,7 @@ impl StateLayout {
                 Some(_) => changes.push(format!("counter {name} is carried over")),
             }
         }
-        for LayoutCounter { name, .. } in &self.velocity.counters {
+        for LayoutCounter { name, .. } in self.velocity.all() {
             if named(to, name).is_none() {
                 changes.push(format!("counter {name} is gone and left behind"));
             }

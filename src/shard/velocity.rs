@@ -19,6 +19,7 @@
 mod capture;
 mod conditions;
 mod counters;
+pub mod escrow;
 mod layout;
 mod limits;
 mod occupancy;
@@ -141,7 +142,7 @@ impl Velocity {
         let line_words = line_words(config.words_used());
         Self {
             table: Table::new(lines, line_words),
-            layout: Layout::new(lines, &config.counters),
+            layout: Layout::new(lines, config),
             occupancy: Occupancy::default(),
             refusals: vec![0; limits.len()],
             reset_by_pin: counters.reset_by_pin(),
@@ -200,10 +201,8 @@ impl Velocity {
         let place = if meant.counters() == 0 { None } else { table.find(card) };
         let words = place.map_or(counters.fresh().as_slice(), |place| table.words(place));
         let refusal = limits.judge(counters, words, meant, t.amount_minor).err();
-        if let Some(Refusal::Limit { limit, .. }) = refusal
-            && let Some(count) = self.refusals.get_mut(usize::from(limit))
-        {
-            *count += 1;
+        if let Some(Refusal::Limit { limit, .. }) = refusal {
+            self.count_refusal(limit);
         }
         Assessed { counters: meant.counters(), has_line: place.is_some(), refusal }
     }
@@ -355,6 +354,13 @@ impl Velocity {
         self.limits.name_and_code(index)
     }
 
+    /// A limit that is judged elsewhere refused.
+    pub(in crate::shard) fn count_refusal(&mut self, limit: u8) {
+        if let Some(count) = self.refusals.get_mut(usize::from(limit)) {
+            *count += 1;
+        }
+    }
+
     /// How often each limit refused, in the order of the configuration.
     #[must_use]
     pub fn refusals(&self) -> &[u64] {
@@ -414,12 +420,11 @@ impl Velocity {
     /// # Errors
     /// The first counter that is not as it was, which needs another table: a restart.
     pub fn on_config(&mut self, config: &VelocityConfig) -> Result<(), NewCounter> {
-        let layout = Layout::new(self.lines(), &config.counters);
+        let layout = Layout::new(self.lines(), config);
         if layout != self.layout {
-            let same = layout.counters.iter().zip(&self.layout.counters);
+            let same = layout.all().zip(self.layout.all());
             let first = same.take_while(|(new, old)| new == old).count();
-            let lists = [&layout.counters, &self.layout.counters];
-            let named = lists.iter().find_map(|counters| counters.get(first));
+            let named = layout.all().nth(first).or_else(|| self.layout.all().nth(first));
             let name = named.map_or_else(String::new, |counter| counter.name.clone());
             return Err(NewCounter { name });
         }

@@ -1,5 +1,7 @@
 //! Counters and limits as tables.
 
+mod scopes;
+
 use crate::cli::quantity::{amount, duration_s, grouped};
 use crate::config::{
     Config, TransactionKind, VelocityCondition, VelocityCounter, VelocityLimit, VelocityWindow,
@@ -21,6 +23,7 @@ pub(super) fn show(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     )?;
     let counters = velocity.counters.iter().map(counter_row);
     show_table(out, ["counter", "per card and", "set back", "counts"], counters.collect())?;
+    scopes::show(out, config)?;
     let limits = velocity.limits.iter().map(|limit| limit_row(limit, config));
     show_table(out, ["limit", "at most", "of", "code", "judges"], limits.collect())
 }
@@ -77,7 +80,9 @@ fn limit_row(limit: &VelocityLimit, config: &Config) -> [String; 5] {
     let count = limit.count_max.map(|count| format!("{} transactions", grouped(count.into())));
     let sum = limit.amount_minor_max.map(amount);
     let most: Vec<String> = [sum, count].into_iter().flatten().collect();
-    let of = limit.counter.and_then(|place| config.velocity.counters.get(place));
+    let counters = (&config.velocity.counters, &config.velocity.scope_counters);
+    let of = limit.counter.and_then(|place| counters.0.get(place));
+    let of = of.or_else(|| limit.scope_counter.and_then(|place| counters.1.get(place)));
     let of = of.map_or_else(|| "a transaction".to_owned(), |counter| counter.name.clone());
     let (name, when) = (limit.name.clone(), describe_when(&limit.when));
     [name, most.join(" and "), of, codes(limit, config), when]

@@ -13,6 +13,7 @@ mod keys;
 mod outcomes;
 mod section;
 mod velocity;
+mod velocity_scope;
 mod velocity_when;
 
 use super::default::{IINS_CN, read_text};

@@ -2,16 +2,15 @@
 //! whether all counters fit into one line of the table.
 
 use super::section::Section;
+use super::velocity_scope;
 use super::velocity_when::condition;
 use crate::config::file::{Found, Named, RawCounter, RawFile, RawLimit, RawWhen};
 use crate::config::problem::{Problems, nearest_cause, quoted};
-use crate::config::{
-    VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow,
-};
+use crate::config::{VelocityConfig, VelocityCounter, VelocityLimit, VelocityWindow};
 use crate::limits::{
-    VELOCITY_AMOUNT_MINOR_MAX, VELOCITY_COUNT_MAX, VELOCITY_COUNTERS_MAX, VELOCITY_GROUP_LINES,
-    VELOCITY_LIMITS_MAX, VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX, VELOCITY_WINDOW_S_MAX,
-    VELOCITY_WORDS_MAX,
+    SCOPE_COUNT_MAX, VELOCITY_AMOUNT_MINOR_MAX, VELOCITY_COUNT_MAX, VELOCITY_COUNTERS_MAX,
+    VELOCITY_GROUP_LINES, VELOCITY_LIMITS_MAX, VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX,
+    VELOCITY_WINDOW_S_MAX, VELOCITY_WORDS_MAX,
 };
 use crate::shard::velocity::words_needed;
 use tapswitch_protocol::ResponseCode;
@@ -48,6 +47,7 @@ pub(super) fn check(raw: &RawFile, problems: &mut Problems<'_>) -> VelocityConfi
         counters.push(counter);
     }
     refuse_crowd(raw_counters, &counters, problems);
+    velocity_scope::check_counters(raw_counters, &counters, problems);
     let raw_limits = raw.limits.as_deref().unwrap_or_default();
     let mut limits: Vec<VelocityLimit> = Vec::with_capacity(raw_limits.len());
     for named in raw_limits {
@@ -66,7 +66,10 @@ pub(super) fn check(raw: &RawFile, problems: &mut Problems<'_>) -> VelocityConfi
         section.error(None, "", message, "limits that differ in conditions only can share one");
     }
     warn_of_unused(raw_counters, &limits, problems);
-    VelocityConfig { lines, counters, limits }
+    velocity_scope::check_limits(raw_limits, (&counters, &limits), problems);
+    let (entities, entity_transactions) = velocity_scope::sizes(raw, &counters, problems);
+    let (counters, scope_counters, limits) = velocity_scope::apart(counters, limits);
+    VelocityConfig { lines, counters, scope_counters, entities, entity_transactions, limits }
 }
 
 /// Names are unique among counters, and among limits.
@@ -112,18 +115,22 @@ fn refuse_crowd(
     counters: &[VelocityCounter],
     problems: &mut Problems<'_>,
 ) {
+    let of_cards = |count: usize| -> Vec<VelocityCounter> {
+        let some = counters.iter().take(count);
+        some.filter(|counter| velocity_scope::is_of_cards(counter)).cloned().collect()
+    };
     let fitting = (0..=counters.len())
         .rev()
         .find(|&count| {
-            let some = counters.get(..count).unwrap_or_default();
-            count <= VELOCITY_COUNTERS_MAX && words_needed(some) <= VELOCITY_WORDS_MAX
+            let some = of_cards(count);
+            some.len() <= VELOCITY_COUNTERS_MAX && words_needed(&some) <= VELOCITY_WORDS_MAX
         })
         .unwrap_or_default();
     let Some(named) = raw.get(fitting) else { return };
     let message = format!(
         "the counters need {} words of a card's line, which has {VELOCITY_WORDS_MAX} and serves at \
          most {VELOCITY_COUNTERS_MAX} counters; the first {fitting} fit",
-        words_needed(counters),
+        words_needed(&of_cards(counters.len())),
     );
     let cause = "a window takes 1 word, a rolling one of k parts k + 1, every two different shapes \
                  of windows 1 more; several limits can judge one counter";
@@ -150,27 +157,13 @@ fn counter(named: &Named<(RawCounter, RawWhen)>, problems: &mut Problems<'_>) ->
     let (raw, when) = &named.section;
     let mut section = Section::new(problems, named.name.as_str(), named.at);
     let name = name(&mut section, &raw.name);
-    let scope = scope(&mut section, &raw.scope);
+    let scope = velocity_scope::scope(&mut section, &raw.scope);
     let window = window(&mut section, raw);
     let resets_on_pin = match &raw.resets_on {
         None => false,
         found => section.word("resets_on", found, &[("pin", true)]).unwrap_or_default(),
     };
     VelocityCounter { name, scope, window, resets_on_pin, when: condition(&mut section, when) }
-}
-
-/// Other scopes than the card are counted by nobody yet; they are refused, not ignored.
-fn scope(section: &mut Section<'_, '_>, found: &Option<Found<String>>) -> VelocityScope {
-    const LATER: [&str; 4] = ["token", "terminal", "merchant", "acquirer"];
-    match found {
-        Some(Found { value, at }) if LATER.contains(&value.as_str()) => {
-            let message = format!("scope `{value}` cannot be counted yet");
-            section.error(*at, "scope", message, "this version counts per card only");
-        }
-        Some(_) => drop(section.word("scope", found, &[("card", VelocityScope::Card)])),
-        None => {}
-    }
-    VelocityScope::Card
 }
 
 fn window(section: &mut Section<'_, '_>, raw: &RawCounter) -> VelocityWindow {
@@ -234,11 +227,16 @@ fn limit(
         Some(counter) if counter.resets_on_pin => VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX,
         _ => VELOCITY_AMOUNT_MINOR_MAX,
     };
-    let counts = 1..=VELOCITY_COUNT_MAX as i64;
+    let count_max = match judged {
+        Some(counter) if !velocity_scope::is_of_cards(counter) => SCOPE_COUNT_MAX,
+        _ => VELOCITY_COUNT_MAX,
+    };
+    let counts = 1..=count_max as i64;
     let amounts = 1..=amount_max as i64;
     let limit = VelocityLimit {
         name,
         counter,
+        scope_counter: None,
         count_max: section.number_if_any("count_max", &raw.count_max, counts),
         amount_minor_max: section.number_if_any("amount_minor_max", &raw.amount_minor_max, amounts),
         when: condition(&mut section, when),

@@ -96,16 +96,16 @@ pub(in crate::shard) fn skim(bytes: &mut &[u8]) -> Option<(DuplicateKey, CardKey
 }
 
 /// A record's bytes, taken from the front; and how many it had.
-struct Reader<'a>(&'a [u8], usize);
+pub(super) struct Reader<'a>(&'a [u8], usize);
 
 impl<'a> Reader<'a> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         let (head, rest) = self.0.split_first_chunk().ok_or(RecordError::Length(self.1))?;
         self.0 = rest;
         Ok(*head)
     }
 
-    fn number(&mut self) -> Result<u64, RecordError> {
+    pub(super) fn number(&mut self) -> Result<u64, RecordError> {
         self.take().map(u64::from_le_bytes)
     }
 
@@ -162,6 +162,12 @@ impl<'a> Reader<'a> {
             Change::Started
         } else if is(Kind::Configured) {
             Change::Configured { epoch: self.number()? }
+        } else if is(Kind::ScopeRow) {
+            Change::ScopeRow(self.scope_row()?)
+        } else if is(Kind::ScopePool) {
+            Change::ScopePool(self.scope_pool()?)
+        } else if is(Kind::ScopeHeld) {
+            Change::ScopeHeld { key: DuplicateKey(self.take()?), hold: self.scope_hold()? }
         } else {
             return Err(RecordError::Kind(kind));
         };

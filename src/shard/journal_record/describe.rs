@@ -89,6 +89,15 @@ impl fmt::Display for Record<'_> {
             }
             Change::Started => f.write_str("started"),
             Change::Configured { epoch } => write!(f, "configured     epoch {epoch}"),
+            Change::ScopeRow(row) => row.fmt(f),
+            Change::ScopePool(pool) => pool.fmt(f),
+            Change::ScopeHeld { key, hold } if hold.is_empty() => {
+                write!(f, "scope-held     {}: nothing", Key(*key))
+            }
+            Change::ScopeHeld { key, hold } => {
+                let (key, card) = (Key(*key), Card(hold.card));
+                write!(f, "scope-held     {key} {card}: {hold}")
+            }
         }
     }
 }

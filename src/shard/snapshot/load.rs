@@ -50,6 +50,16 @@ impl Loading {
 struct Origin {
     layout: Layout,
     translation: Translation,
+    /// For each of its counters of terminals, merchants and acquirers the place of ours.
+    scopes: Vec<Option<usize>>,
+}
+
+impl Origin {
+    /// The mask of our counters for one of its.
+    fn scope_counters(&self, counters: u8) -> u8 {
+        let places = self.scopes.iter().enumerate().filter(|(bit, _)| counters & 1 << bit != 0);
+        places.filter_map(|(_, place)| *place).fold(0, |mask, place| mask | 1 << place)
+    }
 }
 
 impl Shard {
@@ -78,6 +88,7 @@ impl Shard {
         self.epoch = self.epoch.max(header.epoch);
         let from = (!same).then(|| Origin {
             translation: self.velocity.translation(&header.velocity),
+            scopes: header.velocity.scope_places(self.velocity.layout()),
             layout: header.velocity,
         });
         self.loading =
@@ -222,6 +233,20 @@ impl Shard {
                 let reservation = from.translation.reservation(&hold.reservation);
                 let hold = Hold { reservation, ..hold };
                 self.apply(&Record { change: Change::HoldOpened(hold), ..record });
+            }
+            Change::ScopeRow(row) => {
+                let place = from.scopes.get(usize::from(row.counter)).copied().flatten();
+                if let (Some(place), Some(escrow)) = (place, &mut self.escrow) {
+                    let used = (row.number, row.share.used);
+                    let carried = escrow.carry_used(record.wall_ms, (place, row.entity), used);
+                    carried.map_err(|error| error.to_string())?;
+                }
+            }
+            Change::ScopeHeld { key, hold } if self.is_own(hold.card) => {
+                let counters = from.scope_counters(hold.counters);
+                if let Some(escrow) = &mut self.escrow {
+                    escrow.carry_hold(&key, hold, counters);
+                }
             }
             _ => {}
         }

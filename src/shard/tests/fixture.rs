@@ -93,6 +93,7 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
     let daily = VelocityLimit {
         name: "daily".to_owned(),
         counter: Some(0),
+        scope_counter: None,
         count_max: Some(3),
         amount_minor_max: Some(10_000),
         when: VelocityCondition::default(),
@@ -117,7 +118,12 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
         ],
         issuers: vec![issuer("ABC"), issuer("CMB")],
         iins: vec![iin(622_848, 0), iin(622_575, 1)],
-        velocity: VelocityConfig { lines: 1 << 10, counters: vec![day], limits: vec![daily] },
+        velocity: VelocityConfig {
+            lines: 1 << 10,
+            counters: vec![day],
+            limits: vec![daily],
+            ..VelocityConfig::default()
+        },
         bank: BankConfig {
             threads: 0,
             cores: Vec::new(),

@@ -15,6 +15,7 @@ pub(crate) mod no_allocation;
 mod outcomes;
 mod restart;
 mod reversals;
+mod scopes;
 mod script;
 mod snapshot;
 mod store_and_forward;

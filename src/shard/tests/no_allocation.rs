@@ -1,7 +1,7 @@
 //! After start-up a shard's data path allocates nothing: counted per thread.
 
 use super::fixture::{Request, World, config, connection, cups_header, issuer_answer};
-use crate::config::OutcomesConfig;
+use crate::config::{OutcomesConfig, VelocityCounter, VelocityLimit, VelocityScope};
 use crate::shard::outcome::OUTCOME_BYTES;
 use crate::shard::{AcquirerId, Action, Outbox, Published};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -40,6 +40,13 @@ pub(crate) fn allocations() -> u64 {
 #[test]
 fn the_data_path_allocates_nothing() {
     let mut config = config(1);
+    let card = &config.velocity;
+    let shop = VelocityCounter { scope: VelocityScope::Merchant, ..card.counters[0].clone() };
+    let limit = VelocityLimit { counter: None, scope_counter: Some(0), ..card.limits[0].clone() };
+    let limit = VelocityLimit { count_max: None, amount_minor_max: Some(900_000), ..limit };
+    config.velocity.scope_counters.push(shop);
+    config.velocity.limits.push(limit);
+    (config.velocity.entities, config.velocity.entity_transactions) = (16, 1_024);
     config.velocity.limits[0].count_max = None;
     config.velocity.limits[0].amount_minor_max = Some(1_000_000);
     config.outcomes = Some(OutcomesConfig { dir: "unused".into(), bytes_max: 1 << 20 });

@@ -3,7 +3,9 @@
 
 use super::Reservation;
 use super::counters::{Counters, line_words, words_needed};
-use crate::config::{VelocityCondition, VelocityCounter, VelocityScope, VelocityWindow};
+use crate::config::{
+    VelocityCondition, VelocityConfig, VelocityCounter, VelocityScope, VelocityWindow,
+};
 use serde::{Deserialize, Serialize};
 
 /// Counters in the order of their bits and words, and the lines of the table.
@@ -13,6 +15,12 @@ pub struct Layout {
     pub lines: usize,
     /// The counters.
     pub counters: Vec<LayoutCounter>,
+    /// Counters of terminals, merchants and acquirers.
+    #[serde(default)]
+    pub scope_counters: Vec<LayoutCounter>,
+    /// How many of these one such counter holds; 0 without any.
+    #[serde(default)]
+    pub entities: usize,
 }
 
 /// One counter.
@@ -51,8 +59,25 @@ impl LayoutCounter {
 }
 
 impl Layout {
-    pub(in crate::shard) fn new(lines: usize, counters: &[VelocityCounter]) -> Self {
-        Self { lines, counters: counters.iter().map(LayoutCounter::of).collect() }
+    pub(in crate::shard) fn new(lines: usize, config: &VelocityConfig) -> Self {
+        let of = |counters: &[VelocityCounter]| counters.iter().map(LayoutCounter::of).collect();
+        Self {
+            lines,
+            counters: of(&config.counters),
+            scope_counters: of(&config.scope_counters),
+            entities: if config.scope_counters.is_empty() { 0 } else { config.entities },
+        }
+    }
+
+    /// All counters: of cards, then of terminals, merchants and acquirers.
+    pub(in crate::shard) fn all(&self) -> impl Iterator<Item = &LayoutCounter> {
+        self.counters.iter().chain(&self.scope_counters)
+    }
+
+    /// For each counter of entities its place in another layout.
+    pub(in crate::shard) fn scope_places(&self, to: &Self) -> Vec<Option<usize>> {
+        let place = |counter| to.scope_counters.iter().position(|other| other == counter);
+        self.scope_counters.iter().map(place).collect()
     }
 
     /// Eight-byte words of a line, the card's key of two words among them.
@@ -130,7 +155,7 @@ mod tests {
     }
 
     fn layout(counters: &[LayoutCounter]) -> Layout {
-        Layout { lines: 64, counters: counters.to_vec() }
+        Layout { lines: 64, counters: counters.to_vec(), scope_counters: Vec::new(), entities: 0 }
     }
 
     #[test]

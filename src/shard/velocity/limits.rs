@@ -27,6 +27,8 @@ struct Limit {
 /// All limits, and the conditions of counters and limits.
 pub(super) struct Limits {
     limits: Vec<Limit>,
+    /// Those of cards and of single transactions, as a mask; others are judged elsewhere.
+    own: u64,
     conditions: Conditions,
 }
 
@@ -52,7 +54,10 @@ impl Limits {
         let counters = config.counters.iter().map(|counter| &counter.when);
         let limits = config.limits.iter().map(|limit| &limit.when);
         let conditions = Conditions::new((0..).zip(counters).chain((LIMITS_SHIFT..).zip(limits)));
-        Self { limits: config.limits.iter().map(Limit::new).collect(), conditions }
+        let own =
+            config.limits.iter().enumerate().filter(|(_, limit)| limit.scope_counter.is_none());
+        let own = own.fold(0, |mask, (place, _)| mask | 1 << place);
+        Self { limits: config.limits.iter().map(Limit::new).collect(), own, conditions }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -82,7 +87,7 @@ impl Limits {
         meant: Meant,
         amount_minor: u64,
     ) -> Result<(), Refusal> {
-        let mut left = meant.0 >> LIMITS_SHIFT;
+        let mut left = meant.0 >> LIMITS_SHIFT & self.own;
         while left != 0 {
             let index = left.trailing_zeros() as usize;
             left &= left - 1;
@@ -123,7 +128,8 @@ impl Limit {
             "Invariant: amounts fit 48 bits"
         );
         assert!(
-            limit.count_max.is_none_or(|max| u64::from(max) <= VELOCITY_COUNT_MAX),
+            limit.scope_counter.is_some()
+                || limit.count_max.is_none_or(|max| u64::from(max) <= VELOCITY_COUNT_MAX),
             "Invariant: counts fit 16 bits"
         );
         Self {

@@ -37,7 +37,15 @@ fn limit(
     amount_minor_max: Option<u64>,
 ) -> VelocityLimit {
     let when = VelocityCondition::default();
-    VelocityLimit { name: "limit".into(), counter, count_max, amount_minor_max, when, code: None }
+    VelocityLimit {
+        name: "limit".into(),
+        counter,
+        scope_counter: None,
+        count_max,
+        amount_minor_max,
+        when,
+        code: None,
+    }
 }
 
 fn config(
@@ -45,7 +53,7 @@ fn config(
     counters: Vec<VelocityCounter>,
     limits: Vec<VelocityLimit>,
 ) -> VelocityConfig {
-    VelocityConfig { lines, counters, limits }
+    VelocityConfig { lines, counters, limits, ..VelocityConfig::default() }
 }
 
 /// A counter with a limit of its own for each of these.

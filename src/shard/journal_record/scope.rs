@@ -1,0 +1,130 @@
+//! Records of what terminals, merchants and acquirers share: written, read, and as an operator reads
+//! them. An entity is shown by the first bytes of its digest.
+
+use super::decode::{Reader, RecordError};
+use super::{ScopeHold, ScopePool, ScopeRow, Writer};
+use crate::shard::identity::CardKey;
+use crate::shard::velocity::escrow::{Entity, Share, Tally};
+use core::fmt;
+
+const IS_TRANSACTION: u8 = 1;
+const IS_SAME_CURRENCY: u8 = 2;
+
+impl ScopeRow {
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
+        head(writer, (self.counter, self.entity, self.number));
+        tally(writer, self.share.used);
+        tally(writer, self.share.leased);
+    }
+}
+
+impl ScopePool {
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
+        head(writer, (self.counter, self.entity, self.number));
+        tally(writer, self.leased);
+    }
+}
+
+impl ScopeHold {
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
+        writer.put(self.card.0);
+        self.entities.iter().for_each(|entity| writer.put(entity.0));
+        writer.put(self.at_ms.to_le_bytes());
+        writer.put(self.amount_minor.to_le_bytes());
+        let transaction = if self.is_transaction { IS_TRANSACTION } else { 0 };
+        let currency = if self.is_same_currency { IS_SAME_CURRENCY } else { 0 };
+        writer.put([self.counters, transaction | currency]);
+    }
+}
+
+fn head(writer: &mut Writer<'_>, (counter, entity, number): (u8, Entity, u32)) {
+    writer.put([counter]);
+    writer.put(entity.0);
+    writer.put(number.to_le_bytes());
+}
+
+fn tally(writer: &mut Writer<'_>, tally: Tally) {
+    writer.put(tally.count.to_le_bytes());
+    writer.put(tally.amount_minor.to_le_bytes());
+}
+
+impl Reader<'_> {
+    fn head(&mut self) -> Result<(u8, Entity, u32), RecordError> {
+        let [counter] = self.take()?;
+        Ok((counter, Entity(self.take()?), u32::from_le_bytes(self.take()?)))
+    }
+
+    fn tally(&mut self) -> Result<Tally, RecordError> {
+        Ok(Tally { count: self.number()?, amount_minor: self.number()? })
+    }
+
+    pub(super) fn scope_row(&mut self) -> Result<ScopeRow, RecordError> {
+        let (counter, entity, number) = self.head()?;
+        let share = Share { used: self.tally()?, leased: self.tally()? };
+        Ok(ScopeRow { counter, entity, number, share })
+    }
+
+    pub(super) fn scope_pool(&mut self) -> Result<ScopePool, RecordError> {
+        let (counter, entity, number) = self.head()?;
+        Ok(ScopePool { counter, entity, number, leased: self.tally()? })
+    }
+
+    pub(super) fn scope_hold(&mut self) -> Result<ScopeHold, RecordError> {
+        let card = CardKey(self.take()?);
+        let entities = [Entity(self.take()?), Entity(self.take()?), Entity(self.take()?)];
+        let (at_ms, amount_minor) = (self.number()?, self.number()?);
+        let [counters, flags] = self.take()?;
+        Ok(ScopeHold {
+            card,
+            entities,
+            at_ms,
+            amount_minor,
+            counters,
+            is_transaction: flags & IS_TRANSACTION != 0,
+            is_same_currency: flags & IS_SAME_CURRENCY != 0,
+        })
+    }
+}
+
+/// The first bytes of an entity's digest.
+struct Shown(Entity);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, ..] = self.0.0;
+        write!(f, "entity #{a:02x}{b:02x}{c:02x}")
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.amount_minor, self.count)
+    }
+}
+
+impl fmt::Display for ScopeRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { counter, entity, number, share } = self;
+        let (entity, Share { used, leased }) = (Shown(*entity), share);
+        write!(
+            f,
+            "scope-row      counter {counter} {entity} part {number}: {used} used, {leased} lent"
+        )
+    }
+}
+
+impl fmt::Display for ScopePool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { counter, entity, number, leased } = self;
+        let entity = Shown(*entity);
+        write!(f, "scope-pool     counter {counter} {entity} part {number}: {leased} lent")
+    }
+}
+
+impl fmt::Display for ScopeHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counters: Vec<String> =
+            self.each_counter().map(|counter| counter.to_string()).collect();
+        write!(f, "{} counted by counters {}", self.amount_minor, counters.join(" "))
+    }
+}
