@@ -196,6 +196,7 @@ fn banks() -> BankSet {
             name: format!("B{number}"),
             in_flight_max: 1_000,
             link: None,
+            failover: None,
             intent_first: false,
         })
         .collect();

@@ -5,7 +5,10 @@ mod velocity;
 
 use super::quantity::{bytes, grouped};
 use super::{CommandError, Streams};
-use crate::config::{AcquirerConfig, EngineChoice, Host, Idle, Loaded, SwitchConfig};
+use crate::config::{
+    AcquirerConfig, EngineChoice, Host, Idle, IssuerLinkConfig, Loaded, SwitchConfig,
+};
+use crate::shard::IssuerId;
 use crate::shard::preauthorization::HOLD_BYTES;
 use clap::Args;
 use std::io::{self, Write};
@@ -119,9 +122,29 @@ fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
             let framing = framing_name(link.framing);
             let at = link.address;
             writeln!(out, "          {name} at {at}: dialect {dialect}, framing {framing}")?;
+            writeln!(out, "            {}", session_of(link))?;
+            if let Some(second) = issuer.failover.and_then(|it| config.issuers.get(place(it))) {
+                writeln!(out, "            then by {}", second.name)?;
+            }
         }
     }
     Ok(())
+}
+
+fn place(issuer: IssuerId) -> usize {
+    usize::from(issuer.0)
+}
+
+fn session_of(link: &IssuerLinkConfig) -> String {
+    let sign_on = if link.sign_on { "after sign-on" } else { "without sign-on" };
+    let breaker = match link.breaker_timeouts {
+        0 => String::new(),
+        timeouts => format!(", given up after {timeouts} time-outs in a row"),
+    };
+    format!(
+        "{} connections a shard, {sign_on}, {} echoes missed after {} ms idle{breaker}",
+        link.connections, link.echo_misses, link.echo_idle_ms
+    )
 }
 
 const fn framing_name(framing: Framing) -> &'static str {

@@ -43,7 +43,7 @@ pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError
     write_first_screen(streams.output, &started, &config)?;
     let switch = started.switch;
     let is_journaled = switch.commit_path().is_some();
-    let mut alarms = Alarms::new(&switch);
+    let mut alarms = Alarms::new(&switch, &config.issuers);
     let watched = Watched { args, switch: &switch, reload: Reload::new(config, &switch) };
     let why = watched.until_told(&mut signals, &mut alarms, streams);
     writeln!(streams.output, "stopping    {why}; requests on their way are answered first")?;

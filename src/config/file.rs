@@ -213,6 +213,12 @@ section! {
         connect: String,
         dialect: String,
         framing: String,
+        connections: i64,
+        sign_on: bool,
+        echo_idle_ms: i64,
+        echo_misses: i64,
+        breaker_timeouts: i64,
+        failover: String,
     }
 }
 

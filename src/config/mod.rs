@@ -200,9 +200,11 @@ pub struct IssuerConfig {
     pub intent_first: bool,
     /// Where it is reached over TCP; `None`: its simulated bank lives in this process.
     pub link: Option<IssuerLinkConfig>,
+    /// Who gets its new requests while it cannot be reached.
+    pub failover: Option<IssuerId>,
 }
 
-/// How an issuer is reached over TCP, by one connection of each shard.
+/// How an issuer is reached over TCP, by some connections of each shard.
 #[derive(Clone, Debug)]
 pub struct IssuerLinkConfig {
     /// Where it listens.
@@ -211,6 +213,34 @@ pub struct IssuerLinkConfig {
     pub dialect: &'static Dialect,
     /// How they are told apart.
     pub framing: Framing,
+    /// Connections of each shard.
+    pub connections: u8,
+    /// Whether a connection is of use only after the issuer has granted a sign-on.
+    pub sign_on: bool,
+    /// A link on which nothing has come for so long is asked for an echo.
+    pub echo_idle_ms: u64,
+    /// So many echoes in a row unanswered, and the link is given up.
+    pub echo_misses: u32,
+    /// So many requests in a row timed out, and the issuer is asked no more than once a second; 0:
+    /// never.
+    pub breaker_timeouts: u32,
+}
+
+impl IssuerLinkConfig {
+    /// Where an issuer is and how it speaks; the rest as when the file does not say it.
+    #[must_use]
+    pub const fn new(address: SocketAddr, dialect: &'static Dialect, framing: Framing) -> Self {
+        Self {
+            address,
+            dialect,
+            framing,
+            connections: 1,
+            sign_on: true,
+            echo_idle_ms: 30_000,
+            echo_misses: 3,
+            breaker_timeouts: 20,
+        }
+    }
 }
 
 /// One IIN prefix.
@@ -301,6 +331,18 @@ pub struct Capacity {
 }
 
 impl Config {
+    /// Whose cards an issuer's bank has: its own, or, of a second route, those of the issuer that it
+    /// stands in for.
+    #[must_use]
+    pub fn books_of(&self, issuer: IssuerId) -> IssuerId {
+        if self.iins.iter().any(|row| row.issuer == issuer) {
+            return issuer;
+        }
+        let first = self.issuers.iter().position(|other| other.failover == Some(issuer));
+        // At most ISSUERS_MAX.
+        first.map_or(issuer, |first| IssuerId(first as u8))
+    }
+
     /// The profile of an acquirer.
     #[must_use]
     pub fn acquirer(&self, id: AcquirerId) -> Option<&AcquirerConfig> {

@@ -119,9 +119,17 @@ fn compare_issuer(old: &IssuerConfig, new: &IssuerConfig) -> Result<(), NeedsRes
     if connect(old) != connect(new) {
         return Err(NeedsRestart::key(&path, "connect"));
     }
-    compare!(old, new, &path, IssuerConfig { name, in_flight_max, intent_first }, link | _ | ());
+    compare!(
+        old,
+        new,
+        &path,
+        IssuerConfig { name, in_flight_max, intent_first, failover },
+        link | _ | ()
+    );
     let (Some(old), Some(new)) = (&old.link, &new.link) else { return Ok(()) };
-    compare!(old, new, &path, IssuerLinkConfig { address, framing },
+    compare!(old, new, &path, IssuerLinkConfig {
+            address, framing, connections, sign_on, echo_idle_ms, echo_misses, breaker_timeouts
+        },
         dialect |it: &IssuerLinkConfig| it.dialect.name());
     Ok(())
 }

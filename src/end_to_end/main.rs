@@ -24,11 +24,15 @@ mod layouts;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod malformed;
 #[cfg(test)]
 mod message;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod proxy;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

@@ -69,7 +69,9 @@ struct Control {
 
 /// One bank before it is served.
 struct Opening {
+    /// Whose accounts it has: a second route's are those of the first.
     issuer: IssuerId,
+    name: String,
     link: IssuerLinkConfig,
     listener: TcpListener,
     address: SocketAddr,
@@ -87,7 +89,7 @@ impl BankServer {
         let openings: Vec<Opening> =
             issuers.iter().filter_map(|&issuer| open(config, issuer)).collect::<Result<_, _>>()?;
         let served = openings.iter().map(|opening| ServedBank {
-            name: config.issuers[usize::from(opening.issuer.0)].name.clone(),
+            name: opening.name.clone(),
             address: opening.address,
             dialect: opening.link.dialect.name(),
         });
@@ -187,5 +189,6 @@ fn open(config: &Config, issuer: IssuerId) -> Option<Result<Opening, StartError>
         issuer: bank.name.clone(),
         source,
     });
-    Some(opened.map(|(address, listener)| Opening { issuer, link, listener, address }))
+    let (issuer, name) = (config.books_of(issuer), bank.name.clone());
+    Some(opened.map(|(address, listener)| Opening { issuer, name, link, listener, address }))
 }

@@ -39,7 +39,7 @@ use super::wake::{Wake, WakeListener};
 use crate::bank::BankSet;
 use crate::config::Idle;
 use crate::limits::STAGED_MAX;
-use crate::shard::{IssuerId, Now, Outbox, ShardId};
+use crate::shard::{LinkId, Now, Outbox, ShardId};
 use batch::{BATCH_READS_MAX, BatchRead, StagedFrame};
 use crossbeam_queue::ArrayQueue;
 pub(crate) use journal::JournalPort;
@@ -98,8 +98,8 @@ pub(crate) struct Driver<D: Decider> {
     batch: Vec<BatchRead>,
     staged: Vec<StagedFrame<D::Staged>>,
     stage: Stage,
-    /// The issuer whose lost link is being dealt with.
-    losing: Option<IssuerId>,
+    /// The lost link that is being dealt with.
+    losing: Option<LinkId>,
     stop_since_ns: u64,
     /// When the last cycle began, or ended if it had something to do.
     cycled_ns: u64,
@@ -250,9 +250,9 @@ impl<D: Decider> Driver<D> {
             && let Some(message) = self.ports.bank.receive()
         {
             self.make_room(now);
-            let (issuer, acquirer) = (message.issuer, message.acquirer);
+            let (link, acquirer) = (message.issuer.into(), message.acquirer);
             let body = message.bytes();
-            self.decider.on_issuer_response(now, issuer, acquirer, body, &mut self.outbox);
+            self.decider.on_issuer_response(now, link, acquirer, body, &mut self.outbox);
             self.ports.bank.give(message);
             taken += 1;
         }

@@ -1,4 +1,4 @@
-//! An issuer's link: one duplex TCP connection of one shard, made again whenever it is lost.
+//! An issuer's link: a duplex TCP connection of one shard, made again whenever it is lost.
 //!
 //! ```text
 //!            due                     made               lost              both tasks ended
@@ -40,7 +40,7 @@ const NS_PER_MS: u64 = 1_000_000;
 /// First wait before connecting again; doubled each time.
 const RETRY_MS_MIN: u64 = 100;
 /// Longest wait before connecting again.
-const RETRY_MS_MAX: u64 = 5_000;
+const RETRY_MS_MAX: u64 = 10_000;
 /// How long a connection may take to be made.
 const CONNECT_MS_MAX: u64 = 3_000;
 /// A link that held this long was a good one: after it the waits begin anew.
@@ -235,6 +235,13 @@ impl IssuerConnection {
         }
     }
 
+    /// The shard wants it no more. Tells whether this ended it.
+    pub(crate) fn give_up(&mut self, now_ns: u64) -> bool {
+        let Life::Up { since_ns, .. } = self.life else { return false };
+        self.close(now_ns, since_ns);
+        true
+    }
+
     /// Gives a buffer back that was read, its first `consumed` bytes dealt with; `None`: framing is
     /// lost, and with it the link. Tells whether this ended it.
     pub(crate) fn give_back(
@@ -272,6 +279,16 @@ impl IssuerConnection {
         match &self.life {
             Life::Down { .. } => return true,
             Life::Connecting { task, .. } => task.abort(),
+            Life::Up { connection, .. } if connection.waiting() > 0 => {
+                // The sign-off leaves first.
+                connection.visited();
+                connection.finish();
+                discard(connection, &around.pool);
+                if connection.write_stage() != WriteStage::Finishing {
+                    self.close(0, 0);
+                }
+                return false;
+            }
             Life::Up { .. } => {
                 self.close(0, 0);
                 return false;
@@ -370,7 +387,8 @@ mod tests {
     #[test]
     fn waits_double_to_a_bound_and_are_spread() {
         let mut spread = 7;
-        for (failures, from, to) in [(0, 80, 120), (1, 160, 240), (3, 640, 960), (90, 4_000, 6_000)]
+        for (failures, from, to) in
+            [(0, 80, 120), (1, 160, 240), (3, 640, 960), (90, 8_000, 12_000)]
         {
             let waits: Vec<u64> =
                 (0..1_000).map(|_| retry_after_ms(failures, draw(&mut spread))).collect();

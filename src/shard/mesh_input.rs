@@ -55,6 +55,10 @@ impl Shard {
                 self.credits.give(from);
                 self.answer_nothing(message.connection, outbox);
             }
+            MeshKind::IssuerMessage | MeshKind::SignedOff => {
+                self.on_crossed_issuer_message(now, from, message, outbox);
+            }
+            MeshKind::Returned => self.credits.give(from),
             MeshKind::Undeliverable => {
                 self.on_undeliverable(now, message.connection, message.bytes, outbox);
                 self.answer_nothing(message.connection, outbox);

@@ -34,7 +34,9 @@ mod issuer_answer;
 mod issuer_link;
 pub mod journal_record;
 mod kept;
+mod link_management;
 mod link_state;
+mod links;
 mod mesh_input;
 mod network_management;
 mod original_data;
@@ -62,14 +64,14 @@ pub(crate) mod tests;
 
 pub use action::{Action, MeshKind, Outbox};
 pub use configured::Configured;
-pub use counters::{Counter, Counters, Gauges, Published};
-pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
+pub use counters::{Counter, Counters, Gauges, LinkGauges, Published};
+pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, LinkId, Now, ShardId};
 pub use intake::Staged;
 pub use secrets::Secrets;
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
-use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
+use crate::limits::{FRAME_BYTES_MAX, LINKS_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
@@ -193,7 +195,7 @@ impl Shard {
             legs: IssuerLegs::new(&config.issuers, id, shards),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
             pending: Pending::new(pending_max),
-            deadlines: Deadlines::new(pending_max + saf_max),
+            deadlines: Deadlines::new(pending_max + saf_max + config.issuers.len() * LINKS_MAX),
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),
             saf: Saf::new(saf_max),
             kept: Kept::new(pending_max + saf_max),
@@ -466,6 +468,7 @@ impl Shard {
             owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
         };
         published.store(&self.counters, &self.times, &gauges);
+        published.store_links(self.legs.link_gauges());
     }
 }
 

@@ -56,6 +56,7 @@ fn banks(seed: u64, behaviour: &BankBehaviour, accounts_max: usize) -> BankSet {
         in_flight_max: 100,
         intent_first: false,
         link: None,
+        failover: None,
     };
     let row = |prefix, issuer, kind, pan_digits| IinRow {
         prefix,

@@ -3,11 +3,47 @@
 use super::acquirers::SERVED;
 use super::section::Section;
 use crate::config::file::{Found, RawFile, RawIssuer};
-use crate::config::problem::{Problems, quoted};
+use crate::config::problem::{Problems, nearest_cause, quoted};
 use crate::config::{AcquirerConfig, IssuerConfig, IssuerLinkConfig, SwitchConfig};
-use crate::limits::STANS;
+use crate::limits::{ISSUERS_MAX, LINKS_MAX, STANS};
+use crate::shard::IssuerId;
 use core::net::SocketAddr;
+use core::ops::RangeInclusive;
 use tapswitch_protocol::{Dialect, Framing};
+
+/// How long a link may be idle before an echo.
+const ECHO_IDLE_MS: RangeInclusive<i64> = 100..=600_000;
+/// Echoes that may be missed.
+const ECHO_MISSES: RangeInclusive<i64> = 1..=100;
+/// Time-outs in a row; 0: any number.
+const BREAKER_TIMEOUTS: RangeInclusive<i64> = 0..=1_000_000;
+
+/// The issuers of the IIN table, then those that are only some issuer's second route.
+pub(super) fn names(
+    raw: &RawFile,
+    of_table: &[String],
+    problems: &mut Problems<'_>,
+) -> Vec<String> {
+    let mut names = of_table.to_vec();
+    if names.is_empty() {
+        return names;
+    }
+    for named in &raw.issuers {
+        let is_route = raw.issuers.iter().any(|other| {
+            let failover = other.section.0.failover.as_ref();
+            failover.is_some_and(|failover| failover.value == named.name)
+        });
+        if is_route && named.section.0.connect.is_some() && !names.contains(&named.name) {
+            names.push(named.name.clone());
+        }
+    }
+    if names.len() > ISSUERS_MAX {
+        let message = format!("there are {} issuers; at most {ISSUERS_MAX}", names.len());
+        problems.error(None, "issuer", message, "second routes count as issuers");
+        names.truncate(ISSUERS_MAX);
+    }
+    names
+}
 
 /// Issuers in the order of `names`.
 pub(super) fn check(
@@ -29,6 +65,7 @@ pub(super) fn check(
             in_flight_max: default,
             intent_first: false,
             link: None,
+            failover: None,
         };
         if let Some(named) = raw.issuers.iter().find(|named| named.name == *name) {
             let mut section = Section::new(problems, format!("issuer.{name}"), named.at);
@@ -38,6 +75,7 @@ pub(super) fn check(
             issuer.in_flight_max = window.unwrap_or(default);
             issuer.intent_first = own.intent_first.as_ref().is_some_and(|found| found.value);
             issuer.link = link(&mut section, own);
+            issuer.failover = failover(&mut section, own, (name, names));
             if let (Some(link), Some(connect)) = (&issuer.link, &own.connect) {
                 refuse_shared(&mut section, (link, connect.at), &taken);
                 warn_of_other_dialects(&mut section, (link, connect.at), acquirers);
@@ -51,12 +89,7 @@ pub(super) fn check(
 
 fn link(section: &mut Section<'_, '_>, raw: &RawIssuer) -> Option<IssuerLinkConfig> {
     let Some(connect) = &raw.connect else {
-        for (key, found) in [("dialect", &raw.dialect), ("framing", &raw.framing)] {
-            if let Some(found) = found {
-                let cause = "the bank lives in this process and speaks as each acquirer does";
-                section.warning(found.at, key, "has no effect without connect", cause);
-            }
-        }
+        warn_without_connect(section, raw);
         return None;
     };
     let address = address(section, connect);
@@ -71,7 +104,69 @@ fn link(section: &mut Section<'_, '_>, raw: &RawIssuer) -> Option<IssuerLinkConf
         None if dialect.name() == Dialect::cups().name() => Framing::Cups,
         None => Framing::Be2,
     };
-    Some(IssuerLinkConfig { address: address?, dialect, framing })
+    let usual = IssuerLinkConfig::new(address?, dialect, framing);
+    let connections = section.number_if_any("connections", &raw.connections, 1..=LINKS_MAX as i64);
+    let echo_idle_ms = section.number_if_any("echo_idle_ms", &raw.echo_idle_ms, ECHO_IDLE_MS);
+    let echo_misses = section.number_if_any("echo_misses", &raw.echo_misses, ECHO_MISSES);
+    let timeouts = &raw.breaker_timeouts;
+    let breaker_timeouts = section.number_if_any("breaker_timeouts", timeouts, BREAKER_TIMEOUTS);
+    Some(IssuerLinkConfig {
+        connections: connections.unwrap_or(usual.connections),
+        sign_on: raw.sign_on.as_ref().map_or(usual.sign_on, |found| found.value),
+        echo_idle_ms: echo_idle_ms.unwrap_or(usual.echo_idle_ms),
+        echo_misses: echo_misses.unwrap_or(usual.echo_misses),
+        breaker_timeouts: breaker_timeouts.unwrap_or(usual.breaker_timeouts),
+        ..usual
+    })
+}
+
+/// Keys of a link that is not there.
+fn warn_without_connect(section: &mut Section<'_, '_>, raw: &RawIssuer) {
+    fn at<T>(found: &Option<Found<T>>) -> Option<Option<usize>> {
+        found.as_ref().map(|found| found.at)
+    }
+    let keys = [
+        ("dialect", at(&raw.dialect)),
+        ("framing", at(&raw.framing)),
+        ("connections", at(&raw.connections)),
+        ("sign_on", at(&raw.sign_on)),
+        ("echo_idle_ms", at(&raw.echo_idle_ms)),
+        ("echo_misses", at(&raw.echo_misses)),
+        ("breaker_timeouts", at(&raw.breaker_timeouts)),
+        ("failover", at(&raw.failover)),
+    ];
+    for (key, at) in keys.into_iter().filter_map(|(key, at)| Some((key, at?))) {
+        let cause = "the bank lives in this process, speaks as each acquirer does, and is always \
+                     there";
+        section.warning(at, key, "has no effect without connect", cause);
+    }
+}
+
+/// The second route, by its name.
+fn failover(
+    section: &mut Section<'_, '_>,
+    raw: &RawIssuer,
+    (own, names): (&str, &[String]),
+) -> Option<IssuerId> {
+    let found = raw.failover.as_ref().filter(|_| raw.connect.is_some())?;
+    let place = names.iter().position(|name| *name == found.value);
+    if found.value == own {
+        let cause = "a second route is another issuer, or a section of its own with `connect`";
+        section.error(found.at, "failover", "is the issuer itself", cause);
+        return None;
+    }
+    if place.is_none() {
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let near = nearest_cause(&found.value, &known);
+        let cause = match near.starts_with("did") {
+            true => near,
+            false => format!("write [issuer.{}] with `connect`", quoted(&found.value)),
+        };
+        let message = format!("`{}` is no issuer", quoted(&found.value));
+        section.error(found.at, "failover", message, cause);
+    }
+    // At most ISSUERS_MAX.
+    place.map(|place| IssuerId(place as u8))
 }
 
 fn address(section: &mut Section<'_, '_>, connect: &Found<String>) -> Option<SocketAddr> {

@@ -402,6 +402,48 @@ const OF_BANKS: &[Row] = &[
         "127.0.0.1:9101 is where issuer.SPABANK is",
         "two banks on one port",
     ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nconnections = 17",
+        3,
+        "issuer.ABC.connections",
+        "17 is outside 1 to 16",
+        "",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\necho_idle_ms = 30",
+        3,
+        "issuer.ABC.echo_idle_ms",
+        "30 is outside 100 to 600000",
+        "seconds written",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\necho_misses = 0",
+        3,
+        "issuer.ABC.echo_misses",
+        "0 is outside 1 to 100",
+        "",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nbreaker_timeouts = -1",
+        3,
+        "issuer.ABC.breaker_timeouts",
+        "-1 is outside 0 to 1000000",
+        "minus sign",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nfailover = \"ABC\"",
+        3,
+        "issuer.ABC.failover",
+        "is the issuer itself",
+        "a second route",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nfailover = \"ABC-2\"",
+        3,
+        "issuer.ABC.failover",
+        "`ABC-2` is no issuer",
+        "write [issuer.ABC-2] with `connect`",
+    ),
     ("[issuer.ABC]\nlate_ms = 700_000", 2, "issuer.ABC.late_ms", "outside 0 to 600000", ""),
 ];
 

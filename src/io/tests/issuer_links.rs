@@ -32,11 +32,9 @@ fn accept(listener: &TcpListener) -> Client {
 fn linked(setup: &Setup, listener: &TcpListener) -> Config {
     let mut config = setup.config();
     let issuer = config.issuers.iter_mut().find(|issuer| issuer.name == "ABC").unwrap();
-    issuer.link = Some(IssuerLinkConfig {
-        address: listener.local_addr().unwrap(),
-        dialect: Dialect::cups(),
-        framing: Framing::Cups,
-    });
+    let address = listener.local_addr().unwrap();
+    let link = IssuerLinkConfig::new(address, Dialect::cups(), Framing::Cups);
+    issuer.link = Some(IssuerLinkConfig { sign_on: false, ..link });
     config
 }
 

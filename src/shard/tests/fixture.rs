@@ -80,6 +80,7 @@ pub(super) fn config(shards: usize) -> Config {
         in_flight_max: 1_000,
         intent_first: false,
         link: None,
+        failover: None,
     };
     let day = VelocityCounter {
         name: "day".to_owned(),
@@ -324,7 +325,20 @@ impl World {
                     self.unanswered.push(connection.slot);
                     continue;
                 }
-                Action::Forward { issuer, acquirer, bytes } => {
+                Action::Manage { link, bytes } => {
+                    let bytes = self.outbox.bytes(bytes).to_vec();
+                    let told = with_view(&bytes, |view| {
+                        let code = view.response_code().map(|code| format!(" {code}"));
+                        let order = view.number(70).unwrap_or_default();
+                        format!("{} {order:03}{}", view.mti(), code.unwrap_or_default())
+                    });
+                    Done { text: format!("L{}.{} {told}", link.issuer.0, link.number), bytes }
+                }
+                Action::CloseLink { link } => Done {
+                    text: format!("L{}.{} closed", link.issuer.0, link.number),
+                    bytes: Vec::new(),
+                },
+                Action::Forward { issuer, acquirer, bytes, .. } => {
                     let bytes = self.outbox.bytes(bytes).to_vec();
                     let mti = String::from_utf8(bytes[..4].to_vec()).unwrap();
                     self.forwarded.push((*issuer, *acquirer, bytes.clone()));

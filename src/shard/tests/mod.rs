@@ -8,6 +8,7 @@ mod hostile;
 mod layouts;
 mod limits;
 mod link;
+pub(super) mod links;
 mod mesh;
 mod money;
 pub(crate) mod no_allocation;
