@@ -66,6 +66,19 @@ fn show_acquirer(out: &mut dyn Write, acquirer: &AcquirerConfig) -> io::Result<(
         acquirer.listen,
         acquirer.dialect.name(),
     )?;
+    let session = &acquirer.session;
+    if session.echo_idle_ms != 0 {
+        let (idle_ms, misses) = (session.echo_idle_ms, session.echo_misses);
+        writeln!(out, "          echoes after {idle_ms} ms idle, closed after {misses} missed")?;
+    }
+    if session.connections_max != 0 {
+        let further = if session.takeover { "takes the oldest's place" } else { "is refused" };
+        let most = session.connections_max;
+        writeln!(
+            out,
+            "          at most {most} connections, on one shard; a further one {further}"
+        )?;
+    }
     writeln!(
         out,
         "          answers within {} ms, of which issuers have {}; transit {} and {}",

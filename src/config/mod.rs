@@ -125,6 +125,8 @@ pub struct AcquirerConfig {
     pub framing: Framing,
     /// Whether transactions need an 0800/0820 sign-on first.
     pub sign_on_required: bool,
+    /// What becomes of its connections.
+    pub session: AcquirerSession,
     /// Every request is answered within this.
     pub answer_within_ms: u64,
     /// How long before that the issuer's time is over.
@@ -141,6 +143,25 @@ pub struct AcquirerConfig {
     pub duplicate_key: FieldSet,
     /// The switch's own answers.
     pub codes: OwnCodes,
+}
+
+/// What becomes of an acquirer's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcquirerSession {
+    /// A signed-on connection on which nothing has come for so long is asked for an echo; 0: never.
+    pub echo_idle_ms: u64,
+    /// So many echoes in a row unanswered, and the connection is closed.
+    pub echo_misses: u32,
+    /// Connections at once; 0: any number.
+    pub connections_max: u32,
+    /// Whether a further one takes the place of the oldest, or is refused.
+    pub takeover: bool,
+}
+
+impl Default for AcquirerSession {
+    fn default() -> Self {
+        Self { echo_idle_ms: 0, echo_misses: 3, connections_max: 0, takeover: true }
+    }
 }
 
 /// Where a request by QR or bar code says whether the code was a static or a dynamic one.

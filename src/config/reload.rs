@@ -106,7 +106,7 @@ fn compare_switch(old: &SwitchConfig, new: &SwitchConfig) -> Result<(), NeedsRes
 fn compare_acquirer(old: &AcquirerConfig, new: &AcquirerConfig) -> Result<(), NeedsRestart> {
     let path = format!("acquirer.{}", old.name);
     compare!(old, new, &path, AcquirerConfig {
-        name, listen, framing, sign_on_required, answer_within_ms, answer_margin_ms,
+        name, listen, framing, sign_on_required, session, answer_within_ms, answer_margin_ms,
         transit_answer_within_ms, transit_answer_margin_ms, transit_mccs, qr_code, duplicate_key,
         codes
     }, dialect |it: &AcquirerConfig| it.dialect.name());

@@ -32,7 +32,7 @@ fn sessions<'l>(ledger: &'l Value, name: &str) -> &'l Value {
 }
 
 /// An issuer's 0820 with this DE 70, as a frame.
-fn managed(order: &[u8]) -> Vec<u8> {
+pub(crate) fn managed(order: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 256];
     let header = cups_header(b"00010344   ", b"00010000   ");
     let body_at = Framing::Cups.begin(&header, &mut frame).unwrap();

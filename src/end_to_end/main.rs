@@ -36,4 +36,6 @@ mod proxy;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod vectors;

@@ -35,8 +35,8 @@ pub trait Decider: Durable {
     /// What is left at the end.
     type Report: Send + 'static;
 
-    /// A connection was placed on this shard.
-    fn on_connection_open(&mut self, connection: ConnectionId);
+    /// A connection was placed on this shard. The one that has to go for it, or it itself.
+    fn on_connection_open(&mut self, connection: ConnectionId) -> Option<ConnectionId>;
 
     /// Nothing can be delivered to this connection any more.
     fn on_connection_closed(&mut self, now: Now, connection: ConnectionId, outbox: &mut Outbox);

@@ -167,7 +167,7 @@ impl<D: Decider> Driver<D> {
         let mut now = self.ports.clock.now();
         self.run_journal(now);
         self.take_config(now);
-        self.take_connections();
+        self.take_connections(now);
         let mut inputs = self.take_mesh(now);
         inputs += self.take_issuer_responses(now);
         inputs += self.take_links(now);
@@ -211,13 +211,17 @@ impl<D: Decider> Driver<D> {
         }
     }
 
-    fn take_connections(&mut self) {
+    fn take_connections(&mut self, now: Now) {
         while let Some(placed) = self.ports.placed.pop() {
             let opened = Stream::from_std(self.ports.engine, placed.stream)
                 .ok()
                 .and_then(|stream| self.ports.connections.open(stream, placed.acquirer));
             match opened {
-                Some(id) => self.decider.on_connection_open(id),
+                Some(id) => {
+                    if let Some(gone) = self.decider.on_connection_open(id) {
+                        self.ports.connections.drain(gone, now.mono_ns);
+                    }
+                }
                 None => {
                     self.ports.counters.connections.fetch_sub(1, Ordering::Relaxed);
                 }

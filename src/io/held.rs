@@ -81,6 +81,12 @@ impl Held {
                 acquirer: *acquirer,
                 bytes: keep(bytes),
             },
+            Action::Tell { connection, bytes } => {
+                Action::Tell { connection: *connection, bytes: keep(bytes) }
+            }
+            Action::CloseConnection { connection } => {
+                Action::CloseConnection { connection: *connection }
+            }
             Action::Manage { link, bytes } => Action::Manage { link: *link, bytes: keep(bytes) },
             Action::CloseLink { link } => Action::CloseLink { link: *link },
             Action::Mesh { to, kind, connection, header_bytes, bytes } => Action::Mesh {

@@ -62,6 +62,8 @@ pub(crate) struct ShardDoor {
 /// The acceptor's thread.
 pub(crate) struct Acceptor {
     pub(crate) listeners: Vec<(AcquirerId, TcpListener)>,
+    /// By acquirer: whether all its connections live on one shard, which can then count them.
+    pub(crate) on_one_shard: Vec<bool>,
     pub(crate) doors: Vec<ShardDoor>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) stop: Arc<AtomicBool>,
@@ -177,15 +179,21 @@ impl Acceptor {
         Round::Done
     }
 
-    /// Gives a connection to the shard with the fewest; closes it when all are full.
+    /// Gives a connection to the shard with the fewest, or to its acquirer's; closes it when all are
+    /// full.
     fn place(&self, stream: TcpStream, acquirer: AcquirerId) {
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
         // Refused only for a connection that is gone already, which the shard will notice.
         let _ = SockRef::from(&stream).set_tcp_nodelay(true);
+        let acquirer_place = usize::from(acquirer.0);
+        let is_on_one = self.on_one_shard.get(acquirer_place).copied().unwrap_or_default();
+        let only = is_on_one.then(|| acquirer_place % self.doors.len().max(1));
         let least = self
             .doors
             .iter()
-            .filter(|door| !door.placed.is_full())
+            .enumerate()
+            .filter(|(place, door)| !door.placed.is_full() && only.is_none_or(|it| it == *place))
+            .map(|(_, door)| door)
             .min_by_key(|door| door.counters.connections.load(Ordering::Relaxed));
         let door = least
             .filter(|door| door.counters.connections.load(Ordering::Relaxed) < CONNECTIONS_MAX);
@@ -218,6 +226,7 @@ mod tests {
         });
         let acceptor = Acceptor {
             listeners: vec![(AcquirerId(0), listener)],
+            on_one_shard: vec![false],
             doors: doors.collect(),
             wake: Wake::new().unwrap(),
             stop: Arc::default(),
@@ -237,6 +246,18 @@ mod tests {
         acceptor.run();
         assert_eq!(doors.iter().map(load).sum::<usize>(), 4 + clients.len());
         assert!(doors.iter().map(load).all(|count| (3..=4).contains(&count)));
+    }
+
+    #[test]
+    fn an_acquirer_whose_connections_are_counted_has_one_shard() {
+        let (mut acceptor, address) = acceptor(3);
+        acceptor.on_one_shard = vec![true];
+        let clients: Vec<_> = (0..7).map(|_| TcpStream::connect(address).unwrap()).collect();
+        acceptor.stop.store(true, Ordering::Release);
+        let doors: Vec<_> = acceptor.doors.iter().map(|door| Arc::clone(&door.counters)).collect();
+        acceptor.run();
+        let loads = doors.iter().map(|it| it.connections.load(Ordering::Relaxed));
+        assert_eq!(loads.collect::<Vec<_>>(), [clients.len(), 0, 0]);
     }
 
     /// More connections at once than shards can be given wait with the kernel; none is refused.

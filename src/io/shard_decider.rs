@@ -87,8 +87,8 @@ impl Decider for Shard {
     type Published = Published;
     type Report = ShardReport;
 
-    fn on_connection_open(&mut self, connection: ConnectionId) {
-        self.on_connection_open(connection);
+    fn on_connection_open(&mut self, connection: ConnectionId) -> Option<ConnectionId> {
+        self.on_connection_open(connection)
     }
 
     fn on_connection_closed(&mut self, _now: Now, connection: ConnectionId, _: &mut Outbox) {

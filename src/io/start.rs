@@ -232,7 +232,8 @@ impl<D: Decider + 'static> Switch<D> {
             self.journals = journals.map_err(|error| StartError::Recovery(error.into()))?;
         }
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
-        self.start_acceptor(listeners, doors)
+        let counted = config.acquirers.iter().map(|it| it.session.connections_max != 0);
+        self.start_acceptor(listeners, counted.collect(), doors)
     }
 
     /// The outcome log's thread, if it is wanted; gives each shard's end of it.
@@ -314,10 +315,12 @@ impl<D: Decider + 'static> Switch<D> {
     fn start_acceptor(
         &mut self,
         listeners: Vec<(AcquirerId, TcpListener)>,
+        on_one_shard: Vec<bool>,
         doors: Vec<ShardDoor>,
     ) -> Result<(), StartError> {
         let acceptor = Acceptor {
             listeners,
+            on_one_shard,
             doors,
             wake: Arc::clone(&self.controls.acceptor_wake),
             stop: Arc::clone(&self.controls.acceptor_stop),

@@ -46,6 +46,18 @@ pub enum Action {
         /// Whose.
         connection: ConnectionId,
     },
+    /// Write this frame of the switch's own making to a connection, if it is still there.
+    Tell {
+        /// Where to.
+        connection: ConnectionId,
+        /// The frame.
+        bytes: Range<usize>,
+    },
+    /// Close a connection once what it has is written.
+    CloseConnection {
+        /// Which.
+        connection: ConnectionId,
+    },
     /// Hand this message (no frame) to an issuer.
     Forward {
         /// Where to.

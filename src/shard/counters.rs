@@ -97,6 +97,12 @@ counters! {
     AnswerCut "remembered{cut}" "answers too long to be remembered whole";
     OutcomeDropped "outcome{dropped}" "entries that the outcome log was too slow for";
     NetworkManagement "network_management" "0800 and 0820 answered";
+    AcquirerAnswered "acquirer{answered}" "answers of acquirers to the switch's own 0800";
+    AcquirerEchoMissed "acquirer{echo_missed}" "echoes that an acquirer did not answer";
+    AcquirerEchoTimeout "acquirer{echo_timeout}" "connections closed because too many were missed";
+    AcquirerSignedOff "acquirer{signed_off}" "connections that the switch signed off from";
+    Takeover "acquirer{takeover}" "connections whose place a newer one took";
+    ConnectionRefused "acquirer{refused}" "connections beyond what their acquirer may have";
     LinkSignedOn "link{signed_on}" "sign-ons that issuers granted";
     SignOnRefused "link{sign_on_refused}" "links closed because the issuer refused the sign-on";
     SignOnSilent "link{sign_on_silent}" "links closed because the sign-on was not answered";

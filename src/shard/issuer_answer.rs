@@ -224,6 +224,10 @@ impl Shard {
                 self.on_link_timer(now, link, outbox);
                 continue;
             }
+            if let Some(slot) = self.connection_of_timer(id) {
+                self.on_connection_timer(now, slot, outbox);
+                continue;
+            }
             match self.owed_place(id) {
                 Some(place) => self.resend(now, place, outbox),
                 None => self.on_time_out(now, id, outbox),

@@ -16,7 +16,7 @@ use super::network_management::{IssuerOrder, Order, issuer_order};
 use super::{
     Action, Counter, IssuerId, LinkId, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId,
 };
-use crate::limits::LINKS_MAX;
+use crate::limits::{ISSUERS_MAX, LINKS_MAX};
 use tapswitch_protocol::{
     Addition, Dialect, MessageView, MessageWriter, Mti, MtiClass, ResponseCode, Stan, respond,
 };
@@ -42,7 +42,11 @@ impl Shard {
     /// The link that a timer is of.
     pub(super) fn link_of_timer(&self, timer: u32) -> Option<LinkId> {
         let place = timer.checked_sub(self.first_link_timer()?)?;
-        let issuer = IssuerId(u8::try_from(place / LINKS_MAX as u32).ok()?);
+        if place as usize >= ISSUERS_MAX * LINKS_MAX {
+            return None;
+        }
+        // Below ISSUERS_MAX.
+        let issuer = IssuerId((place / LINKS_MAX as u32) as u8);
         Some(LinkId { issuer, number: (place % LINKS_MAX as u32) as u8 })
     }
 

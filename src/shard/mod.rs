@@ -14,6 +14,7 @@
 //! issuer ─▶ pending ─▶ authorization ─▶ relay ─▶ acquirer
 //! ```
 
+mod acquirer_session;
 pub mod action;
 mod advice;
 mod apply;
@@ -71,7 +72,7 @@ pub use secrets::Secrets;
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};
-use crate::limits::{FRAME_BYTES_MAX, LINKS_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
+use crate::limits::{FRAME_BYTES_MAX, SAF_MAX, VELOCITY_GROUP_LINES};
 use card_cipher::CardCipher;
 use connections::{Connections, Session};
 use deadlines::Deadlines;
@@ -195,7 +196,7 @@ impl Shard {
             legs: IssuerLegs::new(&config.issuers, id, shards),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
             pending: Pending::new(pending_max),
-            deadlines: Deadlines::new(pending_max + saf_max + config.issuers.len() * LINKS_MAX),
+            deadlines: Deadlines::new(pending_max + saf_max + acquirer_session::SESSION_TIMERS),
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),
             saf: Saf::new(saf_max),
             kept: Kept::new(pending_max + saf_max),
@@ -221,15 +222,10 @@ impl Shard {
         }
     }
 
-    /// A connection of this acquirer was taken.
-    pub fn on_connection_open(&mut self, connection: ConnectionId) {
-        self.connections.open(connection);
-    }
-
     /// A connection is gone. What it still waits for goes to another connection of its acquirer, or
     /// is reversed when its answer comes.
     pub fn on_connection_closed(&mut self, connection: ConnectionId) {
-        self.connections.close(connection);
+        self.forget_connection(connection);
     }
 
     /// A connection's framing was lost, or it was given up.
@@ -314,11 +310,14 @@ impl Shard {
         let Some(view) = view.filter(|view| view.stan().is_some()) else {
             return self.drop_message(staged.connection, Counter::DroppedUnreadable, outbox);
         };
-        if !view.mti().expects_response() {
-            return self.drop_message(staged.connection, Counter::DroppedResponseMti, outbox);
-        }
         let incoming = Incoming { view, header, connection: staged.connection, profile };
-        let Some(kind) = Kind::of(view.mti()) else {
+        if profile.session.echo_idle_ms != 0 {
+            self.connections.on_heard(staged.connection, now.mono_ns);
+        }
+        if !incoming.view.mti().expects_response() {
+            return self.take_acquirer_answer(&incoming, outbox);
+        }
+        let Some(kind) = Kind::of(incoming.view.mti()) else {
             return self.answer_own(now, &incoming, Reason::UnknownMti, outbox);
         };
         if let Some(error) = staged.error {
@@ -379,6 +378,9 @@ impl Shard {
                 if let Some(session) = network_management::session(order) {
                     self.connections.set_session(incoming.connection, session);
                 }
+                if order == network_management::Order::SignOn {
+                    self.on_acquirer_signed_on(now, incoming);
+                }
                 self.counters.add(Counter::NetworkManagement);
                 self.answer_approved(now, incoming, Gate::Open, outbox);
             }
@@ -406,9 +408,11 @@ impl Shard {
         self.journal_full = is_full;
     }
 
-    /// The switch is stopping: new requests are answered "issuer unavailable".
+    /// The switch is stopping: new requests are answered "issuer unavailable", and acquirers that have
+    /// signed on are told by a sign-off, with the next [`Shard::on_deadline`].
     pub fn on_drain(&mut self) {
         self.draining = true;
+        self.sign_off_acquirers();
     }
 
     /// Requests not answered yet, here or on other shards, and messages owed to issuers.

@@ -49,6 +49,21 @@ const OF_FORM: &[Row] = &[
     ("[switch]\nshards = 99999999999999999999", 2, "switch.shards", "beyond 64 bits", ""),
     ("[switch]\ncores = 0", 2, "switch.cores", "must be a list of whole numbers", ""),
     (
+        "[acquirer.cups]\necho_idle_ms = 30",
+        2,
+        "acquirer.cups.echo_idle_ms",
+        "30 is below 100",
+        "seconds written",
+    ),
+    (
+        "[acquirer.cups]\nconnections_max = 9_000",
+        2,
+        "acquirer.cups.connections_max",
+        "outside 0 to 8192",
+        "",
+    ),
+    ("[acquirer.cups]\ntakeover = 1", 2, "acquirer.cups.takeover", "true or false", ""),
+    (
         "[acquirer.cups]\nsign_on_required = \"no\"",
         2,
         "acquirer.cups.sign_on_required",

@@ -98,6 +98,12 @@ pub(super) fn perform<'b, P>(
         Action::NoAnswer { connection } => {
             ports.connections.on_no_answer(*connection, now.mono_ns);
         }
+        Action::Tell { connection, bytes } => {
+            ports.connections.tell(*connection, bytes_of(bytes), now.mono_ns);
+        }
+        Action::CloseConnection { connection } => {
+            ports.connections.close(*connection, now.mono_ns);
+        }
         Action::Manage { link, bytes } => ports.links.manage(*link, bytes_of(bytes)),
         Action::CloseLink { link } => ports.links.close(*link, now.mono_ns),
         Action::Forward { issuer, link, acquirer, bytes } => {

@@ -140,9 +140,10 @@ impl Decider for Echo {
     type Published = AtomicU64;
     type Report = Seen;
 
-    fn on_connection_open(&mut self, connection: ConnectionId) {
+    fn on_connection_open(&mut self, connection: ConnectionId) -> Option<ConnectionId> {
         assert_eq!(connection.shard, self.shard);
         self.seen.opened += 1;
+        None
     }
 
     fn on_connection_closed(&mut self, _: Now, _: ConnectionId, _: &mut Outbox) {

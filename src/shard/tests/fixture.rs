@@ -1,8 +1,8 @@
 //! A shard with a small configuration, and messages for it.
 
 use crate::config::{
-    AcquirerConfig, BankConfig, CardKind, Config, Durability, EngineChoice, Idle, IinRow,
-    IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig, VelocityCondition,
+    AcquirerConfig, AcquirerSession, BankConfig, CardKind, Config, Durability, EngineChoice, Idle,
+    IinRow, IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig, VelocityCondition,
     VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow,
 };
 use crate::shard::{
@@ -55,6 +55,7 @@ fn acquirer(name: &str, dialect: &'static Dialect, framing: Framing, key: &[u8])
         dialect,
         framing,
         sign_on_required: false,
+        session: AcquirerSession::default(),
         answer_within_ms: 10_000,
         answer_margin_ms: 2_000,
         transit_answer_within_ms: 5_000,
@@ -324,6 +325,20 @@ impl World {
                 Action::NoAnswer { connection } => {
                     self.unanswered.push(connection.slot);
                     continue;
+                }
+                Action::Tell { connection, bytes } => {
+                    let bytes = self.outbox.bytes(bytes);
+                    let Ok(FrameStep::Message { body, .. }) = Framing::Cups.next(bytes, 4_096)
+                    else {
+                        panic!("what is told is one whole frame");
+                    };
+                    let told = with_view(body, |view| {
+                        format!("{} {:03}", view.mti(), view.number(70).unwrap_or_default())
+                    });
+                    Done { text: format!("A{} {told}", connection.slot), bytes: body.to_vec() }
+                }
+                Action::CloseConnection { connection } => {
+                    Done { text: format!("A{} closed", connection.slot), bytes: Vec::new() }
                 }
                 Action::Manage { link, bytes } => {
                     let bytes = self.outbox.bytes(bytes).to_vec();

@@ -71,7 +71,9 @@ impl Pair {
                         Action::Manage { bytes, .. } => {
                             self.managed.push((from, outbox.bytes(bytes).to_vec()));
                         }
-                        Action::CloseLink { .. } => panic!("no link is closed here"),
+                        Action::CloseLink { .. }
+                        | Action::CloseConnection { .. }
+                        | Action::Tell { .. } => panic!("nothing is closed here"),
                         Action::Mesh { to, kind, connection, header_bytes, bytes } => {
                             let bytes = outbox.bytes(bytes).to_vec();
                             mesh.push((from, *to, *kind, *connection, *header_bytes, bytes));
