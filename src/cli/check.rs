@@ -133,8 +133,7 @@ fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
         if let Some(link) = &issuer.link {
             let (name, dialect) = (&issuer.name, link.dialect.name());
             let framing = framing_name(link.framing);
-            let at = link.address;
-            writeln!(out, "          {name} at {at}: dialect {dialect}, framing {framing}")?;
+            writeln!(out, "          {name} at {link}: dialect {dialect}, framing {framing}")?;
             writeln!(out, "            {}", session_of(link))?;
             if let Some(second) = issuer.failover.and_then(|it| config.issuers.get(place(it))) {
                 writeln!(out, "            then by {}", second.name)?;

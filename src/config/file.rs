@@ -215,6 +215,8 @@ section! {
         in_flight_max: i64,
         intent_first: bool,
         connect: String,
+        listen: String,
+        probe_idle_ms: i64,
         dialect: String,
         framing: String,
         connections: i64,

@@ -228,8 +228,13 @@ pub struct IssuerConfig {
 /// How an issuer is reached over TCP, by some connections of each shard.
 #[derive(Clone, Debug)]
 pub struct IssuerLinkConfig {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens; `None`: it connects to `listen`.
+    pub connect: Option<SocketAddr>,
+    /// Where the switch listens for it. With `connect`: a link is a pair of connections, requests go
+    /// by the one and answers come by the other.
+    pub listen: Option<SocketAddr>,
+    /// A CUPS link by which nothing was sent for so long gets an idle probe; 0: never.
+    pub probe_idle_ms: u64,
     /// How messages are written. Requests of acquirers with another dialect cannot be forwarded.
     pub dialect: &'static Dialect,
     /// How they are told apart.
@@ -250,9 +255,11 @@ pub struct IssuerLinkConfig {
 impl IssuerLinkConfig {
     /// Where an issuer is and how it speaks; the rest as when the file does not say it.
     #[must_use]
-    pub const fn new(address: SocketAddr, dialect: &'static Dialect, framing: Framing) -> Self {
+    pub const fn new(connect: SocketAddr, dialect: &'static Dialect, framing: Framing) -> Self {
         Self {
-            address,
+            connect: Some(connect),
+            listen: None,
+            probe_idle_ms: 0,
             dialect,
             framing,
             connections: 1,
@@ -260,6 +267,17 @@ impl IssuerLinkConfig {
             echo_idle_ms: 30_000,
             echo_misses: 3,
             breaker_timeouts: 20,
+        }
+    }
+}
+
+impl core::fmt::Display for IssuerLinkConfig {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match (self.connect, self.listen) {
+            (Some(connect), None) => write!(f, "{connect}"),
+            (Some(connect), Some(listen)) => write!(f, "{connect}, answers at {listen}"),
+            (None, Some(listen)) => write!(f, "{listen}, where it connects to"),
+            (None, None) => f.write_str("nowhere"),
         }
     }
 }

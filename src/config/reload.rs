@@ -115,7 +115,7 @@ fn compare_acquirer(old: &AcquirerConfig, new: &AcquirerConfig) -> Result<(), Ne
 
 fn compare_issuer(old: &IssuerConfig, new: &IssuerConfig) -> Result<(), NeedsRestart> {
     let path = format!("issuer.{}", old.name);
-    let connect = |it: &IssuerConfig| it.link.as_ref().map(|link| link.address);
+    let connect = |it: &IssuerConfig| it.link.as_ref().map(|link| (link.connect, link.listen));
     if connect(old) != connect(new) {
         return Err(NeedsRestart::key(&path, "connect"));
     }
@@ -128,7 +128,7 @@ fn compare_issuer(old: &IssuerConfig, new: &IssuerConfig) -> Result<(), NeedsRes
     );
     let (Some(old), Some(new)) = (&old.link, &new.link) else { return Ok(()) };
     compare!(old, new, &path, IssuerLinkConfig {
-            address, framing, connections, sign_on, echo_idle_ms, echo_misses, breaker_timeouts
+            connect, listen, probe_idle_ms, framing, connections, sign_on, echo_idle_ms, echo_misses, breaker_timeouts
         },
         dialect |it: &IssuerLinkConfig| it.dialect.name());
     Ok(())

@@ -3,8 +3,9 @@
 use crate::banks::{standing, until_approved};
 use crate::client::Client;
 use crate::message::{Message, Speech};
-use crate::process::{Banks, GENEROUS, Setup, Switch, free_ports};
+use crate::process::{Banks, Ended, GENEROUS, Setup, Switch, free_ports};
 use crate::proxy::Proxy;
+use rustix::process::Signal;
 use serde_json::Value;
 use tapswitch_protocol::header::cups_header;
 use tapswitch_protocol::{Dialect, Framing, MessageWriter, Mti};
@@ -45,6 +46,15 @@ pub(crate) fn managed(order: &[u8]) -> Vec<u8> {
     Framing::Cups.finish(&mut frame, bytes);
     frame.truncate(bytes);
     frame
+}
+
+/// Stops a switch that may have told these alarms, by when it looked, and nothing else.
+fn stop(switch: Switch, alarm: &str) -> Ended {
+    switch.signal(Signal::TERM);
+    let ended = switch.end();
+    let is_told = |line: &str| line.contains(&format!(" ALARM {alarm} CMBC"));
+    assert!(ended.code == Some(0) && ended.problems.lines().all(is_told), "{}", ended.problems);
+    ended
 }
 
 /// B9 and B10 turned round, G5: nothing goes before the sign-on, at the first start of the banks and at
@@ -149,7 +159,7 @@ fn an_issuer_that_signs_off_is_asked_no_more_until_it_signs_on() {
     proxy.say(0, &managed(b"001"));
     until_approved(&mut client, number);
     drop(client);
-    let ended = switch.stop();
+    let ended = stop(switch, "issuer{signed_off}");
     assert_eq!(ended.counter("issuer{signed_off}"), 1);
     assert_eq!(ended.counter("link{managed}"), 2);
     assert!(ended.counter("refused{issuer_signed_off}") >= 64);
@@ -181,9 +191,63 @@ fn requests_go_by_the_second_route_while_the_first_is_down() {
     let (more, _) = until_approved(&mut client, next);
     approved += more;
     drop(client);
-    let ended = switch.stop();
+    let ended = stop(switch, "link{down}");
     assert!(ended.counter("issuer{failed_over}") >= 64, "{}", ended.output);
     let ledger = banks.stop();
     assert_eq!(standing(&ledger).len(), approved);
     assert_eq!(sessions(&ledger, "CMBC-2")["without_sign_on"], 0);
+}
+
+/// C13: a bank that takes everything and answers nothing is asked once a second, and used again when it
+/// answers. What timed out is reversed.
+#[test]
+fn a_bank_that_answers_nothing_is_given_up_and_taken_back() {
+    let issuers = issuer(free_ports(1)[0], "breaker_timeouts = 5");
+    let banks = Banks::start(&text(&issuers));
+    let acquirer = "answer_within_ms = 1_000\nanswer_margin_ms = 500\n\
+                    transit_answer_within_ms = 1_000\ntransit_answer_margin_ms = 500";
+    let switch = Setup { acquirer, ..setup(&issuers) }.run();
+    let mut client = Client::of(&switch, Speech::cups());
+    let (approved, _) = until_approved(&mut client, 0);
+    banks.freeze();
+    for number in 500_000..500_005 {
+        client.send(&purchase(number).frame());
+    }
+    for answer in client.answers(5) {
+        assert_eq!(answer.text(39), "98");
+    }
+    assert_eq!(client.ask(&purchase(600_000)).text(39), "91", "at once");
+    banks.thaw();
+    // A request a second is a probe; the first that is answered is the end of it.
+    let (more, _) = until_approved(&mut client, 600_001);
+    drop(client);
+    let ended = stop(switch, "issuer{circuit_open}");
+    assert_eq!(ended.counter("issuer{circuit_opened}"), 1, "{}", ended.output);
+    assert_eq!(ended.counter("issuer{circuit_closed}"), 1);
+    assert_eq!(ended.counter("issuer{time_out}"), 5);
+    assert_eq!(ended.counter("issuer{link_down}"), 0);
+    assert_eq!(standing(&banks.stop()).len(), approved + more, "the five are reversed");
+}
+
+/// B8: a bank whose process hangs misses three echoes; its link is made anew.
+#[test]
+fn a_bank_that_hangs_misses_echoes_and_loses_its_link() {
+    let issuers = issuer(free_ports(1)[0], "echo_idle_ms = 300\nbreaker_timeouts = 0");
+    let mut banks = Banks::start(&text(&issuers));
+    let switch = setup(&issuers).run();
+    let mut client = Client::of(&switch, Speech::cups());
+    let (approved, next) = until_approved(&mut client, 0);
+    banks.freeze();
+    client.send(&purchase(next).frame());
+    assert_eq!(client.answer().text(39), "98", "long before its time is over");
+    banks.thaw();
+    let (more, _) = until_approved(&mut client, next + 1);
+    let before = sessions(&banks.ask_ledger(), "CMBC")["echoes"].as_u64().unwrap();
+    assert!(before >= 3, "{before}");
+    drop(client);
+    let ended = switch.stop();
+    assert!(ended.counter("link{echo_missed}") >= 3, "{}", ended.output);
+    assert!(ended.counter("link{echo_timeout}") >= 1);
+    assert_eq!((ended.counter("issuer{time_out}"), ended.counter("issuer{link_lost}")), (0, 1));
+    assert_eq!(standing(&banks.stop()).len(), approved + more);
 }

@@ -183,9 +183,10 @@ fn banks_of(config: &Config, openings: &[Opening]) -> BankSet {
 fn open(config: &Config, issuer: IssuerId) -> Option<Result<Opening, StartError>> {
     let bank = config.issuers.get(usize::from(issuer.0))?;
     let link = bank.link.clone()?;
-    let opened = listen(link.address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let address = link.connect.filter(|_| link.listen.is_none())?;
+    let opened = listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let opened = opened.map_err(|source| StartError::ListenBank {
-        address: link.address,
+        address,
         issuer: bank.name.clone(),
         source,
     });

@@ -30,7 +30,7 @@ use super::decider::Decider;
 use super::engine::{self, Engine, Stream};
 use super::issuer_links::IssuerLinks;
 use super::journal::JournalReport;
-use super::listener::Placed;
+use super::listener::{Guest, Placed};
 use super::mesh::MeshPorts;
 use super::outcome_log::OutcomePort;
 use super::returned::Returned;
@@ -213,9 +213,16 @@ impl<D: Decider> Driver<D> {
 
     fn take_connections(&mut self, now: Now) {
         while let Some(placed) = self.ports.placed.pop() {
+            let acquirer = match placed.guest {
+                Guest::Acquirer(acquirer) => acquirer,
+                Guest::Issuer(issuer) => {
+                    self.ports.links.take(issuer, placed.stream, now.mono_ns);
+                    continue;
+                }
+            };
             let opened = Stream::from_std(self.ports.engine, placed.stream)
                 .ok()
-                .and_then(|stream| self.ports.connections.open(stream, placed.acquirer));
+                .and_then(|stream| self.ports.connections.open(stream, acquirer));
             match opened {
                 Some(id) => {
                     if let Some(gone) = self.decider.on_connection_open(id) {

@@ -6,13 +6,16 @@
 use super::buffer_pool::BufferPool;
 use super::engine::{self, Engine};
 use super::issuer_connection::{IssuerConnection, LinkNews, LinkSurroundings};
+use super::listener::LinkPlaces;
 use super::read_buffer::ReadBuffer;
 use super::visits::Visits;
 use crate::config::Config;
 use crate::limits::{FRAME_BYTES_MAX, LINKS_MAX};
 use crate::shard::{AcquirerId, IssuerId, LinkId, ShardId};
 use std::collections::VecDeque;
+use std::net::TcpStream;
 use std::rc::Rc;
+use std::sync::Arc;
 use tapswitch_protocol::Framing;
 
 /// Turns of the engine that ending links are waited for: operations that were shut down complete
@@ -63,7 +66,7 @@ impl IssuerLinks {
     pub(crate) fn new(
         config: &Config,
         shard: ShardId,
-        engine: Engine,
+        (engine, places): (Engine, &Arc<LinkPlaces>),
         pool: &Rc<BufferPool>,
     ) -> Self {
         let issuers = (0..).zip(&config.issuers);
@@ -77,7 +80,8 @@ impl IssuerLinks {
                 let connections = (0..link.connections.max(1)).map(|number| {
                     let slot = slot_of(LinkId { issuer: IssuerId(place), number });
                     let spread = u64::from(shard.0) << 16 | u64::from(slot);
-                    IssuerConnection::new(slot, link, spread)
+                    let id = LinkId { issuer: IssuerId(place), number };
+                    IssuerConnection::new((slot, id), link, (spread, Arc::clone(places)))
                 });
                 Some(Group {
                     connections: connections.collect(),
@@ -101,6 +105,20 @@ impl IssuerLinks {
     #[inline]
     pub(crate) fn next_due_ns(&self) -> Option<u64> {
         self.next_due_ns
+    }
+
+    /// An issuer has connected. A link that waits for it takes it; there is one, or the connection is
+    /// closed.
+    pub(crate) fn take(&mut self, issuer: IssuerId, stream: TcpStream, now_ns: u64) {
+        let group = self.groups.get_mut(usize::from(issuer.0)).and_then(Option::as_mut);
+        let waiting =
+            group.and_then(|group| group.connections.iter_mut().find(|it| it.is_offered()));
+        let Some(connection) = waiting else { return };
+        let link = connection.link();
+        if connection.take(stream, now_ns, &self.around) {
+            self.events.push_back(LinkEvent::Up(link));
+        }
+        self.find_next_due();
     }
 
     fn connection(&mut self, link: LinkId) -> Option<&mut IssuerConnection> {

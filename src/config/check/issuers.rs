@@ -33,7 +33,9 @@ pub(super) fn names(
             let failover = other.section.0.failover.as_ref();
             failover.is_some_and(|failover| failover.value == named.name)
         });
-        if is_route && named.section.0.connect.is_some() && !names.contains(&named.name) {
+        let own = &named.section.0;
+        let is_linked = own.connect.is_some() || own.listen.is_some();
+        if is_route && is_linked && !names.contains(&named.name) {
             names.push(named.name.clone());
         }
     }
@@ -76,10 +78,14 @@ pub(super) fn check(
             issuer.intent_first = own.intent_first.as_ref().is_some_and(|found| found.value);
             issuer.link = link(&mut section, own);
             issuer.failover = failover(&mut section, own, (name, names));
-            if let (Some(link), Some(connect)) = (&issuer.link, &own.connect) {
-                refuse_shared(&mut section, (link, connect.at), &taken);
-                warn_of_other_dialects(&mut section, (link, connect.at), acquirers);
-                taken.push((link.address, name));
+            if let Some(link) = &issuer.link {
+                let at = own.connect.as_ref().or(own.listen.as_ref()).and_then(|found| found.at);
+                let both = [("connect", link.connect), ("listen", link.listen)];
+                for (key, address) in both.into_iter().filter_map(|(key, it)| Some((key, it?))) {
+                    refuse_shared(&mut section, (key, address, at), &taken);
+                    taken.push((address, name));
+                }
+                warn_of_other_dialects(&mut section, (link, at), acquirers);
             }
         }
         checked.push(issuer);
@@ -88,11 +94,14 @@ pub(super) fn check(
 }
 
 fn link(section: &mut Section<'_, '_>, raw: &RawIssuer) -> Option<IssuerLinkConfig> {
-    let Some(connect) = &raw.connect else {
+    if raw.connect.is_none() && raw.listen.is_none() {
         warn_without_connect(section, raw);
         return None;
+    }
+    let mut place = |key: &str, found: &Option<Found<String>>| {
+        found.as_ref().map(|found| address(section, key, found))
     };
-    let address = address(section, connect);
+    let (connect, listen) = (place("connect", &raw.connect), place("listen", &raw.listen));
     let dialects = SERVED.map(|name| (name, Dialect::built_in(name)));
     let dialect = match &raw.dialect {
         Some(_) => section.word("dialect", &raw.dialect, &dialects)?,
@@ -104,13 +113,25 @@ fn link(section: &mut Section<'_, '_>, raw: &RawIssuer) -> Option<IssuerLinkConf
         None if dialect.name() == Dialect::cups().name() => Framing::Cups,
         None => Framing::Be2,
     };
-    let usual = IssuerLinkConfig::new(address?, dialect, framing);
+    let (connect, listen) = (connect.map_or(Some(None), |it| it.map(Some))?, listen);
+    let listen = listen.map_or(Some(None), |it| it.map(Some))?;
+    let usual = IssuerLinkConfig::new(connect.or(listen)?, dialect, framing);
+    let probe_idle_ms =
+        section.number_if_any("probe_idle_ms", &raw.probe_idle_ms, 0..=600_000).unwrap_or_default();
+    if probe_idle_ms != 0 && framing != Framing::Cups {
+        let at = raw.probe_idle_ms.as_ref().and_then(|found| found.at);
+        let message = "this framing has no idle probe";
+        section.error(at, "probe_idle_ms", message, "only framing \"cups\" has one");
+    }
     let connections = section.number_if_any("connections", &raw.connections, 1..=LINKS_MAX as i64);
     let echo_idle_ms = section.number_if_any("echo_idle_ms", &raw.echo_idle_ms, ECHO_IDLE_MS);
     let echo_misses = section.number_if_any("echo_misses", &raw.echo_misses, ECHO_MISSES);
     let timeouts = &raw.breaker_timeouts;
     let breaker_timeouts = section.number_if_any("breaker_timeouts", timeouts, BREAKER_TIMEOUTS);
     Some(IssuerLinkConfig {
+        connect,
+        listen,
+        probe_idle_ms,
         connections: connections.unwrap_or(usual.connections),
         sign_on: raw.sign_on.as_ref().map_or(usual.sign_on, |found| found.value),
         echo_idle_ms: echo_idle_ms.unwrap_or(usual.echo_idle_ms),
@@ -134,6 +155,7 @@ fn warn_without_connect(section: &mut Section<'_, '_>, raw: &RawIssuer) {
         ("echo_misses", at(&raw.echo_misses)),
         ("breaker_timeouts", at(&raw.breaker_timeouts)),
         ("failover", at(&raw.failover)),
+        ("probe_idle_ms", at(&raw.probe_idle_ms)),
     ];
     for (key, at) in keys.into_iter().filter_map(|(key, at)| Some((key, at?))) {
         let cause = "the bank lives in this process, speaks as each acquirer does, and is always \
@@ -148,7 +170,7 @@ fn failover(
     raw: &RawIssuer,
     (own, names): (&str, &[String]),
 ) -> Option<IssuerId> {
-    let found = raw.failover.as_ref().filter(|_| raw.connect.is_some())?;
+    let found = raw.failover.as_ref().filter(|_| raw.connect.is_some() || raw.listen.is_some())?;
     let place = names.iter().position(|name| *name == found.value);
     if found.value == own {
         let cause = "a second route is another issuer, or a section of its own with `connect`";
@@ -169,15 +191,15 @@ fn failover(
     place.map(|place| IssuerId(place as u8))
 }
 
-fn address(section: &mut Section<'_, '_>, connect: &Found<String>) -> Option<SocketAddr> {
-    let Ok(address) = connect.value.parse::<SocketAddr>() else {
-        let message = format!("`{}` is not an IP address and port", quoted(&connect.value));
-        section.error(connect.at, "connect", message, "as in 127.0.0.1:9101 or [::1]:9101");
+fn address(section: &mut Section<'_, '_>, key: &str, found: &Found<String>) -> Option<SocketAddr> {
+    let Ok(address) = found.value.parse::<SocketAddr>() else {
+        let message = format!("`{}` is not an IP address and port", quoted(&found.value));
+        section.error(found.at, key, message, "as in 127.0.0.1:9101 or [::1]:9101");
         return None;
     };
-    if address.port() == 0 || address.ip().is_unspecified() {
+    if address.port() == 0 || (address.ip().is_unspecified() && key == "connect") {
         let message = format!("nothing can be reached at {address}");
-        section.error(connect.at, "connect", message, "name the address that the bank listens at");
+        section.error(found.at, key, message, "name the address that the bank listens at");
         return None;
     }
     Some(address)
@@ -186,12 +208,12 @@ fn address(section: &mut Section<'_, '_>, connect: &Found<String>) -> Option<Soc
 /// The connection says which bank is meant: messages do not.
 fn refuse_shared(
     section: &mut Section<'_, '_>,
-    (link, at): (&IssuerLinkConfig, Option<usize>),
+    (key, address, at): (&str, SocketAddr, Option<usize>),
     taken: &[(SocketAddr, &str)],
 ) {
-    if let Some((address, other)) = taken.iter().find(|(address, _)| *address == link.address) {
+    if let Some((_, other)) = taken.iter().find(|(other, _)| *other == address) {
         let message = format!("{address} is where issuer.{} is", quoted(other));
-        section.error(at, "connect", message, "two banks on one port; give each its own");
+        section.error(at, key, message, "two banks on one port; give each its own");
     }
 }
 

@@ -418,6 +418,28 @@ const OF_BANKS: &[Row] = &[
         "two banks on one port",
     ),
     (
+        "[issuer.ABC]\nlisten = \"127.0.0.1:0\"",
+        2,
+        "issuer.ABC.listen",
+        "nothing can be reached at 127.0.0.1:0",
+        "",
+    ),
+    (
+        "[issuer.ABC]\nlisten = \"127.0.0.1:9101\"\n\
+         [issuer.SPABANK]\nlisten = \"127.0.0.1:9101\"",
+        2,
+        "issuer.ABC.listen",
+        "127.0.0.1:9101 is where issuer.SPABANK is",
+        "two banks on one port",
+    ),
+    (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nframing = \"be2\"\nprobe_idle_ms = 9",
+        4,
+        "issuer.ABC.probe_idle_ms",
+        "this framing has no idle probe",
+        "only framing",
+    ),
+    (
         "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nconnections = 17",
         3,
         "issuer.ABC.connections",

@@ -179,7 +179,7 @@ fn an_issuer_is_reached_over_tcp_where_it_says() {
     let link = |name: &str| {
         let issuer = loaded.config.issuers.iter().find(|issuer| issuer.name == name).unwrap();
         let link = issuer.link.as_ref()?;
-        Some((link.address.to_string(), link.dialect.name(), link.framing))
+        Some((link.to_string(), link.dialect.name(), link.framing))
     };
     assert_eq!(link("ABC"), Some(("127.0.0.1:9101".into(), "cups", Framing::Cups)));
     assert_eq!(link("CMB"), Some(("[::1]:9102".into(), "iso87-ascii", Framing::Be2)));
