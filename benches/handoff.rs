@@ -198,6 +198,7 @@ fn banks() -> BankSet {
             saf_rate: 1_000,
             marks_repeats: None,
             link: None,
+            failover: None,
             intent_first: false,
         })
         .collect();

@@ -161,9 +161,7 @@ impl Bench {
             Action::Forward { issuer, bytes, .. } => {
                 (*issuer, self.answer(self.outbox.bytes(bytes)))
             }
-            Action::Respond { .. } | Action::NoAnswer { .. } | Action::Mesh { .. } => {
-                panic!("every request is forwarded")
-            }
+            other => panic!("every request is forwarded, not {other:?}"),
         });
         let answers: Vec<(IssuerId, Vec<u8>)> = answers.collect();
         assert_eq!(answers.len(), BATCH, "every request is forwarded");

@@ -6,6 +6,8 @@ pub const SHARDS_MAX: usize = 64;
 pub const ACQUIRERS_MAX: usize = 64;
 /// Issuers.
 pub const ISSUERS_MAX: usize = 64;
+/// Links of one shard to one issuer.
+pub const LINKS_MAX: usize = 16;
 /// Connections of one shard.
 pub const CONNECTIONS_MAX: usize = 8_192;
 

@@ -4,7 +4,7 @@
 use super::board::{Board, Phase};
 use super::notable::Notable;
 use super::process::ProcessFacts;
-use crate::config::{Config, IssuerConfig};
+use crate::config::{Config, IssuerConfig, IssuerLinkConfig};
 use crate::io::{IoCounters, SwitchView};
 use crate::shard::levels::{Level, Levels};
 use crate::shard::time_buckets::TimeBuckets;
@@ -282,6 +282,14 @@ fn by_name(counters: &Counters) -> BTreeMap<String, u64> {
     counted.map(|(counter, count)| (counter.name().to_owned(), count)).collect()
 }
 
+/// Where a link is made to, or where it is waited for.
+fn address(link: &IssuerLinkConfig) -> String {
+    let made = link.connect.map(|address| address.to_string());
+    let awaited = link.listen.map(|address| format!("listens at {address}"));
+    let both: Vec<String> = made.into_iter().chain(awaited).collect();
+    both.join(", ")
+}
+
 fn issuer_status(
     (id, issuer): (IssuerId, &IssuerConfig),
     config: &Config,
@@ -289,7 +297,7 @@ fn issuer_status(
 ) -> IssuerStatus {
     let mut status = IssuerStatus {
         name: issuer.name.clone(),
-        address: issuer.link.as_ref().map(|link| link.address.to_string()),
+        address: issuer.link.as_ref().map(address),
         shards_up: 0,
         in_flight: 0,
         in_flight_max: 0,
@@ -323,7 +331,7 @@ fn links<'a>(
             LinkStatus {
                 issuer: issuer.name.clone(),
                 shard: place,
-                address: link.address.to_string(),
+                address: address(link),
                 dialect: link.dialect.name().to_owned(),
                 is_up: levels.is_up,
                 in_flight: levels.in_flight,

@@ -255,6 +255,7 @@ impl BankSet {
         });
         Statement {
             transactions: transactions.collect(),
+            sessions: Vec::new(),
             banks: books.iter().map(|(name, ledger)| BankTotals::new(name, ledger)).collect(),
         }
     }

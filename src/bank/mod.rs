@@ -28,4 +28,4 @@ mod tests;
 pub use bank_set::{BankSet, Disposition};
 pub use ledger::{Flows, Ledger, LedgerError, LedgerSum, Tally};
 pub use ring::{BankMessage, BankRing, BufferPool, Lane, SendRefused};
-pub use statement::{BankTotals, Statement, StatementEntry};
+pub use statement::{BankTotals, SessionTotals, Statement, StatementEntry};

@@ -17,6 +17,29 @@ pub struct Statement {
     pub banks: Vec<BankTotals>,
     /// Transactions that moved or hold money, oldest first.
     pub transactions: Vec<StatementEntry>,
+    /// What switches said about their sessions, by listener; empty where there is none.
+    pub sessions: Vec<SessionTotals>,
+}
+
+/// What switches said about their sessions at one bank's listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SessionTotals {
+    /// The bank, or the route to it.
+    pub name: String,
+    /// DE 70 001.
+    pub sign_ons: u64,
+    /// DE 70 002.
+    pub sign_offs: u64,
+    /// DE 70 301.
+    pub echoes: u64,
+    /// Messages on connections that had not signed on. They are served all the same.
+    pub without_sign_on: u64,
+}
+
+impl SessionTotals {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
 }
 
 /// One bank's books.

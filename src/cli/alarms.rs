@@ -6,19 +6,21 @@
 
 use super::quantity::{duration_s, grouped};
 use crate::admin::Notables;
-use crate::config::Config;
+use crate::config::IssuerConfig;
 use crate::io::clock::StepWatch;
 use crate::io::clock::moment;
 use crate::io::journal::Space;
 use crate::io::{Clock, Switch};
 use crate::shard::outcome::NO_ISSUER;
-use crate::shard::{Counter, Counters, Gauges, IssuerId, Now, Shard};
+use crate::shard::{Counter, Counters, Gauges, IssuerId, LinkGauges, Now, Shard};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 
 /// Between two lines of one name.
 const AGAIN_AFTER_NS: u64 = 60_000_000_000;
+/// Looks in a row that find no link: a link takes a moment to be made.
+const DOWN_LOOKS: u32 = 5;
 /// Messages owed for so long need somebody to ask the issuer.
 const OWED_MIN: u64 = 60;
 
@@ -56,6 +58,12 @@ struct Seen {
     is_clock_held: bool,
     /// Messages that issuers refuse, by issuer where there are any.
     parked: Vec<(String, u64)>,
+    /// By shard, by issuer.
+    links: Vec<Vec<LinkGauges>>,
+    /// Answers to what another issuer was asked.
+    cross_issuer: u64,
+    /// Sign-ons that were refused or not answered.
+    not_signed_on: u64,
 }
 
 /// Finds what is alarming in what is seen.
@@ -67,6 +75,10 @@ struct Judge {
     velocity_full: u64,
     foreign: u64,
     snapshots_given_up: u64,
+    cross_issuer: u64,
+    not_signed_on: u64,
+    /// Names of issuers, and in how many looks in a row some shard had no link to each.
+    issuers: Vec<(String, u32)>,
 }
 
 fn clock_held() -> Alarm {
@@ -113,7 +125,47 @@ impl Judge {
             let text = format!("{more} snapshots given up: the journal grows until one is whole");
             alarms.push(Alarm::new("snapshot{given_up}", text));
         }
+        self.links(seen, &mut alarms);
         alarms
+    }
+
+    /// What is wrong with issuers' links, in one line for all issuers.
+    fn links(&mut self, seen: &Seen, alarms: &mut Vec<Alarm>) {
+        let (mut down, mut open, mut signed_off) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, (name, looks)) in self.issuers.iter_mut().enumerate() {
+            let of_shards = || seen.links.iter().filter_map(|links| links.get(place));
+            let is_down = of_shards().any(|it| it.links > 0 && it.ready == 0);
+            *looks = if is_down { *looks + 1 } else { 0 };
+            if *looks >= DOWN_LOOKS {
+                down.push(name.as_str());
+            }
+            if of_shards().any(|it| it.is_open) {
+                open.push(name.as_str());
+            }
+            if of_shards().any(|it| it.signed_off) {
+                signed_off.push(name.as_str());
+            }
+        }
+        let all = [
+            ("link{down}", down, "no link is up at some shard"),
+            ("issuer{circuit_open}", open, "does not answer, and is asked once a second"),
+            ("issuer{signed_off}", signed_off, "has signed off"),
+        ];
+        for (alarm, names, text) in all {
+            if !names.is_empty() {
+                alarms.push(Alarm::new(alarm, format!("{}: {text}", names.join(", "))));
+            }
+        }
+        let more = more(&mut self.cross_issuer, seen.cross_issuer);
+        if more > 0 {
+            let text = format!("{more} answers came from an issuer that had not been asked");
+            alarms.push(Alarm::new("issuer{cross_issuer}", text));
+        }
+        let more = self::more(&mut self.not_signed_on, seen.not_signed_on);
+        if more > 0 {
+            let text = format!("{more} sign-ons were refused by an issuer or not answered");
+            alarms.push(Alarm::new("link{sign_on}", text));
+        }
     }
 
     /// Windows of limits never roll back: until the clock has caught up they stand still.
@@ -217,16 +269,14 @@ pub(super) struct Alarms {
     clock: Clock,
     judge: Judge,
     register: Register,
-    /// In the order of their numbers.
-    issuers: Vec<String>,
 }
 
 impl Alarms {
-    pub(super) fn new(switch: &Switch<Shard>, config: &Config) -> Self {
+    pub(super) fn new(switch: &Switch<Shard>, issuers: &[IssuerConfig]) -> Self {
         let last = switch.recovered().iter().map(|report| report.recovered.wall_ms).max();
-        let judge = Judge { journal_ms: last.unwrap_or_default(), ..Judge::default() };
-        let issuers = config.issuers.iter().map(|issuer| issuer.name.clone()).collect();
-        Self { clock: Clock::new(), judge, register: Register::default(), issuers }
+        let issuers = issuers.iter().map(|issuer| (issuer.name.clone(), 0)).collect();
+        let judge = Judge { journal_ms: last.unwrap_or_default(), issuers, ..Judge::default() };
+        Self { clock: Clock::new(), judge, register: Register::default() }
     }
 
     /// What issuers refuse, of all shards together.
@@ -235,8 +285,8 @@ impl Alarms {
             let of_shards = switch.published().map(|it| u64::from(it.owed_to(issuer).parked));
             of_shards.sum::<u64>()
         };
-        let none = ("no issuer".to_owned(), NO_ISSUER);
-        let named = self.issuers.iter().cloned().zip(0..).chain([none]);
+        let names = self.judge.issuers.iter().map(|(name, _)| name.clone());
+        let named = names.zip(0..).chain([("no issuer".to_owned(), NO_ISSUER)]);
         let counted = named.map(|(name, id)| (name, count(IssuerId(id))));
         counted.filter(|(_, count)| *count > 0).collect()
     }
@@ -258,6 +308,9 @@ impl Alarms {
             gauges: switch.published().map(|published| published.gauges()).collect(),
             velocity_full: all.value(Counter::RefusedVelocityFull),
             foreign: all.value(Counter::ReversalForeign),
+            links: switch.published().map(|published| published.links().collect()).collect(),
+            cross_issuer: all.value(Counter::CrossIssuer),
+            not_signed_on: all.value(Counter::SignOnRefused) + all.value(Counter::SignOnSilent),
             snapshots_given_up: given_up.sum(),
             space: switch.journal_space(),
             is_clock_held: switch.is_clock_held(),
@@ -327,6 +380,29 @@ mod tests {
         let parked = Vec::new();
         let later = Seen { space: Some(Space::Refuse), gauges: Vec::new(), parked, ..seen };
         assert_eq!(names(&mut judge, &later), ["journal{space_out}"], "counts have not grown");
+    }
+
+    #[test]
+    fn issuers_that_cannot_be_asked_are_named() {
+        let issuers = ["ABC", "CMB", "ICBC"].map(|name| (name.to_owned(), 0)).to_vec();
+        let mut judge = Judge { issuers, ..Judge::default() };
+        let up = LinkGauges { links: 2, ready: 1, ..LinkGauges::default() };
+        let (down, open) = (LinkGauges { ready: 0, ..up }, LinkGauges { is_open: true, ..up });
+        let off = LinkGauges { signed_off: true, ..up };
+        let seen = |links: Vec<Vec<LinkGauges>>| Seen { links, ..at(1, NOON) };
+        for _ in 1..DOWN_LOOKS {
+            let looked = seen(vec![vec![up, up, up], vec![down, up, up]]);
+            assert_eq!(names(&mut judge, &looked), [""; 0], "links are being made");
+        }
+        let looked = seen(vec![vec![up, open, off], vec![down, up, up]]);
+        let alarms = judge.judge(&looked);
+        let texts: Vec<&str> = alarms.iter().map(|alarm| alarm.text.as_str()).collect();
+        assert_eq!(texts.len(), 3);
+        assert!(texts[0].starts_with("ABC: no link") && texts[1].starts_with("CMB: does not"));
+        assert!(texts[2].starts_with("ICBC: has signed off"));
+        let looked = Seen { cross_issuer: 1, not_signed_on: 2, ..seen(vec![vec![up; 3]; 2]) };
+        assert_eq!(names(&mut judge, &looked), ["issuer{cross_issuer}", "link{sign_on}"]);
+        assert_eq!(names(&mut judge, &looked), [""; 0], "counts have not grown");
     }
 
     #[test]

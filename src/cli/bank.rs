@@ -57,7 +57,9 @@ pub(super) fn run(args: &BankArgs, streams: &mut Streams<'_>) -> Result<(), Comm
 
 /// The issuers that are named, or all that are reached over TCP.
 fn issuers_of(args: &BankArgs, config: &Config) -> Result<Vec<IssuerId>, CommandError> {
-    let linked = (0..).map(IssuerId).zip(&config.issuers).filter(|(_, it)| it.link.is_some());
+    let linked = (0..).map(IssuerId).zip(&config.issuers).filter(|(_, it)| {
+        it.link.as_ref().is_some_and(|link| link.connect.is_some() && link.listen.is_none())
+    });
     let linked: Vec<(IssuerId, &str)> = linked.map(|(id, it)| (id, it.name.as_str())).collect();
     let names: Vec<&str> = linked.iter().map(|&(_, name)| name).collect();
     if let Some(unknown) = args.issuer.iter().find(|name| !names.contains(&name.as_str())) {

@@ -6,8 +6,10 @@ mod velocity;
 use super::quantity::{bytes, grouped};
 use super::{CommandError, Streams};
 use crate::config::{
-    AcquirerConfig, AdminConfig, EngineChoice, Host, Idle, IssuerConfig, Loaded, SwitchConfig,
+    AcquirerConfig, AdminConfig, EngineChoice, Host, Idle, IssuerConfig, IssuerLinkConfig, Loaded,
+    SwitchConfig,
 };
+use crate::shard::IssuerId;
 use crate::shard::preauthorization::HOLD_BYTES;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -66,6 +68,19 @@ fn show_acquirer(out: &mut dyn Write, acquirer: &AcquirerConfig) -> io::Result<(
         acquirer.listen,
         acquirer.dialect.name(),
     )?;
+    let session = &acquirer.session;
+    if session.echo_idle_ms != 0 {
+        let (idle_ms, misses) = (session.echo_idle_ms, session.echo_misses);
+        writeln!(out, "          echoes after {idle_ms} ms idle, closed after {misses} missed")?;
+    }
+    if session.connections_max != 0 {
+        let further = if session.takeover { "takes the oldest's place" } else { "is refused" };
+        let most = session.connections_max;
+        writeln!(
+            out,
+            "          at most {most} connections, on one shard; a further one {further}"
+        )?;
+    }
     writeln!(
         out,
         "          answers within {} ms, of which issuers have {}; transit {} and {}",
@@ -121,8 +136,11 @@ fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
         if let Some(link) = &issuer.link {
             let (name, dialect) = (&issuer.name, link.dialect.name());
             let framing = framing_name(link.framing);
-            let at = link.address;
-            writeln!(out, "          {name} at {at}: dialect {dialect}, framing {framing}")?;
+            writeln!(out, "          {name} at {link}: dialect {dialect}, framing {framing}")?;
+            writeln!(out, "            {}", session_of(link))?;
+            if let Some(second) = issuer.failover.and_then(|it| config.issuers.get(place(it))) {
+                writeln!(out, "            then by {}", second.name)?;
+            }
         }
     }
     Ok(())
@@ -144,6 +162,22 @@ fn show_rates(out: &mut dyn Write, issuers: &[IssuerConfig]) -> io::Result<()> {
         .collect();
     let shown = shown.join(", ");
     writeln!(out, "          messages owed a second after an outage: {shown}")
+}
+
+fn place(issuer: IssuerId) -> usize {
+    usize::from(issuer.0)
+}
+
+fn session_of(link: &IssuerLinkConfig) -> String {
+    let sign_on = if link.sign_on { "after sign-on" } else { "without sign-on" };
+    let breaker = match link.breaker_timeouts {
+        0 => String::new(),
+        timeouts => format!(", given up after {timeouts} time-outs in a row"),
+    };
+    format!(
+        "{} connections a shard, {sign_on}, {} echoes missed after {} ms idle{breaker}",
+        link.connections, link.echo_misses, link.echo_idle_ms
+    )
 }
 
 const fn framing_name(framing: Framing) -> &'static str {

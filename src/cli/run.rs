@@ -66,7 +66,7 @@ pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError
     let switch = started.switch;
     let detail = format!("version {}, epoch {}", env!("CARGO_PKG_VERSION"), switch.epoch());
     audit_own(&operators.board, "start", detail, AuditResult::Done);
-    let mut alarms = Alarms::new(&switch, &config);
+    let mut alarms = Alarms::new(&switch, &config.issuers);
     let board = Arc::clone(&operators.board);
     let reload = Reload::new(Arc::clone(&config), args.config.clone(), &switch, board);
     let watched = Watched { args, switch: &switch, reload, operators: &mut operators };

@@ -249,7 +249,7 @@ fn write_issuers(out: &mut dyn Write, config: &Config) -> std::io::Result<()> {
     let iins = config.iins.len();
     writeln!(out, "issuers     {here} simulated banks in process, {iins} IIN prefixes")?;
     for (name, link) in linked {
-        writeln!(out, "issuer      {} {name} ({})", link.address, link.dialect.name())?;
+        writeln!(out, "issuer      {link} {name} ({})", link.dialect.name())?;
     }
     Ok(())
 }

@@ -82,6 +82,10 @@ section! {
         dialect: String,
         framing: String,
         sign_on_required: bool,
+        echo_idle_ms: i64,
+        echo_misses: i64,
+        connections_max: i64,
+        takeover: bool,
         answer_within_ms: i64,
         answer_margin_ms: i64,
         transit_answer_within_ms: i64,
@@ -218,8 +222,16 @@ section! {
         saf_rate: i64,
         repeat_mti: String,
         connect: String,
+        listen: String,
+        probe_idle_ms: i64,
         dialect: String,
         framing: String,
+        connections: i64,
+        sign_on: bool,
+        echo_idle_ms: i64,
+        echo_misses: i64,
+        breaker_timeouts: i64,
+        failover: String,
     }
 }
 

@@ -41,7 +41,8 @@ impl Config {
         self.acquirers.iter().for_each(|acquirer| list.acquirer(acquirer));
         list.velocity(&self.velocity);
         for (issuer, behaviour) in self.issuers.iter().zip(&self.bank.behaviour) {
-            list.issuer(issuer, behaviour);
+            let second = issuer.failover.and_then(|id| self.issuers.get(usize::from(id.0)));
+            list.issuer(issuer, behaviour, second.map(|it| it.name.as_str()));
         }
         for row in &self.iins {
             let issuer = self.issuers.get(usize::from(row.issuer.0));
@@ -100,6 +101,14 @@ fn path(path: &Option<PathBuf>) -> String {
     path.as_ref().map_or_else(none, |path| path.display().to_string())
 }
 
+const fn repeat_mti(marks_repeats: Option<bool>) -> &'static str {
+    match marks_repeats {
+        None => "as its dialect has it",
+        Some(true) => "marked",
+        Some(false) => "unchanged",
+    }
+}
+
 fn listed<T: Debug>(values: &[T]) -> String {
     format!("{values:?}")
 }
@@ -138,6 +147,7 @@ impl Listing {
         put("preauthorizations_max", it.preauthorizations_max.to_string());
         put("originals_bytes", it.originals_bytes.to_string());
         put("drain_ms", it.drain_ms.to_string());
+        put("clock_step_max_s", (it.clock_step_max_ms / 1_000).to_string());
     }
 
     fn acquirer(&mut self, it: &AcquirerConfig) {
@@ -147,6 +157,10 @@ impl Listing {
         put("dialect", it.dialect.name().to_owned());
         put("framing", framing(it.framing).to_owned());
         put("sign_on_required", it.sign_on_required.to_string());
+        put("echo_idle_ms", it.session.echo_idle_ms.to_string());
+        put("echo_misses", it.session.echo_misses.to_string());
+        put("connections_max", it.session.connections_max.to_string());
+        put("takeover", it.session.takeover.to_string());
         put("answer_within_ms", it.answer_within_ms.to_string());
         put("answer_margin_ms", it.answer_margin_ms.to_string());
         put("transit_answer_within_ms", it.transit_answer_within_ms.to_string());
@@ -184,7 +198,9 @@ impl Listing {
 
     fn velocity(&mut self, it: &VelocityConfig) {
         self.put("velocity", "lines", it.lines);
-        for counter in &it.counters {
+        self.put("velocity", "entities", it.entities);
+        self.put("velocity", "entity_transactions", it.entity_transactions);
+        for counter in it.counters.iter().chain(&it.scope_counters) {
             let section = format!("velocity.counter.{}", counter.name);
             self.put(&section, "scope", format!("{:?}", counter.scope).to_lowercase());
             self.put(&section, "window", window(counter.window));
@@ -195,7 +211,9 @@ impl Listing {
         self.put("velocity", "limits", order.join(", "));
         for limit in &it.limits {
             let section = format!("velocity.limit.{}", limit.name);
-            let counter = limit.counter.and_then(|place| it.counters.get(place));
+            let of_card = limit.counter.and_then(|place| it.counters.get(place));
+            let of_scope = limit.scope_counter.and_then(|place| it.scope_counters.get(place));
+            let counter = of_card.or(of_scope);
             self.put(&section, "counter", optional(counter.map(|counter| &counter.name)));
             self.put(&section, "count_max", optional(limit.count_max));
             self.put(&section, "amount_minor_max", optional(limit.amount_minor_max));
@@ -204,13 +222,23 @@ impl Listing {
         }
     }
 
-    fn issuer(&mut self, it: &IssuerConfig, behaviour: &BankBehaviour) {
+    fn issuer(&mut self, it: &IssuerConfig, behaviour: &BankBehaviour, second: Option<&str>) {
         let section = format!("issuer.{}", it.name);
         self.put(&section, "in_flight_max", it.in_flight_max);
         self.put(&section, "intent_first", it.intent_first);
+        self.put(&section, "saf_rate", it.saf_rate);
+        self.put(&section, "repeat_mti", repeat_mti(it.marks_repeats));
+        self.put(&section, "failover", optional(second));
         match &it.link {
             Some(link) => {
-                self.put(&section, "connect", link.address);
+                self.put(&section, "connect", optional(link.connect));
+                self.put(&section, "listen", optional(link.listen));
+                self.put(&section, "probe_idle_ms", link.probe_idle_ms);
+                self.put(&section, "connections", link.connections);
+                self.put(&section, "sign_on", link.sign_on);
+                self.put(&section, "echo_idle_ms", link.echo_idle_ms);
+                self.put(&section, "echo_misses", link.echo_misses);
+                self.put(&section, "breaker_timeouts", link.breaker_timeouts);
                 self.put(&section, "dialect", link.dialect.name());
                 self.put(&section, "framing", framing(link.framing));
             }
@@ -243,6 +271,7 @@ impl Listing {
         put("undurable_bytes_max", it.undurable_bytes_max.to_string());
         put("alarm_free_percent", it.alarm_free_percent.to_string());
         put("refuse_free_percent", it.refuse_free_percent.to_string());
+        put("crashes_max", it.crashes_max.to_string());
     }
 }
 

@@ -133,6 +133,8 @@ pub struct AcquirerConfig {
     pub framing: Framing,
     /// Whether transactions need an 0800/0820 sign-on first.
     pub sign_on_required: bool,
+    /// What becomes of its connections.
+    pub session: AcquirerSession,
     /// Every request is answered within this.
     pub answer_within_ms: u64,
     /// How long before that the issuer's time is over.
@@ -149,6 +151,25 @@ pub struct AcquirerConfig {
     pub duplicate_key: FieldSet,
     /// The switch's own answers.
     pub codes: OwnCodes,
+}
+
+/// What becomes of an acquirer's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcquirerSession {
+    /// A signed-on connection on which nothing has come for so long is asked for an echo; 0: never.
+    pub echo_idle_ms: u64,
+    /// So many echoes in a row unanswered, and the connection is closed.
+    pub echo_misses: u32,
+    /// Connections at once; 0: any number.
+    pub connections_max: u32,
+    /// Whether a further one takes the place of the oldest, or is refused.
+    pub takeover: bool,
+}
+
+impl Default for AcquirerSession {
+    fn default() -> Self {
+        Self { echo_idle_ms: 0, echo_misses: 3, connections_max: 0, takeover: true }
+    }
 }
 
 /// Where a request by QR or bar code says whether the code was a static or a dynamic one.
@@ -213,17 +234,65 @@ pub struct IssuerConfig {
     pub marks_repeats: Option<bool>,
     /// Where it is reached over TCP; `None`: its simulated bank lives in this process.
     pub link: Option<IssuerLinkConfig>,
+    /// Who gets its new requests while it cannot be reached.
+    pub failover: Option<IssuerId>,
 }
 
-/// How an issuer is reached over TCP, by one connection of each shard.
+/// How an issuer is reached over TCP, by some connections of each shard.
 #[derive(Clone, Debug)]
 pub struct IssuerLinkConfig {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens; `None`: it connects to `listen`.
+    pub connect: Option<SocketAddr>,
+    /// Where the switch listens for it. With `connect`: a link is a pair of connections, requests go
+    /// by the one and answers come by the other.
+    pub listen: Option<SocketAddr>,
+    /// A CUPS link by which nothing was sent for so long gets an idle probe; 0: never.
+    pub probe_idle_ms: u64,
     /// How messages are written. Requests of acquirers with another dialect cannot be forwarded.
     pub dialect: &'static Dialect,
     /// How they are told apart.
     pub framing: Framing,
+    /// Connections of each shard.
+    pub connections: u8,
+    /// Whether a connection is of use only after the issuer has granted a sign-on.
+    pub sign_on: bool,
+    /// A link on which nothing has come for so long is asked for an echo.
+    pub echo_idle_ms: u64,
+    /// So many echoes in a row unanswered, and the link is given up.
+    pub echo_misses: u32,
+    /// So many requests in a row timed out, and the issuer is asked no more than once a second; 0:
+    /// never.
+    pub breaker_timeouts: u32,
+}
+
+impl IssuerLinkConfig {
+    /// Where an issuer is and how it speaks; the rest as when the file does not say it.
+    #[must_use]
+    pub const fn new(connect: SocketAddr, dialect: &'static Dialect, framing: Framing) -> Self {
+        Self {
+            connect: Some(connect),
+            listen: None,
+            probe_idle_ms: 0,
+            dialect,
+            framing,
+            connections: 1,
+            sign_on: true,
+            echo_idle_ms: 30_000,
+            echo_misses: 3,
+            breaker_timeouts: 20,
+        }
+    }
+}
+
+impl core::fmt::Display for IssuerLinkConfig {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match (self.connect, self.listen) {
+            (Some(connect), None) => write!(f, "{connect}"),
+            (Some(connect), Some(listen)) => write!(f, "{connect}, answers at {listen}"),
+            (None, Some(listen)) => write!(f, "{listen}, where it connects to"),
+            (None, None) => f.write_str("nowhere"),
+        }
+    }
 }
 
 /// One IIN prefix.
@@ -314,6 +383,18 @@ pub struct Capacity {
 }
 
 impl Config {
+    /// Whose cards an issuer's bank has: its own, or, of a second route, those of the issuer that it
+    /// stands in for.
+    #[must_use]
+    pub fn books_of(&self, issuer: IssuerId) -> IssuerId {
+        if self.iins.iter().any(|row| row.issuer == issuer) {
+            return issuer;
+        }
+        let first = self.issuers.iter().position(|other| other.failover == Some(issuer));
+        // At most ISSUERS_MAX.
+        first.map_or(issuer, |first| IssuerId(first as u8))
+    }
+
     /// The profile of an acquirer.
     #[must_use]
     pub fn acquirer(&self, id: AcquirerId) -> Option<&AcquirerConfig> {

@@ -163,7 +163,7 @@ fn compare_switch(found: &mut NeedsRestart, old: &SwitchConfig, new: &SwitchConf
 fn compare_acquirer(found: &mut NeedsRestart, old: &AcquirerConfig, new: &AcquirerConfig) {
     let path = format!("acquirer.{}", old.name);
     compare!(found, old, new, &path, AcquirerConfig {
-        name, listen, framing, sign_on_required, qr_code, duplicate_key
+        name, listen, framing, sign_on_required, session, qr_code, duplicate_key
     }, dialect |it: &AcquirerConfig| it.dialect.name(),
         answer_within_ms |_| (), answer_margin_ms |_| (), transit_answer_within_ms |_| (),
         transit_answer_margin_ms |_| (), transit_mccs |_| (), codes |_| ());
@@ -171,7 +171,7 @@ fn compare_acquirer(found: &mut NeedsRestart, old: &AcquirerConfig, new: &Acquir
 
 fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConfig) {
     let path = format!("issuer.{}", old.name);
-    let connect = |it: &IssuerConfig| it.link.as_ref().map(|link| link.address);
+    let connect = |it: &IssuerConfig| it.link.as_ref().map(|link| (link.connect, link.listen));
     if connect(old) != connect(new) {
         return found.key(&path, "connect");
     }
@@ -180,7 +180,7 @@ fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConf
         old,
         new,
         &path,
-        IssuerConfig { name, intent_first, saf_rate },
+        IssuerConfig { name, intent_first, saf_rate, failover },
         in_flight_max | _ | (),
         link | _ | (),
         marks_repeats | _ | ()
@@ -189,7 +189,10 @@ fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConf
         found.key(&path, "repeat_mti");
     }
     let (Some(old), Some(new)) = (&old.link, &new.link) else { return };
-    compare!(found, old, new, &path, IssuerLinkConfig { address, framing },
+    compare!(found, old, new, &path, IssuerLinkConfig {
+            connect, listen, probe_idle_ms, framing, connections, sign_on, echo_idle_ms, echo_misses,
+            breaker_timeouts
+        },
         dialect |it: &IssuerLinkConfig| it.dialect.name());
 }
 

@@ -27,7 +27,7 @@ fn purchase(number: u32) -> Message {
 
 /// Purchases with ever new cards and numbers, until so many in a row are approved that they are of
 /// all shards. Tells how many were approved, and the next number.
-fn until_approved(client: &mut Client, from: u32) -> (usize, u32) {
+pub(crate) fn until_approved(client: &mut Client, from: u32) -> (usize, u32) {
     let (mut approved, mut in_a_row) = (0, 0);
     for number in from..from + TRIES_MAX {
         match client.ask(&purchase(number)).text(39).as_str() {
@@ -45,7 +45,7 @@ fn until_approved(client: &mut Client, from: u32) -> (usize, u32) {
 }
 
 /// What stands at the banks, by reference number.
-fn standing(ledger: &Value) -> BTreeMap<String, u64> {
+pub(crate) fn standing(ledger: &Value) -> BTreeMap<String, u64> {
     let mut standing = BTreeMap::new();
     for entry in ledger["transactions"].as_array().unwrap() {
         let rrn = entry["rrn"].as_str().unwrap().to_owned();

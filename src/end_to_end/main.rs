@@ -28,14 +28,20 @@ mod layouts;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod malformed;
 #[cfg(test)]
 mod message;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod scopes;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod vectors;

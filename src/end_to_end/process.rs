@@ -361,6 +361,11 @@ impl Banks {
         assert!(waitid(WaitId::Pid(pid), stopped).unwrap().is_some_and(|status| status.stopped()));
     }
 
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) {
+        self.0.signal(Signal::CONT);
+    }
+
     /// Kills them: nothing is written any more.
     pub(crate) fn kill(self) {
         self.0.signal(Signal::KILL);

@@ -69,7 +69,9 @@ struct Control {
 
 /// One bank before it is served.
 struct Opening {
+    /// Whose accounts it has: a second route's are those of the first.
     issuer: IssuerId,
+    name: String,
     link: IssuerLinkConfig,
     listener: TcpListener,
     address: SocketAddr,
@@ -87,7 +89,7 @@ impl BankServer {
         let openings: Vec<Opening> =
             issuers.iter().filter_map(|&issuer| open(config, issuer)).collect::<Result<_, _>>()?;
         let served = openings.iter().map(|opening| ServedBank {
-            name: config.issuers[usize::from(opening.issuer.0)].name.clone(),
+            name: opening.name.clone(),
             address: opening.address,
             dialect: opening.link.dialect.name(),
         });
@@ -181,11 +183,13 @@ fn banks_of(config: &Config, openings: &[Opening]) -> BankSet {
 fn open(config: &Config, issuer: IssuerId) -> Option<Result<Opening, StartError>> {
     let bank = config.issuers.get(usize::from(issuer.0))?;
     let link = bank.link.clone()?;
-    let opened = listen(link.address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let address = link.connect.filter(|_| link.listen.is_none())?;
+    let opened = listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let opened = opened.map_err(|source| StartError::ListenBank {
-        address: link.address,
+        address,
         issuer: bank.name.clone(),
         source,
     });
-    Some(opened.map(|(address, listener)| Opening { issuer, link, listener, address }))
+    let (issuer, name) = (config.books_of(issuer), bank.name.clone());
+    Some(opened.map(|(address, listener)| Opening { issuer, name, link, listener, address }))
 }

@@ -311,6 +311,31 @@ impl Connections {
         true
     }
 
+    /// Sends a frame that answers nothing.
+    pub(crate) fn tell(&mut self, id: ConnectionId, frame: &[u8], now_ns: u64) {
+        let Some(entry) = self.entry(id.slot).filter(|entry| entry.id == id) else { return };
+        // That it is not owed an answer more.
+        entry.owed += 1;
+        self.respond(id, frame, now_ns);
+    }
+
+    /// The shard wants it no more: what it has is written, then it is closed.
+    pub(crate) fn close(&mut self, id: ConnectionId, now_ns: u64) {
+        if self.entry(id.slot).is_some_and(|entry| entry.id == id) {
+            self.finish(id.slot, now_ns);
+        }
+    }
+
+    /// Another connection has taken its place: it is read no more, gets its answers, and is closed.
+    pub(crate) fn drain(&mut self, id: ConnectionId, now_ns: u64) {
+        let Some(entry) = self.entry(id.slot).filter(|entry| entry.id == id) else { return };
+        let parked = if entry.life == Life::Open { entry.parked.take() } else { None };
+        self.on_peer_ended(id.slot, now_ns);
+        if let Some(buffer) = parked {
+            self.discard(id.slot, buffer);
+        }
+    }
+
     /// One of its requests is never answered.
     pub(crate) fn on_no_answer(&mut self, id: ConnectionId, now_ns: u64) {
         let Some(entry) = self.entry(id.slot).filter(|entry| entry.id == id) else { return };

@@ -5,7 +5,7 @@
 
 use super::durable::Durable;
 use crate::shard::{
-    AcquirerId, Configured, ConnectionId, IssuerId, MeshMessage, Now, Outbox, ShardId,
+    AcquirerId, Configured, ConnectionId, IssuerId, LinkId, MeshMessage, Now, Outbox, ShardId,
 };
 use tapswitch_protocol::FrameError;
 use tapswitch_protocol::frame::HeaderProblem;
@@ -35,8 +35,8 @@ pub trait Decider: Durable {
     /// What is left at the end.
     type Report: Send + 'static;
 
-    /// A connection was placed on this shard.
-    fn on_connection_open(&mut self, connection: ConnectionId);
+    /// A connection was placed on this shard. The one that has to go for it, or it itself.
+    fn on_connection_open(&mut self, connection: ConnectionId) -> Option<ConnectionId>;
 
     /// Nothing can be delivered to this connection any more.
     fn on_connection_closed(&mut self, now: Now, connection: ConnectionId, outbox: &mut Outbox);
@@ -61,11 +61,11 @@ pub trait Decider: Durable {
     /// A message from another shard.
     fn on_mesh(&mut self, now: Now, from: ShardId, message: MeshMessage<'_>, outbox: &mut Outbox);
 
-    /// An issuer's answer.
+    /// What an issuer sent: an answer, or network management.
     fn on_issuer_response(
         &mut self,
         now: Now,
-        issuer: IssuerId,
+        link: LinkId,
         acquirer: AcquirerId,
         body: &[u8],
         outbox: &mut Outbox,
@@ -90,12 +90,16 @@ pub trait Decider: Durable {
         outbox: &mut Outbox,
     );
 
-    /// The issuer's link is down: what was in flight on it is unanswered, and forwards will be
+    /// An issuer's link is down: what was in flight on it is unanswered, and forwards on it will be
     /// refused. `true` when the outbox had no room for all that follows: call again.
-    fn on_issuer_down(&mut self, now: Now, issuer: IssuerId, outbox: &mut Outbox) -> bool;
+    fn on_issuer_down(&mut self, now: Now, link: LinkId, outbox: &mut Outbox) -> bool;
 
-    /// The issuer's link, which was down, is made.
-    fn on_issuer_up(&mut self, now: Now, issuer: IssuerId);
+    /// An issuer's link, which was down, is made; the decider signs on.
+    fn on_issuer_up(&mut self, now: Now, link: LinkId);
+
+    /// All is answered, and connections are about to be closed: sign off. `true` when the outbox had
+    /// no room for all of it: call again.
+    fn on_leaving(&mut self, now: Now, outbox: &mut Outbox) -> bool;
 
     /// Expires what is due; `true` when the outbox had no room for all of it.
     fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool;

@@ -31,7 +31,7 @@ use super::decider::Decider;
 use super::engine::{self, Engine, Stream};
 use super::issuer_links::IssuerLinks;
 use super::journal::JournalReport;
-use super::listener::Placed;
+use super::listener::{Guest, Placed};
 use super::mesh::MeshPorts;
 use super::outcome_log::OutcomePort;
 use super::returned::Returned;
@@ -40,7 +40,7 @@ use super::wake::{Wake, WakeListener};
 use crate::bank::BankSet;
 use crate::config::Idle;
 use crate::limits::STAGED_MAX;
-use crate::shard::{IssuerId, Now, Outbox, ShardId};
+use crate::shard::{LinkId, Now, Outbox, ShardId};
 use batch::{BATCH_READS_MAX, BatchRead, StagedFrame};
 use crossbeam_queue::ArrayQueue;
 pub(crate) use journal::JournalPort;
@@ -102,8 +102,8 @@ pub(crate) struct Driver<D: Decider> {
     batch: Vec<BatchRead>,
     staged: Vec<StagedFrame<D::Staged>>,
     stage: Stage,
-    /// The issuer whose lost link is being dealt with.
-    losing: Option<IssuerId>,
+    /// The lost link that is being dealt with.
+    losing: Option<LinkId>,
     stop_since_ns: u64,
     /// When the last cycle began, or ended if it had something to do.
     cycled_ns: u64,
@@ -173,7 +173,7 @@ impl<D: Decider> Driver<D> {
         let mut now = self.ports.clock.now();
         self.run_journal(now);
         self.take_config(now);
-        self.take_connections();
+        self.take_connections(now);
         let mut inputs = self.take_mesh(now);
         inputs += self.take_issuer_responses(now);
         inputs += self.take_links(now);
@@ -221,13 +221,24 @@ impl<D: Decider> Driver<D> {
         }
     }
 
-    fn take_connections(&mut self) {
+    fn take_connections(&mut self, now: Now) {
         while let Some(placed) = self.ports.placed.pop() {
+            let acquirer = match placed.guest {
+                Guest::Acquirer(acquirer) => acquirer,
+                Guest::Issuer(issuer) => {
+                    self.ports.links.take(issuer, placed.stream, now.mono_ns);
+                    continue;
+                }
+            };
             let opened = Stream::from_std(self.ports.engine, placed.stream)
                 .ok()
-                .and_then(|stream| self.ports.connections.open(stream, placed.acquirer));
+                .and_then(|stream| self.ports.connections.open(stream, acquirer));
             match opened {
-                Some(id) => self.decider.on_connection_open(id),
+                Some(id) => {
+                    if let Some(gone) = self.decider.on_connection_open(id) {
+                        self.ports.connections.drain(gone, now.mono_ns);
+                    }
+                }
                 None => {
                     self.ports.counters.connections.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -260,9 +271,9 @@ impl<D: Decider> Driver<D> {
             && let Some(message) = self.ports.bank.receive()
         {
             self.make_room(now);
-            let (issuer, acquirer) = (message.issuer, message.acquirer);
+            let (link, acquirer) = (message.issuer.into(), message.acquirer);
             let body = message.bytes();
-            self.decider.on_issuer_response(now, issuer, acquirer, body, &mut self.outbox);
+            self.decider.on_issuer_response(now, link, acquirer, body, &mut self.outbox);
             self.ports.bank.give(message);
             taken += 1;
         }

@@ -75,9 +75,20 @@ impl Held {
                 Action::Respond { connection: *connection, bytes: keep(bytes) }
             }
             Action::NoAnswer { connection } => Action::NoAnswer { connection: *connection },
-            Action::Forward { issuer, acquirer, bytes } => {
-                Action::Forward { issuer: *issuer, acquirer: *acquirer, bytes: keep(bytes) }
+            Action::Forward { issuer, link, acquirer, bytes } => Action::Forward {
+                issuer: *issuer,
+                link: *link,
+                acquirer: *acquirer,
+                bytes: keep(bytes),
+            },
+            Action::Tell { connection, bytes } => {
+                Action::Tell { connection: *connection, bytes: keep(bytes) }
             }
+            Action::CloseConnection { connection } => {
+                Action::CloseConnection { connection: *connection }
+            }
+            Action::Manage { link, bytes } => Action::Manage { link: *link, bytes: keep(bytes) },
+            Action::CloseLink { link } => Action::CloseLink { link: *link },
             Action::Mesh { to, kind, connection, header_bytes, bytes } => Action::Mesh {
                 to: *to,
                 kind: *kind,

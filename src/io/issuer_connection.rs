@@ -1,4 +1,5 @@
-//! An issuer's link: one duplex TCP connection of one shard, made again whenever it is lost.
+//! An issuer's link: a duplex TCP connection of one shard, or a pair of which each carries one
+//! direction, made again whenever it is lost. The switch connects, or the issuer does; of a pair both.
 //!
 //! ```text
 //!            due                     made               lost              both tasks ended
@@ -15,14 +16,19 @@
 //!
 //! Not here: frames that were read (`driver`), what a loss means (`shard`).
 
+mod lines;
+
 use super::buffer_pool::BufferPool;
 use super::duplex::{Connection, WriteStage};
 use super::engine::{Engine, Stream};
+use super::listener::LinkPlaces;
 use super::read_buffer::ReadBuffer;
 use super::visits::Visits;
 use super::watched_fd::watch;
 use crate::config::IssuerLinkConfig;
 use crate::limits::{FRAME_BYTES_MAX, LINK_OUTPUT_BYTES_MAX};
+use crate::shard::LinkId;
+use lines::{Lines, discard};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -31,6 +37,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tapswitch_protocol::Framing;
 use tapswitch_protocol::header::cups_header;
@@ -40,7 +47,7 @@ const NS_PER_MS: u64 = 1_000_000;
 /// First wait before connecting again; doubled each time.
 const RETRY_MS_MIN: u64 = 100;
 /// Longest wait before connecting again.
-const RETRY_MS_MAX: u64 = 5_000;
+const RETRY_MS_MAX: u64 = 10_000;
 /// How long a connection may take to be made.
 const CONNECT_MS_MAX: u64 = 3_000;
 /// A link that held this long was a good one: after it the waits begin anew.
@@ -49,6 +56,8 @@ const SETTLED_MS: u64 = 10_000;
 const SILENT_PEER: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 const PROBES: u32 = 3;
+/// Four digits that count no bytes.
+const CUPS_IDLE_PROBE: &[u8] = b"0000";
 /// CUPS (domestic) and the switch as each other's addresses in headers of the link.
 const CUPS_ISSUER: &[u8; 11] = b"00010000   ";
 const CUPS_SWITCH: &[u8; 11] = b"00010344   ";
@@ -72,12 +81,16 @@ enum Life {
         task: JoinHandle<()>,
         give_up_ns: u64,
     },
+    /// The issuer is to connect: for the first direction, or, where there is one, for the other.
+    Awaiting {
+        out: Option<Lines>,
+    },
     Up {
-        connection: Rc<Connection>,
+        lines: Lines,
         since_ns: u64,
     },
     Closing {
-        connection: Rc<Connection>,
+        lines: Lines,
     },
 }
 
@@ -98,19 +111,121 @@ pub(crate) struct IssuerConnection {
     failures: u32,
     /// State of the draws that spread retries.
     spread: u64,
+    id: LinkId,
+    places: Arc<LinkPlaces>,
+    /// Whether the acceptor may bring a connection.
+    is_offered: bool,
+    /// The issuer's connection, while the switch's own is not made.
+    arrived: Option<TcpStream>,
+    /// When an idle probe is due unless something is sent before.
+    probe_at_ns: u64,
+    sent: Cell<bool>,
 }
 
 impl IssuerConnection {
     /// A link that is to be made at once. `spread` should differ from link to link.
-    pub(crate) fn new(slot: u16, config: &IssuerLinkConfig, spread: u64) -> Self {
-        Self {
+    pub(crate) fn new(
+        (slot, id): (u16, LinkId),
+        config: &IssuerLinkConfig,
+        (spread, places): (u64, Arc<LinkPlaces>),
+    ) -> Self {
+        let mut link = Self {
             slot,
             config: config.clone(),
             header: header_of(config.framing),
             life: Life::Down { retry_ns: 0 },
             failures: 0,
             spread,
+            id,
+            places,
+            is_offered: false,
+            arrived: None,
+            probe_at_ns: u64::MAX,
+            sent: Cell::new(false),
+        };
+        link.begin_anew(0);
+        link
+    }
+
+    pub(crate) fn link(&self) -> LinkId {
+        self.id
+    }
+
+    /// Whether the issuer is to connect.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.is_offered
+    }
+
+    /// It is down: the switch connects at that moment, or the issuer does when it likes.
+    fn begin_anew(&mut self, retry_ns: u64) {
+        self.life = match self.config.connect {
+            Some(_) => Life::Down { retry_ns },
+            None => Life::Awaiting { out: None },
+        };
+        if self.config.listen.is_some() && self.arrived.is_none() && !self.is_offered {
+            self.is_offered = true;
+            self.places.offer(self.id.issuer);
         }
+    }
+
+    /// The issuer has connected. Tells whether the link is up with it.
+    pub(crate) fn take(
+        &mut self,
+        stream: TcpStream,
+        now_ns: u64,
+        around: &LinkSurroundings,
+    ) -> bool {
+        self.is_offered = false;
+        // A peer that is gone already is found by reading.
+        let _ = watch_over(SockRef::from(&stream));
+        match &self.life {
+            Life::Awaiting { out } => {
+                let out = out.clone();
+                self.join(out, stream, now_ns, around)
+            }
+            Life::Down { .. }
+            | Life::Connecting { .. }
+            | Life::Up { .. }
+            | Life::Closing { .. } => {
+                self.arrived = Some(stream);
+                false
+            }
+        }
+    }
+
+    /// The last connection that was missing is there. Tells whether the link is up.
+    fn join(
+        &mut self,
+        out: Option<Lines>,
+        stream: TcpStream,
+        now_ns: u64,
+        around: &LinkSurroundings,
+    ) -> bool {
+        let Ok(stream) = Stream::from_std(around.engine, stream) else {
+            match out {
+                Some(lines) => {
+                    lines.abort();
+                    self.life = Life::Closing { lines };
+                }
+                None => self.begin_anew(now_ns),
+            }
+            return false;
+        };
+        let last = Connection::spawn(self.slot, stream, &around.visits, &around.pool);
+        let lines = match out {
+            Some(first) => first.with_back(last),
+            None => Lines::new(last, None),
+        };
+        self.go_up(lines, now_ns);
+        true
+    }
+
+    fn go_up(&mut self, lines: Lines, now_ns: u64) {
+        self.probe_at_ns = match self.config.probe_idle_ms {
+            0 => u64::MAX,
+            idle_ms => now_ns + idle_ms * NS_PER_MS,
+        };
+        self.life = Life::Up { lines, since_ns: now_ns };
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -122,14 +237,16 @@ impl IssuerConnection {
         match self.life {
             Life::Down { retry_ns } => Some(retry_ns),
             Life::Connecting { give_up_ns, .. } => Some(give_up_ns),
-            Life::Up { .. } | Life::Closing { .. } => None,
+            Life::Up { .. } => (self.probe_at_ns != u64::MAX).then_some(self.probe_at_ns),
+            Life::Awaiting { .. } | Life::Closing { .. } => None,
         }
     }
 
     /// Sends a message; `false` when it cannot: nothing of it has left then.
     #[inline]
     pub(crate) fn forward(&self, body: &[u8], scratch: &mut [u8; FRAME_BYTES_MAX]) -> bool {
-        let Life::Up { connection, .. } = &self.life else { return false };
+        let Life::Up { lines, .. } = &self.life else { return false };
+        let connection = lines.out();
         let framing = self.config.framing;
         let frame = framing.begin(&self.header, scratch).and_then(|body_at| {
             let bytes = body_at + body.len();
@@ -141,6 +258,7 @@ impl IssuerConnection {
         let has_room = connection.waiting() + frame.len() <= LINK_OUTPUT_BYTES_MAX;
         if has_room {
             connection.append(frame);
+            self.sent.set(true);
         }
         frame.fill(0);
         has_room
@@ -169,35 +287,48 @@ impl IssuerConnection {
                 }
                 None => {}
             },
-            Life::Up { connection, since_ns } => {
-                let (connection, since_ns) = (Rc::clone(connection), *since_ns);
-                connection.visited();
-                if let Some(buffer) = connection.take_filled() {
-                    news(LinkNews::Read(buffer));
-                }
-                if connection.read_end().is_some() || connection.write_stage() != WriteStage::Open {
-                    news(LinkNews::Down);
-                    self.close(now_ns, since_ns);
+            Life::Awaiting { out } => {
+                if let Some(lines) = out.clone() {
+                    lines.visit_unread();
+                    if lines.is_broken() {
+                        lines.abort();
+                        self.life = Life::Closing { lines };
+                    }
                 }
             }
-            Life::Closing { connection } => {
-                let connection = Rc::clone(connection);
-                connection.visited();
-                discard(&connection, &around.pool);
-                if connection.has_ended() {
-                    for (buffer, _) in connection.take_unwritten().into_iter().flatten() {
-                        around.pool.give_after_writing(buffer);
-                    }
+            Life::Up { lines, since_ns } => {
+                let (lines, since_ns) = (lines.clone(), *since_ns);
+                if let Some(buffer) = lines.visit() {
+                    news(LinkNews::Read(buffer));
+                }
+                if lines.is_broken() {
+                    news(LinkNews::Down);
+                    self.close(now_ns, since_ns);
+                } else if self.probe_at_ns <= now_ns {
+                    self.probe(&lines, now_ns);
+                }
+            }
+            Life::Closing { lines } => {
+                if lines.clone().have_ended(&around.pool) {
                     self.retry_later(now_ns);
                 }
             }
         }
     }
 
+    /// Nothing was sent for a while: the idle probe of the framing, which is never answered.
+    fn probe(&mut self, lines: &Lines, now_ns: u64) {
+        if !self.sent.replace(false) {
+            lines.out().append(CUPS_IDLE_PROBE);
+        }
+        self.probe_at_ns = now_ns + self.config.probe_idle_ms * NS_PER_MS;
+    }
+
     fn connect(&mut self, now_ns: u64, around: &LinkSurroundings) {
         let made = Rc::new(Cell::new(None));
         let (outcome, visits) = (Rc::clone(&made), Rc::clone(&around.visits));
-        let (address, slot) = (self.config.address, self.slot);
+        let Some(address) = self.config.connect else { return };
+        let slot = self.slot;
         let task = spawn_local(async move {
             outcome.set(Some(connect(address).await));
             visits.push(slot);
@@ -218,9 +349,19 @@ impl IssuerConnection {
             self.retry_later(now_ns);
             return false;
         };
-        let connection = Connection::spawn(self.slot, stream, &around.visits, &around.pool);
-        self.life = Life::Up { connection, since_ns: now_ns };
-        true
+        let out = Connection::spawn(self.slot, stream, &around.visits, &around.pool);
+        let lines = Lines::new(out, None);
+        if self.config.listen.is_none() {
+            self.go_up(lines, now_ns);
+            return true;
+        }
+        match self.arrived.take() {
+            Some(stream) => self.join(Some(lines), stream, now_ns, around),
+            None => {
+                self.life = Life::Awaiting { out: Some(lines) };
+                false
+            }
+        }
     }
 
     /// Ends a link that is up.
@@ -229,10 +370,17 @@ impl IssuerConnection {
             self.failures = 0;
         }
         let life = std::mem::replace(&mut self.life, Life::Down { retry_ns: u64::MAX });
-        if let Life::Up { connection, .. } = life {
-            connection.abort();
-            self.life = Life::Closing { connection };
+        if let Life::Up { lines, .. } = life {
+            lines.abort();
+            self.life = Life::Closing { lines };
         }
+    }
+
+    /// The shard wants it no more. Tells whether this ended it.
+    pub(crate) fn give_up(&mut self, now_ns: u64) -> bool {
+        let Life::Up { since_ns, .. } = self.life else { return false };
+        self.close(now_ns, since_ns);
+        true
     }
 
     /// Gives a buffer back that was read, its first `consumed` bytes dealt with; `None`: framing is
@@ -244,9 +392,9 @@ impl IssuerConnection {
         (now_ns, around): (u64, &LinkSurroundings),
     ) -> bool {
         match (&self.life, consumed) {
-            (Life::Up { connection, .. }, Some(consumed)) => {
+            (Life::Up { lines, .. }, Some(consumed)) => {
                 buffer.consume(consumed);
-                connection.give(buffer);
+                lines.reader().give(buffer);
                 false
             }
             (Life::Up { since_ns, .. }, None) => {
@@ -255,12 +403,12 @@ impl IssuerConnection {
                 self.close(now_ns, since_ns);
                 true
             }
-            (Life::Closing { connection }, _) => {
+            (Life::Closing { lines }, _) => {
                 buffer.give(&around.pool);
-                connection.stop_reading();
+                lines.reader().stop_reading();
                 false
             }
-            (Life::Down { .. } | Life::Connecting { .. }, _) => {
+            (Life::Down { .. } | Life::Connecting { .. } | Life::Awaiting { .. }, _) => {
                 buffer.give(&around.pool);
                 false
             }
@@ -272,14 +420,29 @@ impl IssuerConnection {
         match &self.life {
             Life::Down { .. } => return true,
             Life::Connecting { task, .. } => task.abort(),
+            Life::Awaiting { out: None } => {}
+            Life::Awaiting { out: Some(lines) } => {
+                let lines = lines.clone();
+                lines.abort();
+                self.life = Life::Closing { lines };
+                return false;
+            }
+            Life::Up { lines, .. } if lines.out().waiting() > 0 => {
+                // The sign-off leaves first.
+                lines.out().visited();
+                lines.out().finish();
+                discard(lines.reader(), &around.pool);
+                if lines.out().write_stage() != WriteStage::Finishing {
+                    self.close(0, 0);
+                }
+                return false;
+            }
             Life::Up { .. } => {
                 self.close(0, 0);
                 return false;
             }
-            Life::Closing { connection } => {
-                connection.visited();
-                discard(connection, &around.pool);
-                if !connection.has_ended() {
+            Life::Closing { lines } => {
+                if !lines.have_ended(&around.pool) {
                     return false;
                 }
             }
@@ -291,15 +454,7 @@ impl IssuerConnection {
     fn retry_later(&mut self, now_ns: u64) {
         let wait_ms = retry_after_ms(self.failures, draw(&mut self.spread));
         self.failures = self.failures.saturating_add(1);
-        self.life = Life::Down { retry_ns: now_ns + wait_ms * NS_PER_MS };
-    }
-}
-
-/// What a closing link still brings is of no use: the shard has been told that it is lost.
-fn discard(connection: &Connection, pool: &BufferPool) {
-    if let Some(buffer) = connection.take_filled() {
-        buffer.give(pool);
-        connection.stop_reading();
+        self.begin_anew(now_ns + wait_ms * NS_PER_MS);
     }
 }
 
@@ -348,13 +503,14 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     if socket.local_addr()?.as_socket() == Some(address) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    watch_over(&socket)?;
+    watch_over(SockRef::from(&socket))?;
     Ok(socket.into())
 }
 
 /// No waiting for more to send, and peers that are gone are noticed.
-fn watch_over(socket: &Socket) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_nodelay(true)?;
+fn watch_over(socket: SockRef<'_>) -> io::Result<()> {
+    let socket = &*socket;
+    socket.set_tcp_nodelay(true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, SILENT_PEER)?;
     sockopt::set_tcp_keepintvl(socket, PROBE_EVERY)?;
@@ -370,7 +526,8 @@ mod tests {
     #[test]
     fn waits_double_to_a_bound_and_are_spread() {
         let mut spread = 7;
-        for (failures, from, to) in [(0, 80, 120), (1, 160, 240), (3, 640, 960), (90, 4_000, 6_000)]
+        for (failures, from, to) in
+            [(0, 80, 120), (1, 160, 240), (3, 640, 960), (90, 8_000, 12_000)]
         {
             let waits: Vec<u64> =
                 (0..1_000).map(|_| retry_after_ms(failures, draw(&mut spread))).collect();

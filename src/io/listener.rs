@@ -8,8 +8,8 @@
 
 use super::counters::{AcceptCounters, IoCounters};
 use super::wake::Wake;
-use crate::limits::CONNECTIONS_MAX;
-use crate::shard::AcquirerId;
+use crate::limits::{CONNECTIONS_MAX, ISSUERS_MAX};
+use crate::shard::{AcquirerId, IssuerId};
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Connections that the kernel may hold until they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -30,11 +30,50 @@ const BUSY_PAUSE_MS: i64 = 2;
 /// Pauses of a stop for connections that shards could not be given yet.
 const LAST_PAUSES_MAX: usize = 100;
 
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guest {
+    /// An acquirer's.
+    Acquirer(AcquirerId),
+    /// An issuer's that connects by itself.
+    Issuer(IssuerId),
+}
+
 /// A connection on its way to its shard.
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) stream: TcpStream,
-    pub(crate) acquirer: AcquirerId,
+    pub(crate) guest: Guest,
+}
+
+/// How many links of one shard wait for their issuer to connect, by issuer.
+#[derive(Debug)]
+pub(crate) struct LinkPlaces([AtomicU32; ISSUERS_MAX]);
+
+impl Default for LinkPlaces {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU32::new(0)))
+    }
+}
+
+impl LinkPlaces {
+    fn free(&self, issuer: IssuerId) -> u32 {
+        self.0.get(usize::from(issuer.0)).map_or(0, |free| free.load(Ordering::Relaxed))
+    }
+
+    /// One more link waits.
+    pub(crate) fn offer(&self, issuer: IssuerId) {
+        if let Some(free) = self.0.get(usize::from(issuer.0)) {
+            free.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Only the acceptor takes places.
+    fn take(&self, issuer: IssuerId) {
+        if let Some(free) = self.0.get(usize::from(issuer.0)) {
+            free.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Opens a listener. Port 0 takes any free port.
@@ -57,11 +96,14 @@ pub(crate) struct ShardDoor {
     pub(crate) placed: Arc<ArrayQueue<Placed>>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) counters: Arc<IoCounters>,
+    pub(crate) places: Arc<LinkPlaces>,
 }
 
 /// The acceptor's thread.
 pub(crate) struct Acceptor {
-    pub(crate) listeners: Vec<(AcquirerId, TcpListener)>,
+    pub(crate) listeners: Vec<(Guest, TcpListener)>,
+    /// By acquirer: whether all its connections live on one shard, which can then count them.
+    pub(crate) on_one_shard: Vec<bool>,
     pub(crate) doors: Vec<ShardDoor>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) stop: Arc<AtomicBool>,
@@ -156,13 +198,16 @@ impl Acceptor {
 
     /// Takes every connection that waits and can be placed.
     fn accept_all(&self) -> Round {
-        for (acquirer, listener) in &self.listeners {
+        for (guest, listener) in &self.listeners {
             loop {
                 if self.doors.iter().all(|door| door.placed.is_full()) {
                     return Round::Busy;
                 }
                 match listener.accept() {
-                    Ok((stream, _)) => self.place(stream, *acquirer),
+                    Ok((stream, _)) => match *guest {
+                        Guest::Acquirer(acquirer) => self.place(stream, acquirer),
+                        Guest::Issuer(issuer) => self.place_issuer(stream, issuer),
+                    },
                     Err(error) => match AfterError::of(&error) {
                         AfterError::NextListener => break,
                         AfterError::NextConnection => {}
@@ -177,15 +222,38 @@ impl Acceptor {
         Round::Done
     }
 
-    /// Gives a connection to the shard with the fewest; closes it when all are full.
+    /// Gives an issuer's connection to the shard that has most links waiting for one; closes it when
+    /// none has any.
+    fn place_issuer(&self, stream: TcpStream, issuer: IssuerId) {
+        self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        let doors = self.doors.iter().filter(|door| !door.placed.is_full());
+        let door = doors.max_by_key(|door| door.places.free(issuer));
+        let Some(door) = door.filter(|door| door.places.free(issuer) > 0) else {
+            self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        door.places.take(issuer);
+        if door.placed.push(Placed { stream, guest: Guest::Issuer(issuer) }).is_err() {
+            door.places.offer(issuer);
+        }
+        door.wake.wake();
+    }
+
+    /// Gives a connection to the shard with the fewest, or to its acquirer's; closes it when all are
+    /// full.
     fn place(&self, stream: TcpStream, acquirer: AcquirerId) {
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
         // Refused only for a connection that is gone already, which the shard will notice.
         let _ = SockRef::from(&stream).set_tcp_nodelay(true);
+        let acquirer_place = usize::from(acquirer.0);
+        let is_on_one = self.on_one_shard.get(acquirer_place).copied().unwrap_or_default();
+        let only = is_on_one.then(|| acquirer_place % self.doors.len().max(1));
         let least = self
             .doors
             .iter()
-            .filter(|door| !door.placed.is_full())
+            .enumerate()
+            .filter(|(place, door)| !door.placed.is_full() && only.is_none_or(|it| it == *place))
+            .map(|(_, door)| door)
             .min_by_key(|door| door.counters.connections.load(Ordering::Relaxed));
         let door = least
             .filter(|door| door.counters.connections.load(Ordering::Relaxed) < CONNECTIONS_MAX);
@@ -194,7 +262,7 @@ impl Acceptor {
             return;
         };
         door.counters.connections.fetch_add(1, Ordering::Relaxed);
-        if door.placed.push(Placed { stream, acquirer }).is_err() {
+        if door.placed.push(Placed { stream, guest: Guest::Acquirer(acquirer) }).is_err() {
             door.counters.connections.fetch_sub(1, Ordering::Relaxed);
             self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
             return;
@@ -215,9 +283,11 @@ mod tests {
             placed: Arc::new(ArrayQueue::new(PLACED_MAX)),
             wake: Wake::new().unwrap(),
             counters: Arc::default(),
+            places: Arc::default(),
         });
         let acceptor = Acceptor {
-            listeners: vec![(AcquirerId(0), listener)],
+            listeners: vec![(Guest::Acquirer(AcquirerId(0)), listener)],
+            on_one_shard: vec![false],
             doors: doors.collect(),
             wake: Wake::new().unwrap(),
             stop: Arc::default(),
@@ -237,6 +307,18 @@ mod tests {
         acceptor.run();
         assert_eq!(doors.iter().map(load).sum::<usize>(), 4 + clients.len());
         assert!(doors.iter().map(load).all(|count| (3..=4).contains(&count)));
+    }
+
+    #[test]
+    fn an_acquirer_whose_connections_are_counted_has_one_shard() {
+        let (mut acceptor, address) = acceptor(3);
+        acceptor.on_one_shard = vec![true];
+        let clients: Vec<_> = (0..7).map(|_| TcpStream::connect(address).unwrap()).collect();
+        acceptor.stop.store(true, Ordering::Release);
+        let doors: Vec<_> = acceptor.doors.iter().map(|door| Arc::clone(&door.counters)).collect();
+        acceptor.run();
+        let loads = doors.iter().map(|it| it.connections.load(Ordering::Relaxed));
+        assert_eq!(loads.collect::<Vec<_>>(), [clients.len(), 0, 0]);
     }
 
     /// More connections at once than shards can be given wait with the kernel; none is refused.

@@ -5,8 +5,8 @@ use super::durable::Durable;
 use crate::shard::recovery::Recovered;
 use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{
-    AcquirerId, Configured, ConnectionId, Counter, Counters, IssuerId, MeshMessage, Now, Outbox,
-    Published, Shard, ShardId, Staged, SwitchTime,
+    AcquirerId, Configured, ConnectionId, Counter, Counters, IssuerId, LinkId, MeshMessage, Now,
+    Outbox, Published, Shard, ShardId, Staged, SwitchTime,
 };
 use tapswitch_protocol::frame::HeaderProblem;
 
@@ -91,8 +91,8 @@ impl Decider for Shard {
     type Published = Published;
     type Report = ShardReport;
 
-    fn on_connection_open(&mut self, connection: ConnectionId) {
-        self.on_connection_open(connection);
+    fn on_connection_open(&mut self, connection: ConnectionId) -> Option<ConnectionId> {
+        self.on_connection_open(connection)
     }
 
     fn on_connection_closed(&mut self, _now: Now, connection: ConnectionId, _: &mut Outbox) {
@@ -139,12 +139,12 @@ impl Decider for Shard {
     fn on_issuer_response(
         &mut self,
         now: Now,
-        issuer: IssuerId,
+        link: LinkId,
         acquirer: AcquirerId,
         body: &[u8],
         outbox: &mut Outbox,
     ) {
-        self.on_issuer_response(now, issuer, acquirer, body, outbox);
+        self.on_issuer_response(now, link, acquirer, body, outbox);
     }
 
     fn on_undeliverable(
@@ -168,12 +168,16 @@ impl Decider for Shard {
         self.on_forward_refused(now, issuer, acquirer, body, outbox);
     }
 
-    fn on_issuer_down(&mut self, now: Now, issuer: IssuerId, outbox: &mut Outbox) -> bool {
-        self.on_issuer_down(now, issuer, outbox)
+    fn on_issuer_down(&mut self, now: Now, link: LinkId, outbox: &mut Outbox) -> bool {
+        self.on_issuer_down(now, link, outbox)
     }
 
-    fn on_issuer_up(&mut self, now: Now, issuer: IssuerId) {
-        self.on_issuer_up(now, issuer);
+    fn on_issuer_up(&mut self, now: Now, link: LinkId) {
+        self.on_issuer_up(now, link);
+    }
+
+    fn on_leaving(&mut self, now: Now, outbox: &mut Outbox) -> bool {
+        self.on_leaving(now, outbox)
     }
 
     fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {

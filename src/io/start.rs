@@ -18,7 +18,7 @@ use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
 use super::issuer_links::IssuerLinks;
 use super::journal::{DataDirectory, JournalReport, ShardJournal};
-use super::listener::{Acceptor, PLACED_MAX, Placed, ShardDoor, listen};
+use super::listener::{Acceptor, Guest, LinkPlaces, PLACED_MAX, Placed, ShardDoor, listen};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
 use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall};
@@ -27,7 +27,7 @@ use super::wake::Wake;
 use crate::bank::{BankRing, BankSet};
 use crate::config::Config;
 use crate::limits::SHARDS_MAX;
-use crate::shard::{AcquirerId, Configured, ShardId};
+use crate::shard::{AcquirerId, Configured, IssuerId, ShardId};
 use crossbeam_queue::ArrayQueue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::Cell;
@@ -188,7 +188,7 @@ impl<D: Decider + 'static> Switch<D> {
         config: Arc<Config>,
         timeouts: IoTimeouts,
         directory: Option<DataDirectory>,
-        (decider, listeners): (Arc<F>, Vec<(AcquirerId, TcpListener)>),
+        (decider, listeners): (Arc<F>, Vec<(Guest, TcpListener)>),
     ) -> Result<(), StartError>
     where
         F: Fn(ShardId) -> D + Send + Sync + 'static,
@@ -220,6 +220,7 @@ impl<D: Decider + 'static> Switch<D> {
                 counters: Arc::default(),
                 published: Arc::default(),
                 placed: Arc::new(ArrayQueue::new(PLACED_MAX)),
+                places: Arc::default(),
                 mesh,
                 ring,
                 engine: self.engine.engine,
@@ -237,7 +238,8 @@ impl<D: Decider + 'static> Switch<D> {
             self.journals = journals.map_err(|error| StartError::Recovery(error.into()))?;
         }
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
-        self.start_acceptor(listeners, doors)
+        let counted = config.acquirers.iter().map(|it| it.session.connections_max != 0);
+        self.start_acceptor(listeners, counted.collect(), doors)
     }
 
     /// The outcome log's thread, if it is wanted; gives each shard's end of it.
@@ -318,11 +320,13 @@ impl<D: Decider + 'static> Switch<D> {
 
     fn start_acceptor(
         &mut self,
-        listeners: Vec<(AcquirerId, TcpListener)>,
+        listeners: Vec<(Guest, TcpListener)>,
+        on_one_shard: Vec<bool>,
         doors: Vec<ShardDoor>,
     ) -> Result<(), StartError> {
         let acceptor = Acceptor {
             listeners,
+            on_one_shard,
             doors,
             wake: Arc::clone(&self.controls.acceptor_wake),
             stop: Arc::clone(&self.controls.acceptor_stop),
@@ -389,6 +393,7 @@ struct ShardSeed<D: Decider> {
     counters: Arc<IoCounters>,
     published: Arc<D::Published>,
     placed: Arc<ArrayQueue<Placed>>,
+    places: Arc<LinkPlaces>,
     mesh: MeshPorts,
     ring: Arc<BankRing>,
     engine: Engine,
@@ -403,6 +408,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
             placed: Arc::clone(&self.placed),
             wake: Arc::clone(&self.controls.wakes[usize::from(self.shard.0)]),
             counters: Arc::clone(&self.counters),
+            places: Arc::clone(&self.places),
         }
     }
 
@@ -458,7 +464,12 @@ impl<D: Decider + 'static> ShardSeed<D> {
         };
         let counters = Arc::clone(&self.counters);
         let connections = Connections::new(self.shard, &self.config, self.timeouts, counters);
-        let links = IssuerLinks::new(&self.config, self.shard, self.engine, connections.pool());
+        let links = IssuerLinks::new(
+            &self.config,
+            self.shard,
+            (self.engine, &self.places),
+            connections.pool(),
+        );
         let journal = parts.map(|parts| self.open_journal(parts)).transpose()?;
         Ok(ShardPorts {
             shard: self.shard,
@@ -512,8 +523,15 @@ pub(super) fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-fn bind_all(config: &Config) -> Result<Vec<(AcquirerId, TcpListener)>, StartError> {
+fn bind_all(config: &Config) -> Result<Vec<(Guest, TcpListener)>, StartError> {
     let acquirers = config.acquirers.iter().enumerate();
+    let issuers = (0..).map(IssuerId).zip(&config.issuers);
+    let issuers = issuers.filter_map(|(id, issuer)| {
+        let address = issuer.link.as_ref()?.listen?;
+        let failed =
+            |source| StartError::ListenBank { address, issuer: issuer.name.clone(), source };
+        Some(listen(address).map_err(failed).map(|listener| (Guest::Issuer(id), listener)))
+    });
     acquirers
         .map(|(index, acquirer)| {
             let listener = listen(acquirer.listen).map_err(|source| StartError::Listen {
@@ -522,13 +540,15 @@ fn bind_all(config: &Config) -> Result<Vec<(AcquirerId, TcpListener)>, StartErro
                 source,
             })?;
             // At most ACQUIRERS_MAX, which fits a byte.
-            Ok((AcquirerId(index as u8), listener))
+            Ok((Guest::Acquirer(AcquirerId(index as u8)), listener))
         })
+        .chain(issuers)
         .collect()
 }
 
-fn addresses(listeners: &[(AcquirerId, TcpListener)]) -> Result<Vec<SocketAddr>, StartError> {
-    let addresses = listeners.iter().map(|(_, listener)| listener.local_addr());
+fn addresses(listeners: &[(Guest, TcpListener)]) -> Result<Vec<SocketAddr>, StartError> {
+    let of_acquirers = listeners.iter().filter(|(guest, _)| matches!(guest, Guest::Acquirer(_)));
+    let addresses = of_acquirers.map(|(_, listener)| listener.local_addr());
     addresses.collect::<io::Result<_>>().map_err(|source| no_thread("the acceptor", source))
 }
 

@@ -1,6 +1,6 @@
 //! What a shard wants done: actions in a bounded outbox, their bytes in one arena beside them.
 
-use super::identity::{AcquirerId, ConnectionId, IssuerId, ShardId};
+use super::identity::{AcquirerId, ConnectionId, IssuerId, LinkId, ShardId};
 use super::journal_record::{RECORD_BYTES_MAX, Record};
 use crate::limits::{
     ACTIONS_PER_INPUT_MAX, FRAME_BYTES_MAX, OUTBOX_ACTIONS_MAX, OUTBOX_BYTES_MAX,
@@ -35,6 +35,14 @@ pub enum MeshKind {
     LeaseAsk,
     /// The answer to it.
     LeaseGrant,
+    /// An issuer's answer that came on a link of a shard that had not asked: one byte that names the
+    /// issuer, then the message. Holds one credit.
+    IssuerMessage,
+    /// An issuer has signed off or on: the issuer, which of both, and the shard that was told first.
+    /// Holds one credit.
+    SignedOff,
+    /// Gives the credit of one of the two above back.
+    Returned,
 }
 
 /// One thing to do. Ranges are places in [`Outbox::bytes`].
@@ -53,14 +61,40 @@ pub enum Action {
         /// Whose.
         connection: ConnectionId,
     },
+    /// Write this frame of the switch's own making to a connection, if it is still there.
+    Tell {
+        /// Where to.
+        connection: ConnectionId,
+        /// The frame.
+        bytes: Range<usize>,
+    },
+    /// Close a connection once what it has is written.
+    CloseConnection {
+        /// Which.
+        connection: ConnectionId,
+    },
     /// Hand this message (no frame) to an issuer.
     Forward {
         /// Where to.
         issuer: IssuerId,
+        /// On which of its links.
+        link: u8,
         /// Whose dialect the message is in.
         acquirer: AcquirerId,
         /// The message.
         bytes: Range<usize>,
+    },
+    /// Write this network-management message (no frame) to an issuer's link, if it is still there.
+    Manage {
+        /// Which.
+        link: LinkId,
+        /// The message.
+        bytes: Range<usize>,
+    },
+    /// Close an issuer's link; its loss is then told as any other.
+    CloseLink {
+        /// Which.
+        link: LinkId,
     },
     /// Push onto the ring to another shard; a slot is sure to be free.
     Mesh {

@@ -7,7 +7,7 @@ use super::switch_time::SwitchTime;
 use crate::limits::ISSUERS_MAX;
 use hdrhistogram::Histogram;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($variant:ident $name:literal $meaning:literal;)*) => {
@@ -114,6 +114,28 @@ counters! {
     DeclinedEarly "limit{declined_early}" "declined for a limit of which another shard may have some left";
     LeaseAsked "lease{asked}" "questions to another shard for more of a limit";
     LeaseGranted "lease{granted}" "larger parts of limits lent to other shards";
+    AcquirerAnswered "acquirer{answered}" "answers of acquirers to the switch's own 0800";
+    AcquirerEchoMissed "acquirer{echo_missed}" "echoes that an acquirer did not answer";
+    AcquirerEchoTimeout "acquirer{echo_timeout}" "connections closed because too many were missed";
+    AcquirerSignedOff "acquirer{signed_off}" "connections that the switch signed off from";
+    Takeover "acquirer{takeover}" "connections whose place a newer one took";
+    ConnectionRefused "acquirer{refused}" "connections beyond what their acquirer may have";
+    LinkSignedOn "link{signed_on}" "sign-ons that issuers granted";
+    SignOnRefused "link{sign_on_refused}" "links closed because the issuer refused the sign-on";
+    SignOnSilent "link{sign_on_silent}" "links closed because the sign-on was not answered";
+    EchoMissed "link{echo_missed}" "echoes that an issuer did not answer";
+    EchoTimeout "link{echo_timeout}" "links closed because too many echoes were missed";
+    LinkManaged "link{managed}" "issuers' own 0800 and 0820 answered";
+    LinkSignedOff "link{signed_off}" "links that the switch signed off from";
+    IssuerSignedOff "issuer{signed_off}" "times that an issuer signed off";
+    CircuitOpened "issuer{circuit_opened}" "times that an issuer was given up for not answering";
+    CircuitClosed "issuer{circuit_closed}" "times that it answered again";
+    FailedOver "issuer{failed_over}" "requests sent by an issuer's second route";
+    CrossIssuer "issuer{cross_issuer}" "answers to what another issuer was asked, not taken";
+    IssuerCrossed "mesh{issuer}" "issuers' answers handed to the shard that asked";
+    IssuerMessageDropped "mesh{issuer_dropped}" "of these, without a slot on the ring";
+    RefusedSignedOff "refused{issuer_signed_off}" "the issuer has signed off";
+    RefusedCircuitOpen "refused{circuit_open}" "the issuer does not answer";
 }
 
 /// Numbers of [`Counter`].
@@ -173,6 +195,31 @@ pub struct Gauges {
     pub owed_since_min: u64,
 }
 
+/// How an issuer's links of one shard stand, as other threads see them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkGauges {
+    /// Links that there can be.
+    pub links: u8,
+    /// Of these, links that take requests.
+    pub ready: u8,
+    /// It does not answer, and is asked once a second.
+    pub is_open: bool,
+    /// It has signed off.
+    pub signed_off: bool,
+}
+
+impl LinkGauges {
+    fn to_bits(self) -> u32 {
+        let Self { links, ready, is_open, signed_off } = self;
+        u32::from_le_bytes([links, ready, u8::from(is_open), u8::from(signed_off)])
+    }
+
+    fn from_bits(bits: u32) -> Self {
+        let [links, ready, is_open, signed_off] = bits.to_le_bytes();
+        Self { links, ready, is_open: is_open != 0, signed_off: signed_off != 0 }
+    }
+}
+
 /// A shard's counters as other threads see them, a little behind.
 pub struct Published {
     counters: [AtomicU64; COUNTERS],
@@ -181,6 +228,8 @@ pub struct Published {
     /// By issuer, those of none last: owed in the low half, parked in the high one.
     owed: [AtomicU64; ISSUERS_MAX + 1],
     levels: Mutex<Box<Levels>>,
+    /// By issuer.
+    links: [AtomicU32; ISSUERS_MAX],
 }
 
 impl Default for Published {
@@ -191,6 +240,7 @@ impl Default for Published {
             gauges: [0; 4].map(AtomicU64::new),
             owed: [0; ISSUERS_MAX + 1].map(AtomicU64::new),
             levels: Mutex::default(),
+            links: core::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
 }
@@ -250,6 +300,17 @@ impl Published {
         let shared = self.owed.get(usize::from(issuer.0).min(ISSUERS_MAX));
         let both = shared.map_or(0, |shared| shared.load(Ordering::Relaxed));
         OwedCounts { owed: both as u32, parked: (both >> 32) as u32 }
+    }
+
+    pub(super) fn store_links(&self, links: impl Iterator<Item = LinkGauges>) {
+        for (shared, gauges) in self.links.iter().zip(links) {
+            shared.store(gauges.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// How the links stood, by issuer; issuers that there are not have none.
+    pub fn links(&self) -> impl Iterator<Item = LinkGauges> {
+        self.links.iter().map(|shared| LinkGauges::from_bits(shared.load(Ordering::Relaxed)))
     }
 
     /// What was last copied.

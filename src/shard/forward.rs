@@ -171,13 +171,8 @@ impl Shard {
         if self.draining {
             return Err(Reason::Draining);
         }
-        let (issuer, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
-        if self.legs.is_down(issuer) || !self.legs.speaks(issuer, incoming.profile.dialect) {
-            return Err(Reason::IssuerDown);
-        }
-        if !self.legs.has_room(issuer) {
-            return Err(Reason::IssuerWindow);
-        }
+        let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
+        let issuer = self.choose_route(now, first, incoming.profile.dialect)?;
         if !self.saf.has_room(self.pending.len()) {
             return Err(Reason::SafFull);
         }
@@ -326,7 +321,8 @@ impl Shard {
         self.wait_for_answer(now, place, issuer_wait_ms(incoming.profile, transaction.mcc));
         let acquirer = incoming.connection.acquirer;
         let gate = if self.legs.is_intent_first(issuer) { Gate::Durable } else { Gate::Open };
-        gate.push(Action::Forward { issuer, acquirer, bytes }, outbox);
+        let link = self.legs.link_for(issuer, stan).number;
+        gate.push(Action::Forward { issuer, link, acquirer, bytes }, outbox);
         Ok(())
     }
 

@@ -17,6 +17,22 @@ pub struct ShardId(pub u8);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IssuerId(pub u8);
 
+/// One of a shard's links to an issuer: its place among them. An issuer whose bank lives in this
+/// process has one, number 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId {
+    /// Whose.
+    pub issuer: IssuerId,
+    /// Below `limits::LINKS_MAX`.
+    pub number: u8,
+}
+
+impl From<IssuerId> for LinkId {
+    fn from(issuer: IssuerId) -> Self {
+        Self { issuer, number: 0 }
+    }
+}
+
 /// An acquirer profile, by its place in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AcquirerId(pub u8);

@@ -9,7 +9,7 @@ use super::outcomes::Note;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::reversal_reason::ReversalReason;
-use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
+use super::{AcquirerId, Counter, IssuerId, LinkId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use std::rc::Rc;
@@ -24,17 +24,21 @@ impl Shard {
     pub fn on_issuer_response(
         &mut self,
         now: Now,
-        issuer: IssuerId,
+        link: impl Into<LinkId>,
         acquirer: AcquirerId,
         body: &[u8],
         outbox: &mut Outbox,
     ) {
+        let link = link.into();
         self.batch_began_ns = now.mono_ns;
         let Some(profile) = self.profiles.get(usize::from(acquirer.0)).cloned() else { return };
         let mut table = self.scratch.issuer.take().unwrap_or_default();
         let error = profile.dialect.parse(body, &mut table).err();
         if let Some(view) = table.view(profile.dialect, body) {
-            self.match_answer(now, (issuer, acquirer), (&view, error.is_none()), outbox);
+            if !self.take_from_link(now, link, &view, outbox) {
+                let whose = (link.issuer, acquirer);
+                self.match_answer(now, whose, (&view, error.is_none()), outbox);
+            }
         } else {
             self.counters.add(Counter::Unmatched);
         }
@@ -69,7 +73,7 @@ impl Shard {
                 self.note_late(now, (issuer, acquirer), view);
                 self.counters.add(Counter::Late);
             }
-            None => self.counters.add(Counter::Unmatched),
+            None => self.count_unmatched(issuer, stan, view),
         }
     }
 
@@ -88,6 +92,7 @@ impl Shard {
         self.duplicates.prefetch(&request.key);
         self.deadlines.cancel(place);
         self.legs.release_stan(request.issuer, request.stan);
+        self.on_voice(request.issuer);
         let mut table = self.scratch.kept.take().unwrap_or_default();
         let kept = self.kept.get(request.kept);
         let parsed = kept
@@ -236,6 +241,14 @@ impl Shard {
     pub fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {
         while outbox.has_room() {
             let Some(id) = self.deadlines.pop_due(now.mono_ns) else { return false };
+            if let Some(link) = self.link_of_timer(id) {
+                self.on_link_timer(now, link, outbox);
+                continue;
+            }
+            if let Some(slot) = self.connection_of_timer(id) {
+                self.on_connection_timer(now, slot, outbox);
+                continue;
+            }
             match self.owed_place(id) {
                 Some(place) if place as usize >= self.saf.capacity() => {
                     let place = place - self.saf.capacity() as u32;
@@ -252,6 +265,7 @@ impl Shard {
         let Some(request) = self.pending.remove(place) else { return };
         self.counters.add(Counter::TimedOut);
         self.legs.quarantine_stan(now, request.issuer, request.stan);
+        self.on_silence(now, request.issuer);
         let profile = Rc::clone(&request.profile);
         let step = step(State::InFlight, Event::Deadline);
         let end = Ending::of(step, profile.codes.time_out, Counter::TimedOut);

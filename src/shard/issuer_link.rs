@@ -4,9 +4,11 @@
 //! issuer's six-digit numbers, so an answer's DE 11 names the shard. A number is taken in turn; one
 //! whose request timed out stays in quarantine until a late answer cannot come any more.
 
-use super::identity::{IssuerId, Now, ShardId};
+use super::counters::LinkGauges;
+use super::identity::{IssuerId, LinkId, Now, ShardId};
+use super::links::{Links, Refused};
 use crate::config::IssuerConfig;
-use crate::limits::STANS;
+use crate::limits::{LINKS_MAX, PENDING_MAX, STANS};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use tapswitch_protocol::{Dialect, Stan, TransmissionTime};
@@ -25,7 +27,8 @@ pub(super) enum Waiting {
     Owed(u32),
 }
 
-/// One number: 0 free; top bits 01 a request, 10 owed; 11 quarantined until that second.
+/// One number: 0 free; top bits 01 a request, with its link; 10 owed; 11 quarantined until that
+/// second.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Holder(u32);
 
@@ -34,10 +37,13 @@ impl Holder {
     const KIND: u32 = 0xC000_0000;
     const REQUEST: u32 = 0x4000_0000;
     const OWED: u32 = 0x8000_0000;
+    /// Where a request's link stands.
+    const LINK_AT: u32 = 26;
+    const LINK: u32 = (LINKS_MAX as u32 - 1) << Self::LINK_AT;
 
-    const fn of(waiting: Waiting) -> Self {
+    const fn of(waiting: Waiting, link: u8) -> Self {
         match waiting {
-            Waiting::Request(place) => Self(Self::REQUEST | place),
+            Waiting::Request(place) => Self(Self::REQUEST | (link as u32) << Self::LINK_AT | place),
             Waiting::Owed(place) => Self(Self::OWED | place),
         }
     }
@@ -45,8 +51,16 @@ impl Holder {
     const fn waiting(self) -> Option<Waiting> {
         let place = self.0 & !Self::KIND;
         match self.0 & Self::KIND {
-            Self::REQUEST => Some(Waiting::Request(place)),
+            Self::REQUEST => Some(Waiting::Request(place & !Self::LINK)),
             Self::OWED => Some(Waiting::Owed(place)),
+            _ => None,
+        }
+    }
+
+    /// The link that a request went on.
+    const fn link(self) -> Option<u8> {
+        match self.0 & Self::KIND {
+            Self::REQUEST => Some(((self.0 & Self::LINK) >> Self::LINK_AT) as u8),
             _ => None,
         }
     }
@@ -57,6 +71,9 @@ impl Holder {
     }
 }
 
+const _: () = assert!(LINKS_MAX.is_power_of_two() && PENDING_MAX <= 1 << Holder::LINK_AT);
+const _: () = assert!(Holder::LINK & Holder::KIND == 0);
+
 struct Leg {
     holders: Vec<Holder>,
     /// The number to try next; 0, which is not used, before the first.
@@ -65,17 +82,20 @@ struct Leg {
     in_flight_max: u32,
     /// The dialect of its link; `None`: its bank is in this process and speaks all.
     dialect: Option<&'static Dialect>,
-    is_down: bool,
+    links: Links,
     /// Whether requests wait for their records.
     intent_first: bool,
-    /// Where the search for requests that a lost link leaves goes on.
-    search_at: usize,
+    failover: Option<IssuerId>,
+    /// The number of our next 0800: its answer is told from others by its MTI.
+    next_management: u32,
 }
 
 /// All issuers' legs of this shard.
 pub(super) struct IssuerLegs {
     legs: Vec<Leg>,
     first_stan: u32,
+    /// How many numbers a shard has.
+    share: u32,
     clock: TransmissionClock,
     /// Messages owed that another shard of another layout gave a number to, by it.
     adopted: BTreeMap<(u8, u32), u32>,
@@ -91,14 +111,15 @@ impl IssuerLegs {
             in_flight: 0,
             in_flight_max: issuer.in_flight_max,
             dialect: issuer.link.as_ref().map(|link| link.dialect),
-            // Until it is made for the first time.
-            is_down: issuer.link.is_some(),
+            links: Links::new(issuer),
             intent_first: issuer.intent_first,
-            search_at: 0,
+            failover: issuer.failover,
+            next_management: 1,
         };
         Self {
             legs: issuers.iter().map(leg).collect(),
             first_stan,
+            share,
             clock: TransmissionClock::default(),
             adopted: BTreeMap::new(),
         }
@@ -113,11 +134,60 @@ impl IssuerLegs {
         self.legs.get_mut(usize::from(issuer.0))
     }
 
-    /// Whether the issuer's window has room for one more request.
+    /// Whether the issuer takes one more request.
     #[inline]
-    pub(super) fn has_room(&self, issuer: IssuerId) -> bool {
-        let leg = self.legs.get(usize::from(issuer.0));
-        leg.is_some_and(|leg| leg.in_flight < leg.in_flight_max)
+    pub(super) fn admits(&self, issuer: IssuerId, now: Now) -> Result<(), Refused> {
+        let leg = self.legs.get(usize::from(issuer.0)).ok_or(Refused::Down)?;
+        leg.links.admits(now.mono_ns)?;
+        if leg.in_flight < leg.in_flight_max { Ok(()) } else { Err(Refused::Full) }
+    }
+
+    /// Who takes an issuer's new requests in its place.
+    #[inline]
+    pub(super) fn failover(&self, issuer: IssuerId) -> Option<IssuerId> {
+        self.legs.get(usize::from(issuer.0))?.failover
+    }
+
+    /// The links of an issuer.
+    pub(super) fn links(&mut self, issuer: IssuerId) -> Option<&mut Links> {
+        self.leg(issuer).map(|leg| &mut leg.links)
+    }
+
+    pub(super) fn link_gauges(&self) -> impl Iterator<Item = LinkGauges> {
+        self.legs.iter().map(|leg| leg.links.gauges())
+    }
+
+    pub(super) fn issuers(&self) -> impl Iterator<Item = IssuerId> + use<> {
+        // At most ISSUERS_MAX.
+        (0..self.legs.len() as u8).map(IssuerId)
+    }
+
+    /// The dialect of an issuer's links, if it has any.
+    pub(super) fn dialect(&self, issuer: IssuerId) -> Option<&'static Dialect> {
+        self.legs.get(usize::from(issuer.0))?.dialect
+    }
+
+    /// The link of the request with this number; for what is owed, one that is ready.
+    #[inline]
+    pub(super) fn link_for(&mut self, issuer: IssuerId, stan: Stan) -> LinkId {
+        let of_request = self.holder(issuer, stan).and_then(|holder| holder.link());
+        let number = of_request.or_else(|| self.leg(issuer)?.links.least());
+        LinkId { issuer, number: number.unwrap_or_default() }
+    }
+
+    /// The shard whose number this is.
+    #[inline]
+    pub(super) fn owner(&self, stan: Stan) -> u32 {
+        stan.0 / self.share.max(1)
+    }
+
+    /// The number of our next 0800 to an issuer.
+    pub(super) fn next_management_stan(&mut self, issuer: IssuerId) -> Option<Stan> {
+        let (first, share) = (self.first_stan, self.share);
+        let leg = self.leg(issuer)?;
+        let place = leg.next_management;
+        leg.next_management = if place + 1 < share { place + 1 } else { 1 };
+        Some(Stan(first + place))
     }
 
     /// Requests under way at an issuer, and how many may be; `None`: there is no such issuer.
@@ -142,10 +212,10 @@ impl IssuerLegs {
         of_link.is_none_or(|of_link| of_link.name() == dialect.name())
     }
 
-    /// Whether the issuer's link is known to be down.
+    /// Whether the issuer has no link that is ready, or has signed off.
     #[inline]
     pub(super) fn is_down(&self, issuer: IssuerId) -> bool {
-        self.legs.get(usize::from(issuer.0)).is_some_and(|leg| leg.is_down)
+        self.legs.get(usize::from(issuer.0)).is_some_and(|leg| leg.links.is_down())
     }
 
     /// Whether a request must not leave for this issuer before its record is durable.
@@ -154,27 +224,23 @@ impl IssuerLegs {
         self.legs.get(usize::from(issuer.0)).is_some_and(|leg| leg.intent_first)
     }
 
-    /// The issuer's link was lost or made. Tells whether that is news.
-    pub(super) fn set_down(&mut self, issuer: IssuerId, is_down: bool) -> bool {
-        let Some(leg) = self.leg(issuer) else { return false };
-        leg.search_at = if leg.is_down == is_down { leg.search_at } else { 0 };
-        core::mem::replace(&mut leg.is_down, is_down) != is_down
-    }
-
-    /// Finds one request that is under way at an issuer whose link is down. To be called, and the
-    /// request ended, until there is none: every number is looked at once for each loss.
-    pub(super) fn next_lost(&mut self, issuer: IssuerId) -> Option<u32> {
-        let leg = self.leg(issuer)?;
-        if leg.in_flight == 0 {
+    /// Finds one request that is under way on a link that was lost. To be called, and the request
+    /// ended, until there is none: every number is looked at once for each loss.
+    pub(super) fn next_lost(&mut self, link: LinkId) -> Option<u32> {
+        let leg = self.leg(link.issuer)?;
+        if leg.links.in_flight(link.number) == 0 {
             return None;
         }
-        let rest = leg.holders.get(leg.search_at..)?;
+        let from = *leg.links.search_at(link.number)?;
+        let rest = leg.holders.get(from..)?;
         let requests = rest.iter().enumerate().filter_map(|(at, holder)| match holder.waiting() {
-            Some(Waiting::Request(place)) => Some((at, place)),
-            Some(Waiting::Owed(_)) | None => None,
+            Some(Waiting::Request(place)) if holder.link() == Some(link.number) => {
+                Some((at, place))
+            }
+            Some(Waiting::Request(_) | Waiting::Owed(_)) | None => None,
         });
         let (at, place) = { requests }.next()?;
-        leg.search_at += at + 1;
+        *leg.links.search_at(link.number)? = from + at + 1;
         Some(place)
     }
 
@@ -199,10 +265,12 @@ impl IssuerLegs {
             leg.next = if place + 1 < count { place + 1 } else { 1 };
             let holder = leg.holders.get_mut(place as usize)?;
             if holder.is_free(now_s) {
-                *holder = Holder::of(by);
+                let mut link = 0;
                 if matches!(by, Waiting::Request(_)) {
+                    link = leg.links.begin(now.mono_ns)?;
                     leg.in_flight += 1;
                 }
+                *holder = Holder::of(by, link);
                 return Some(Stan(first + place));
             }
         }
@@ -232,7 +300,7 @@ impl IssuerLegs {
     pub(super) fn retake_stan(&mut self, issuer: IssuerId, stan: Stan, place: u32) -> bool {
         match self.holder(issuer, stan) {
             Some(holder) if *holder == Holder::FREE => {
-                *holder = Holder::of(Waiting::Owed(place));
+                *holder = Holder::of(Waiting::Owed(place), 0);
                 true
             }
             Some(_) => false,
@@ -278,11 +346,12 @@ impl IssuerLegs {
             self.adopted.remove(&(issuer.0, stan.0));
             return;
         };
-        let was_request = matches!(holder.waiting(), Some(Waiting::Request(_)));
+        let link = holder.link();
         *holder = to;
-        if was_request && let Some(leg) = self.leg(issuer) {
+        if let (Some(link), Some(leg)) = (link, self.leg(issuer)) {
             assert!(leg.in_flight > 0, "Invariant: a window counts every request in it once");
             leg.in_flight -= 1;
+            leg.links.end(link);
         }
     }
 
@@ -360,6 +429,7 @@ mod tests {
             saf_rate: 1_000,
             marks_repeats: None,
             link: None,
+            failover: None,
         };
         IssuerLegs::new(&[issuer], ShardId(1), shards)
     }
@@ -384,12 +454,12 @@ mod tests {
         let mut legs = legs(2);
         let first = legs.take_stan(NOW, ISSUER, Waiting::Request(7)).unwrap();
         legs.take_stan(NOW, ISSUER, Waiting::Owed(9)).unwrap();
-        assert!(legs.has_room(ISSUER));
+        assert_eq!(legs.admits(ISSUER, NOW), Ok(()));
         legs.take_stan(NOW, ISSUER, Waiting::Request(8)).unwrap();
-        assert!(!legs.has_room(ISSUER));
+        assert_eq!(legs.admits(ISSUER, NOW), Err(Refused::Full));
         assert_eq!(legs.waiting(ISSUER, first), Some(Waiting::Request(7)));
         legs.release_stan(ISSUER, first);
-        assert!(legs.has_room(ISSUER));
+        assert_eq!(legs.admits(ISSUER, NOW), Ok(()));
         assert_eq!(legs.waiting(ISSUER, first), None);
     }
 

@@ -56,6 +56,10 @@ impl Shard {
                 self.credits.give(from);
                 self.answer_nothing(message.connection, outbox);
             }
+            MeshKind::IssuerMessage | MeshKind::SignedOff => {
+                self.on_crossed_issuer_message(now, from, message, outbox);
+            }
+            MeshKind::Returned => self.credits.give(from),
             MeshKind::Undeliverable => {
                 self.redeliver(now, (message.connection, Home::Here), message.bytes, outbox);
                 self.answer_nothing(message.connection, outbox);

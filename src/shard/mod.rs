@@ -15,6 +15,7 @@
 //! ```
 
 mod acknowledgement;
+mod acquirer_session;
 pub mod action;
 mod advice;
 pub mod answer_codes;
@@ -37,7 +38,9 @@ mod issuer_link;
 pub mod journal_record;
 mod kept;
 pub mod levels;
+mod link_management;
 mod link_state;
+mod links;
 mod mesh_input;
 mod network_management;
 mod notice;
@@ -72,8 +75,8 @@ pub(crate) mod tests;
 
 pub use action::{Action, MeshKind, Outbox};
 pub use configured::Configured;
-pub use counters::{Counter, Counters, Gauges, Published};
-pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now, ShardId};
+pub use counters::{Counter, Counters, Gauges, LinkGauges, Published};
+pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, LinkId, Now, ShardId};
 pub use intake::Staged;
 pub use saf::OwedCounts;
 pub use secrets::Secrets;
@@ -218,7 +221,9 @@ impl Shard {
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
             escrow: Escrow::new(&config.velocity, (id, shards), secrets.digest_key),
             pending: Pending::new(pending_max),
-            deadlines: Deadlines::new(pending_max + saf_max + UNDELIVERED_MAX),
+            deadlines: Deadlines::new(
+                pending_max + saf_max + UNDELIVERED_MAX + acquirer_session::SESSION_TIMERS,
+            ),
             preauthorizations: Preauthorizations::new(config.switch.preauthorizations_max),
             saf: Saf::new(saf_max, &config.issuers, shards),
             undelivered: Undelivered::new(),
@@ -248,15 +253,10 @@ impl Shard {
         }
     }
 
-    /// A connection of this acquirer was taken.
-    pub fn on_connection_open(&mut self, connection: ConnectionId) {
-        self.connections.open(connection);
-    }
-
     /// A connection is gone. What it still waits for goes to another connection of its acquirer, or
     /// is reversed when its answer comes.
     pub fn on_connection_closed(&mut self, connection: ConnectionId) {
-        self.connections.close(connection);
+        self.forget_connection(connection);
     }
 
     /// A connection's framing was lost, or it was given up.
@@ -341,11 +341,14 @@ impl Shard {
         let Some(view) = view.filter(|view| view.stan().is_some()) else {
             return self.drop_message(staged.connection, Counter::DroppedUnreadable, outbox);
         };
-        if !view.mti().expects_response() {
-            return self.drop_message(staged.connection, Counter::DroppedResponseMti, outbox);
-        }
         let incoming = Incoming { view, header, connection: staged.connection, profile };
-        let Some(kind) = Kind::of(view.mti()) else {
+        if profile.session.echo_idle_ms != 0 {
+            self.connections.on_heard(staged.connection, now.mono_ns);
+        }
+        if !incoming.view.mti().expects_response() {
+            return self.take_acquirer_answer(&incoming, outbox);
+        }
+        let Some(kind) = Kind::of(incoming.view.mti()) else {
             return self.answer_own(now, &incoming, Reason::UnknownMti, outbox);
         };
         if let Some(error) = staged.error {
@@ -410,6 +413,9 @@ impl Shard {
                 if let Some(session) = network_management::session(order) {
                     self.connections.set_session(incoming.connection, session);
                 }
+                if order == network_management::Order::SignOn {
+                    self.on_acquirer_signed_on(now, incoming);
+                }
                 self.counters.add(Counter::NetworkManagement);
                 self.answer_approved(now, incoming, Gate::Open, outbox);
             }
@@ -437,9 +443,11 @@ impl Shard {
         self.journal_full = is_full;
     }
 
-    /// The switch is stopping: new requests are answered "issuer unavailable".
+    /// The switch is stopping: new requests are answered "issuer unavailable", and acquirers that have
+    /// signed on are told by a sign-off, with the next [`Shard::on_deadline`].
     pub fn on_drain(&mut self) {
         self.draining = true;
+        self.sign_off_acquirers();
     }
 
     /// Requests not answered yet, here or on other shards, answers that nobody got yet, and messages
@@ -510,6 +518,7 @@ impl Shard {
         for issuer in issuers.map(IssuerId) {
             published.store_owed(issuer, self.saf.counts(issuer));
         }
+        published.store_links(self.legs.link_gauges());
         published.store(&self.counters, &self.times, &gauges)
             & published.store_levels(|levels| self.write_levels(levels))
     }

@@ -261,7 +261,8 @@ impl Shard {
         let parts = (list, &own[..]);
         if let Some(bytes) = field_list::write_message(profile.dialect, mti, parts, pan, room) {
             let bytes = outbox.claim(bytes);
-            outbox.push_gated(Action::Forward { issuer, acquirer, bytes });
+            let link = self.legs.link_for(issuer, stan).number;
+            outbox.push_gated(Action::Forward { issuer, link, acquirer, bytes });
         }
     }
 }

@@ -25,6 +25,10 @@ pub(super) enum Reason {
     IssuerWindow,
     /// The issuer's link is down, or does not speak the acquirer's dialect.
     IssuerDown,
+    /// The issuer has signed off.
+    IssuerSignedOff,
+    /// The issuer has not answered for long.
+    CircuitOpen,
     /// No trace number is free.
     NoStan,
     /// The switch is stopping.
@@ -74,9 +78,12 @@ impl Reason {
             Self::InvalidAmount => codes.invalid_amount,
             Self::Currency => ResponseCode::NOT_PERMITTED,
             Self::NoRoute => codes.no_route,
-            Self::IssuerWindow | Self::IssuerDown | Self::NoStan | Self::Draining => {
-                codes.issuer_unavailable
-            }
+            Self::IssuerWindow
+            | Self::IssuerDown
+            | Self::IssuerSignedOff
+            | Self::CircuitOpen
+            | Self::NoStan
+            | Self::Draining => codes.issuer_unavailable,
             Self::AmountLimit { code: Some(code), .. }
             | Self::CountLimit { code: Some(code), .. } => code,
             Self::AmountLimit { code: None, .. } => codes.amount_limit,
@@ -105,6 +112,8 @@ impl Reason {
             Self::NoRoute => Counter::RefusedNoRoute,
             Self::IssuerWindow => Counter::RefusedIssuerWindow,
             Self::IssuerDown => Counter::RefusedIssuerDown,
+            Self::IssuerSignedOff => Counter::RefusedSignedOff,
+            Self::CircuitOpen => Counter::RefusedCircuitOpen,
             Self::NoStan => Counter::RefusedNoStan,
             Self::Draining => Counter::RefusedDraining,
             Self::AmountLimit { .. } => Counter::RefusedAmountLimit,

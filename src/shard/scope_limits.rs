@@ -142,7 +142,7 @@ impl Shard {
     fn decline_for_scope(&mut self, short: &Shortfall, outbox: &mut Outbox) -> Reason {
         if short.is_early {
             self.counters.add(Counter::DeclinedEarly);
-            self.ask(short.owner, &short.ask, outbox);
+            self.ask_for_lease(short.owner, &short.ask, outbox);
         }
         self.velocity.count_refusal(short.limit);
         self.reason_of_limit(short.limit, short.by)
@@ -172,7 +172,7 @@ impl Shard {
             let Some((owner, ask)) = ahead else { continue };
             if owner == self.id {
                 self.lend_here(now, &ask, outbox);
-            } else if self.ask(owner, &ask, outbox) {
+            } else if self.ask_for_lease(owner, &ask, outbox) {
                 break;
             }
         }
@@ -247,7 +247,7 @@ impl Shard {
     }
 
     /// Asks the owner for more, unless it is being asked already.
-    fn ask(&mut self, owner: ShardId, ask: &Ask, outbox: &mut Outbox) -> bool {
+    fn ask_for_lease(&mut self, owner: ShardId, ask: &Ask, outbox: &mut Outbox) -> bool {
         let begun = self.escrow.as_mut().is_some_and(|escrow| escrow.begin_ask(owner, ask));
         if begun {
             self.counters.add(Counter::LeaseAsked);

@@ -52,6 +52,7 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
         if plan.linked[issuer] {
             let port = 9_101 + issuer;
             let _ = writeln!(text, "connect = \"127.0.0.1:{port}\"\ndialect = \"{dialect}\"");
+            text.push_str("sign_on = false\n");
         }
     }
     text.push_str("[velocity]\nlines = 65_536\n");

@@ -348,7 +348,12 @@ impl World {
                 }
             }
             Action::NoAnswer { connection } => self.network.no_answer(*connection),
-            Action::Forward { issuer, acquirer, bytes } => {
+            // Its links need no sign-on, and its acquirers none either.
+            Action::Tell { .. }
+            | Action::CloseConnection { .. }
+            | Action::Manage { .. }
+            | Action::CloseLink { .. } => {}
+            Action::Forward { issuer, acquirer, bytes, .. } => {
                 let message = bytes_of(bytes);
                 if !self.forward(shard, issuer.0, message) {
                     let came = Came::ForwardRefused(*issuer, *acquirer);

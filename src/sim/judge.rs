@@ -33,7 +33,13 @@ impl World {
                     self.on_forward_decided((shard, now), issuer.0, &seen);
                 }
             }
-            Action::NoAnswer { .. } | Action::Mesh { .. } => {}
+            // Links' and sessions' own messages move no money.
+            Action::NoAnswer { .. }
+            | Action::Mesh { .. }
+            | Action::Tell { .. }
+            | Action::CloseConnection { .. }
+            | Action::Manage { .. }
+            | Action::CloseLink { .. } => {}
         }
     }
 

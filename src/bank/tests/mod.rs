@@ -58,6 +58,7 @@ fn banks(seed: u64, behaviour: &BankBehaviour, accounts_max: usize) -> BankSet {
         saf_rate: 1_000,
         marks_repeats: None,
         link: None,
+        failover: None,
     };
     let row = |prefix, issuer, kind, pan_digits| IinRow {
         prefix,

@@ -3,8 +3,8 @@
 use super::section::Section;
 use crate::config::file::{Found, Named, RawAcquirer};
 use crate::config::problem::{Problems, quoted};
-use crate::config::{AcquirerConfig, OwnCodes, QrCodeField};
-use crate::limits::ACQUIRERS_MAX;
+use crate::config::{AcquirerConfig, AcquirerSession, OwnCodes, QrCodeField};
+use crate::limits::{ACQUIRERS_MAX, CONNECTIONS_MAX};
 use core::net::SocketAddr;
 use core::ops::RangeInclusive;
 use tapswitch_protocol::{Dialect, FieldSet, Framing};
@@ -13,6 +13,10 @@ use tapswitch_protocol::{Dialect, FieldSet, Framing};
 const ANSWER_MS: RangeInclusive<i64> = 100..=600_000;
 /// Time kept back for the way back.
 const MARGIN_MS: RangeInclusive<i64> = 1..=600_000;
+/// Connections of an acquirer; 0: any number.
+const CONNECTIONS: RangeInclusive<i64> = 0..=CONNECTIONS_MAX as i64;
+/// Shortest idle time before an echo.
+const ECHO_IDLE_MS_MIN: u64 = 100;
 /// How long an acquirer may repeat a request.
 pub(super) const RETRY_WINDOW_S: RangeInclusive<i64> = 1..=86_400;
 /// Dialects of acquirers; others can be decoded only.
@@ -51,6 +55,7 @@ fn acquirer(
     let framing = section.word("framing", &raw.framing, &framings);
     let sign_on_required = section.required("sign_on_required", &raw.sign_on_required);
     let sign_on_required = sign_on_required.is_some_and(|found| found.value);
+    let session = session(&mut section, raw);
     let (answer_within_ms, answer_margin_ms) = deadline(
         &mut section,
         ("answer_within_ms", &raw.answer_within_ms),
@@ -74,6 +79,7 @@ fn acquirer(
         dialect: dialect?,
         framing: framing?,
         sign_on_required,
+        session,
         answer_within_ms,
         answer_margin_ms,
         transit_answer_within_ms,
@@ -83,6 +89,23 @@ fn acquirer(
         duplicate_key,
         codes: codes?,
     })
+}
+
+/// Echoes to its connections, and how many it may have.
+fn session(section: &mut Section<'_, '_>, raw: &RawAcquirer) -> AcquirerSession {
+    let session = AcquirerSession {
+        echo_idle_ms: section.number("echo_idle_ms", &raw.echo_idle_ms, 0..=600_000),
+        echo_misses: section.number("echo_misses", &raw.echo_misses, 1..=100),
+        connections_max: section.number("connections_max", &raw.connections_max, CONNECTIONS),
+        takeover: section.required("takeover", &raw.takeover).is_some_and(|found| found.value),
+    };
+    if (1..ECHO_IDLE_MS_MIN).contains(&session.echo_idle_ms) {
+        let at = raw.echo_idle_ms.as_ref().and_then(|found| found.at);
+        let message = format!("{} is below {ECHO_IDLE_MS_MIN}", session.echo_idle_ms);
+        let cause = "seconds written where milliseconds are meant; 0 is never";
+        section.error(at, "echo_idle_ms", message, cause);
+    }
+    session
 }
 
 /// Where requests say whether a code was static or dynamic; data element 0 is nowhere.

@@ -3,11 +3,49 @@
 use super::acquirers::SERVED;
 use super::section::Section;
 use crate::config::file::{Found, RawFile, RawIssuer};
-use crate::config::problem::{Problems, quoted};
+use crate::config::problem::{Problems, nearest_cause, quoted};
 use crate::config::{AcquirerConfig, IssuerConfig, IssuerLinkConfig, SwitchConfig};
-use crate::limits::{SAF_RATE_MAX, STANS};
+use crate::limits::{ISSUERS_MAX, LINKS_MAX, SAF_RATE_MAX, STANS};
+use crate::shard::IssuerId;
 use core::net::SocketAddr;
+use core::ops::RangeInclusive;
 use tapswitch_protocol::{Dialect, Framing};
+
+/// How long a link may be idle before an echo.
+const ECHO_IDLE_MS: RangeInclusive<i64> = 100..=600_000;
+/// Echoes that may be missed.
+const ECHO_MISSES: RangeInclusive<i64> = 1..=100;
+/// Time-outs in a row; 0: any number.
+const BREAKER_TIMEOUTS: RangeInclusive<i64> = 0..=1_000_000;
+
+/// The issuers of the IIN table, then those that are only some issuer's second route.
+pub(super) fn names(
+    raw: &RawFile,
+    of_table: &[String],
+    problems: &mut Problems<'_>,
+) -> Vec<String> {
+    let mut names = of_table.to_vec();
+    if names.is_empty() {
+        return names;
+    }
+    for named in &raw.issuers {
+        let is_route = raw.issuers.iter().any(|other| {
+            let failover = other.section.0.failover.as_ref();
+            failover.is_some_and(|failover| failover.value == named.name)
+        });
+        let own = &named.section.0;
+        let is_linked = own.connect.is_some() || own.listen.is_some();
+        if is_route && is_linked && !names.contains(&named.name) {
+            names.push(named.name.clone());
+        }
+    }
+    if names.len() > ISSUERS_MAX {
+        let message = format!("there are {} issuers; at most {ISSUERS_MAX}", names.len());
+        problems.error(None, "issuer", message, "second routes count as issuers");
+        names.truncate(ISSUERS_MAX);
+    }
+    names
+}
 
 /// Issuers in the order of `names`.
 pub(super) fn check(
@@ -33,6 +71,7 @@ pub(super) fn check(
             saf_rate,
             marks_repeats: None,
             link: None,
+            failover: None,
         };
         if let Some(named) = raw.issuers.iter().find(|named| named.name == *name) {
             let mut section = Section::new(problems, format!("issuer.{name}"), named.at);
@@ -48,10 +87,15 @@ pub(super) fn check(
                 issuer.marks_repeats = section.word("repeat_mti", &own.repeat_mti, &words);
             }
             issuer.link = link(&mut section, own);
-            if let (Some(link), Some(connect)) = (&issuer.link, &own.connect) {
-                refuse_shared(&mut section, (link, connect.at), &taken);
-                warn_of_other_dialects(&mut section, (link, connect.at), acquirers);
-                taken.push((link.address, name));
+            issuer.failover = failover(&mut section, own, (name, names));
+            if let Some(link) = &issuer.link {
+                let at = own.connect.as_ref().or(own.listen.as_ref()).and_then(|found| found.at);
+                let both = [("connect", link.connect), ("listen", link.listen)];
+                for (key, address) in both.into_iter().filter_map(|(key, it)| Some((key, it?))) {
+                    refuse_shared(&mut section, (key, address, at), &taken);
+                    taken.push((address, name));
+                }
+                warn_of_other_dialects(&mut section, (link, at), acquirers);
             }
         }
         checked.push(issuer);
@@ -60,16 +104,14 @@ pub(super) fn check(
 }
 
 fn link(section: &mut Section<'_, '_>, raw: &RawIssuer) -> Option<IssuerLinkConfig> {
-    let Some(connect) = &raw.connect else {
-        for (key, found) in [("dialect", &raw.dialect), ("framing", &raw.framing)] {
-            if let Some(found) = found {
-                let cause = "the bank lives in this process and speaks as each acquirer does";
-                section.warning(found.at, key, "has no effect without connect", cause);
-            }
-        }
+    if raw.connect.is_none() && raw.listen.is_none() {
+        warn_without_connect(section, raw);
         return None;
+    }
+    let mut place = |key: &str, found: &Option<Found<String>>| {
+        found.as_ref().map(|found| address(section, key, found))
     };
-    let address = address(section, connect);
+    let (connect, listen) = (place("connect", &raw.connect), place("listen", &raw.listen));
     let dialects = SERVED.map(|name| (name, Dialect::built_in(name)));
     let dialect = match &raw.dialect {
         Some(_) => section.word("dialect", &raw.dialect, &dialects)?,
@@ -81,18 +123,93 @@ fn link(section: &mut Section<'_, '_>, raw: &RawIssuer) -> Option<IssuerLinkConf
         None if dialect.name() == Dialect::cups().name() => Framing::Cups,
         None => Framing::Be2,
     };
-    Some(IssuerLinkConfig { address: address?, dialect, framing })
+    let (connect, listen) = (connect.map_or(Some(None), |it| it.map(Some))?, listen);
+    let listen = listen.map_or(Some(None), |it| it.map(Some))?;
+    let usual = IssuerLinkConfig::new(connect.or(listen)?, dialect, framing);
+    let probe_idle_ms =
+        section.number_if_any("probe_idle_ms", &raw.probe_idle_ms, 0..=600_000).unwrap_or_default();
+    if probe_idle_ms != 0 && framing != Framing::Cups {
+        let at = raw.probe_idle_ms.as_ref().and_then(|found| found.at);
+        let message = "this framing has no idle probe";
+        section.error(at, "probe_idle_ms", message, "only framing \"cups\" has one");
+    }
+    let connections = section.number_if_any("connections", &raw.connections, 1..=LINKS_MAX as i64);
+    let echo_idle_ms = section.number_if_any("echo_idle_ms", &raw.echo_idle_ms, ECHO_IDLE_MS);
+    let echo_misses = section.number_if_any("echo_misses", &raw.echo_misses, ECHO_MISSES);
+    let timeouts = &raw.breaker_timeouts;
+    let breaker_timeouts = section.number_if_any("breaker_timeouts", timeouts, BREAKER_TIMEOUTS);
+    Some(IssuerLinkConfig {
+        connect,
+        listen,
+        probe_idle_ms,
+        connections: connections.unwrap_or(usual.connections),
+        sign_on: raw.sign_on.as_ref().map_or(usual.sign_on, |found| found.value),
+        echo_idle_ms: echo_idle_ms.unwrap_or(usual.echo_idle_ms),
+        echo_misses: echo_misses.unwrap_or(usual.echo_misses),
+        breaker_timeouts: breaker_timeouts.unwrap_or(usual.breaker_timeouts),
+        ..usual
+    })
 }
 
-fn address(section: &mut Section<'_, '_>, connect: &Found<String>) -> Option<SocketAddr> {
-    let Ok(address) = connect.value.parse::<SocketAddr>() else {
-        let message = format!("`{}` is not an IP address and port", quoted(&connect.value));
-        section.error(connect.at, "connect", message, "as in 127.0.0.1:9101 or [::1]:9101");
+/// Keys of a link that is not there.
+fn warn_without_connect(section: &mut Section<'_, '_>, raw: &RawIssuer) {
+    fn at<T>(found: &Option<Found<T>>) -> Option<Option<usize>> {
+        found.as_ref().map(|found| found.at)
+    }
+    let keys = [
+        ("dialect", at(&raw.dialect)),
+        ("framing", at(&raw.framing)),
+        ("connections", at(&raw.connections)),
+        ("sign_on", at(&raw.sign_on)),
+        ("echo_idle_ms", at(&raw.echo_idle_ms)),
+        ("echo_misses", at(&raw.echo_misses)),
+        ("breaker_timeouts", at(&raw.breaker_timeouts)),
+        ("failover", at(&raw.failover)),
+        ("probe_idle_ms", at(&raw.probe_idle_ms)),
+    ];
+    for (key, at) in keys.into_iter().filter_map(|(key, at)| Some((key, at?))) {
+        let cause = "the bank lives in this process, speaks as each acquirer does, and is always \
+                     there";
+        section.warning(at, key, "has no effect without connect", cause);
+    }
+}
+
+/// The second route, by its name.
+fn failover(
+    section: &mut Section<'_, '_>,
+    raw: &RawIssuer,
+    (own, names): (&str, &[String]),
+) -> Option<IssuerId> {
+    let found = raw.failover.as_ref().filter(|_| raw.connect.is_some() || raw.listen.is_some())?;
+    let place = names.iter().position(|name| *name == found.value);
+    if found.value == own {
+        let cause = "a second route is another issuer, or a section of its own with `connect`";
+        section.error(found.at, "failover", "is the issuer itself", cause);
+        return None;
+    }
+    if place.is_none() {
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let near = nearest_cause(&found.value, &known);
+        let cause = match near.starts_with("did") {
+            true => near,
+            false => format!("write [issuer.{}] with `connect`", quoted(&found.value)),
+        };
+        let message = format!("`{}` is no issuer", quoted(&found.value));
+        section.error(found.at, "failover", message, cause);
+    }
+    // At most ISSUERS_MAX.
+    place.map(|place| IssuerId(place as u8))
+}
+
+fn address(section: &mut Section<'_, '_>, key: &str, found: &Found<String>) -> Option<SocketAddr> {
+    let Ok(address) = found.value.parse::<SocketAddr>() else {
+        let message = format!("`{}` is not an IP address and port", quoted(&found.value));
+        section.error(found.at, key, message, "as in 127.0.0.1:9101 or [::1]:9101");
         return None;
     };
-    if address.port() == 0 || address.ip().is_unspecified() {
+    if address.port() == 0 || (address.ip().is_unspecified() && key == "connect") {
         let message = format!("nothing can be reached at {address}");
-        section.error(connect.at, "connect", message, "name the address that the bank listens at");
+        section.error(found.at, key, message, "name the address that the bank listens at");
         return None;
     }
     Some(address)
@@ -101,12 +218,12 @@ fn address(section: &mut Section<'_, '_>, connect: &Found<String>) -> Option<Soc
 /// The connection says which bank is meant: messages do not.
 fn refuse_shared(
     section: &mut Section<'_, '_>,
-    (link, at): (&IssuerLinkConfig, Option<usize>),
+    (key, address, at): (&str, SocketAddr, Option<usize>),
     taken: &[(SocketAddr, &str)],
 ) {
-    if let Some((address, other)) = taken.iter().find(|(address, _)| *address == link.address) {
+    if let Some((_, other)) = taken.iter().find(|(other, _)| *other == address) {
         let message = format!("{address} is where issuer.{} is", quoted(other));
-        section.error(at, "connect", message, "two banks on one port; give each its own");
+        section.error(at, key, message, "two banks on one port; give each its own");
     }
 }
 

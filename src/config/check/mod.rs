@@ -52,8 +52,9 @@ pub(super) fn check(
     let velocity = velocity::check(raw, problems);
     let capacity = capacity(raw, &switch, problems);
     let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());
-    let bank = bank::check(raw, names, problems, host);
-    let issuers = issuers::check(raw, names, (&switch, &acquirers), problems);
+    let names = issuers::names(raw, names, problems);
+    let bank = bank::check(raw, &names, problems, host);
+    let issuers = issuers::check(raw, &names, (&switch, &acquirers), problems);
     let keys = keys::check(&raw.keys, folder);
     let journal = journal::check(&raw.journal, problems, folder);
     let outcomes = outcomes::check(&raw.outcomes, problems, folder);

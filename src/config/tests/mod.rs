@@ -150,6 +150,16 @@ fn a_data_directory_makes_durability_strict() {
     }
 }
 
+trait PlaceOf {
+    fn place_of(&self, name: &str) -> usize;
+}
+
+impl PlaceOf for Config {
+    fn place_of(&self, name: &str) -> usize {
+        self.issuers.iter().position(|issuer| issuer.name == name).unwrap()
+    }
+}
+
 #[test]
 fn one_issuer_can_differ() {
     let text = "[bank]\nsilence_ppm = 7\n[issuer.ABC]\nin_flight_max = 9\nlate_ppm = 5";
@@ -170,7 +180,7 @@ fn an_issuer_is_reached_over_tcp_where_it_says() {
     let link = |name: &str| {
         let issuer = loaded.config.issuers.iter().find(|issuer| issuer.name == name).unwrap();
         let link = issuer.link.as_ref()?;
-        Some((link.address.to_string(), link.dialect.name(), link.framing))
+        Some((link.to_string(), link.dialect.name(), link.framing))
     };
     assert_eq!(link("ABC"), Some(("127.0.0.1:9101".into(), "cups", Framing::Cups)));
     assert_eq!(link("CMB"), Some(("[::1]:9102".into(), "iso87-ascii", Framing::Be2)));
@@ -184,6 +194,21 @@ fn an_issuer_is_reached_over_tcp_where_it_says() {
     assert!(translation.contains("issuer.CMB.connect"), "{translation}");
     assert!(translation.contains("acquirers cups do not"), "{translation}");
     assert!(without.contains("issuer.ICBC.framing: has no effect without connect"), "{without}");
+}
+
+#[test]
+fn a_second_route_is_an_issuer_without_cards() {
+    let text = "[acquirer.cups]\n[issuer.ABC-2]\nconnect = \"127.0.0.1:9102\"\n\
+                [issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nfailover = \"ABC-2\"\n\
+                connections = 3\nsign_on = false";
+    let config = config(text);
+    let (abc, second) = (&config.issuers[config.place_of("ABC")], &config.issuers[20]);
+    assert_eq!((second.name.as_str(), abc.failover), ("ABC-2", Some(IssuerId(20))));
+    assert_eq!(config.bank.behaviour.len(), 21);
+    let links = [abc, second].map(|issuer| issuer.link.as_ref().unwrap());
+    assert_eq!(links.map(|link| (link.connections, link.sign_on)), [(3, false), (1, true)]);
+    assert_eq!(config.books_of(IssuerId(20)), IssuerId(config.place_of("ABC") as u8));
+    assert_eq!(config.books_of(IssuerId(3)), IssuerId(3));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use tokio::io::unix::AsyncFd;
 /// One bank's listener.
 pub(super) struct BankListener {
     pub(super) issuer: IssuerId,
+    pub(super) name: String,
     pub(super) link: IssuerLinkConfig,
     socket: AsyncFd<OwnedFd>,
 }
@@ -25,8 +26,8 @@ pub(super) struct BankListener {
 impl BankListener {
     /// Must be called inside the runtime.
     pub(super) fn new(opening: Opening) -> io::Result<Self> {
-        let Opening { issuer, link, listener, .. } = opening;
-        Ok(Self { issuer, link, socket: watch(listener.into())? })
+        let Opening { issuer, name, link, listener, .. } = opening;
+        Ok(Self { issuer, name, link, socket: watch(listener.into())? })
     }
 }
 

@@ -7,7 +7,7 @@
 use super::Control;
 use super::accepting::{Accepted, BankListener, accept_loop};
 use super::waiting::{Tenant, WaitingAnswers};
-use crate::bank::{BankSet, Disposition, Statement};
+use crate::bank::{BankSet, Disposition, SessionTotals, Statement};
 use crate::io::alarm::Alarm;
 use crate::io::buffer_pool::BufferPool;
 use crate::io::clock::Clock;
@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use tapswitch_protocol::FrameStep;
+use tapswitch_protocol::{FieldTable, FrameStep};
 use tokio::task::{JoinHandle, spawn_local};
 
 /// Connections that are served at one time: some switches' shards. More are closed at once.
@@ -44,6 +44,7 @@ struct Served {
     tenant: Tenant,
     /// What was read and must wait.
     parked: Option<ReadBuffer>,
+    signed_on: bool,
 }
 
 /// The thread's state.
@@ -63,6 +64,8 @@ pub(super) struct Desk {
     waiting: WaitingAnswers,
     visited: Vec<u16>,
     frame: Box<[u8; FRAME_BYTES_MAX]>,
+    /// By listener.
+    sessions: Vec<SessionTotals>,
 }
 
 impl Desk {
@@ -73,9 +76,11 @@ impl Desk {
         listeners: Vec<BankListener>,
         control: Arc<Control>,
     ) -> io::Result<Self> {
+        let sessions = listeners.iter().map(|listener| SessionTotals::new(&listener.name));
         Ok(Self {
             engine,
             banks,
+            sessions: sessions.collect(),
             listeners: listeners.into_iter().map(Rc::new).collect(),
             clock: Clock::new(),
             alarm: Alarm::new()?,
@@ -99,7 +104,7 @@ impl Desk {
             let now = self.clock.now();
             while let Some(asker) = self.control.asked.pop() {
                 // Whoever asked may be gone.
-                let _ = asker.send(self.banks.statement());
+                let _ = asker.send(self.statement());
             }
             self.take_accepted();
             self.send_due(now);
@@ -112,7 +117,11 @@ impl Desk {
         }
         accepting.iter().for_each(JoinHandle::abort);
         self.end().await;
-        self.banks.statement()
+        self.statement()
+    }
+
+    fn statement(&self) -> Statement {
+        Statement { sessions: self.sessions.clone(), ..self.banks.statement() }
     }
 
     fn accept(&self) -> Vec<JoinHandle<()>> {
@@ -140,7 +149,8 @@ impl Desk {
             // Below TENANTS_MAX.
             let tenant = Tenant { slot: slot as u16, number: self.tenants };
             let connection = Connection::spawn(tenant.slot, stream, &self.visits, &self.pool);
-            self.served[slot] = Some(Served { connection, place, tenant, parked: None });
+            self.served[slot] =
+                Some(Served { connection, place, tenant, parked: None, signed_on: false });
         }
     }
 
@@ -223,6 +233,7 @@ impl Desk {
             match framing.next(rest, FRAME_BYTES_MAX) {
                 Ok(FrameStep::Message { header, body, bytes }) => {
                     consumed += bytes;
+                    self.note(slot, &listener, body);
                     self.answer(now, (&listener, tenant), (header, body), &connection);
                 }
                 Ok(FrameStep::Probe { bytes } | FrameStep::Unusable { bytes, .. }) => {
@@ -238,6 +249,30 @@ impl Desk {
         } else {
             buffer.give(&self.pool);
             connection.abort();
+        }
+    }
+
+    /// Counts what the switch says about its session, and what comes without one.
+    fn note(&mut self, slot: usize, listener: &BankListener, body: &[u8]) {
+        let Some(Some(served)) = self.served.get_mut(slot) else { return };
+        let Some(totals) = self.sessions.get_mut(served.place) else { return };
+        if !body.starts_with(b"08") {
+            totals.without_sign_on += u64::from(!served.signed_on);
+            return;
+        }
+        let mut table = FieldTable::default();
+        let view = listener.link.dialect.parse(body, &mut table);
+        match view.ok().and_then(|view| view.number(70)) {
+            Some(1) => {
+                totals.sign_ons += 1;
+                served.signed_on = true;
+            }
+            Some(2) => {
+                totals.sign_offs += 1;
+                served.signed_on = false;
+            }
+            Some(301) => totals.echoes += 1,
+            Some(_) | None => {}
         }
     }
 

@@ -5,7 +5,7 @@ use crate::io::counters::add;
 use crate::io::decider::Decider;
 use crate::io::mesh::MeshSender;
 use crate::io::returned::{Came, Returned};
-use crate::shard::{Action, MeshMessage, Now};
+use crate::shard::{Action, LinkId, MeshMessage, Now};
 use std::ops::Range;
 
 impl<D: Decider> Driver<D> {
@@ -98,9 +98,18 @@ pub(super) fn perform<'b, P>(
         Action::NoAnswer { connection } => {
             ports.connections.on_no_answer(*connection, now.mono_ns);
         }
-        Action::Forward { issuer, acquirer, bytes } => {
+        Action::Tell { connection, bytes } => {
+            ports.connections.tell(*connection, bytes_of(bytes), now.mono_ns);
+        }
+        Action::CloseConnection { connection } => {
+            ports.connections.close(*connection, now.mono_ns);
+        }
+        Action::Manage { link, bytes } => ports.links.manage(*link, bytes_of(bytes)),
+        Action::CloseLink { link } => ports.links.close(*link, now.mono_ns),
+        Action::Forward { issuer, link, acquirer, bytes } => {
             let body = bytes_of(bytes);
-            let sent = match ports.links.forward(*issuer, *acquirer, body) {
+            let link = LinkId { issuer: *issuer, number: *link };
+            let sent = match ports.links.forward(link, *acquirer, body) {
                 Some(sent) => sent,
                 None => ports.bank.forward(*issuer, *acquirer, body),
             };

@@ -17,8 +17,8 @@ impl<D: Decider> Driver<D> {
             && let Some(event) = self.ports.links.pop_event()
         {
             match event {
-                LinkEvent::Up(issuer) => self.decider.on_issuer_up(now, issuer),
-                LinkEvent::Down(issuer) => self.losing = Some(issuer),
+                LinkEvent::Up(link) => self.decider.on_issuer_up(now, link),
+                LinkEvent::Down(link) => self.losing = Some(link),
                 LinkEvent::Read(read) => taken += self.take_link_read(now, read),
             }
             taken += 1;
@@ -33,11 +33,11 @@ impl<D: Decider> Driver<D> {
     /// Ends what was in flight on a link that was lost, as far as the journal has room. Tells whether
     /// that is all.
     fn finish_loss(&mut self, now: Now) -> bool {
-        while let Some(issuer) = self.losing {
+        while let Some(link) = self.losing {
             if !self.may_take_inputs() {
                 return false;
             }
-            if !self.decider.on_issuer_down(now, issuer, &mut self.outbox) {
+            if !self.decider.on_issuer_down(now, link, &mut self.outbox) {
                 self.losing = None;
             }
             self.act(now);
@@ -70,8 +70,8 @@ impl<D: Decider> Driver<D> {
                 Err(_) => break false,
             };
             self.make_room(now);
-            let (issuer, acquirer) = (read.issuer, read.acquirer);
-            self.decider.on_issuer_response(now, issuer, acquirer, body, &mut self.outbox);
+            let (link, acquirer) = (read.link, read.acquirer);
+            self.decider.on_issuer_response(now, link, acquirer, body, &mut self.outbox);
             taken += 1;
         };
         self.ports.links.give_back(read, intact.then_some(consumed), now.mono_ns);

@@ -43,11 +43,20 @@ impl<D: Decider> Driver<D> {
             }
             Stage::Closed => {
                 if self.ports.stopping.all_closed() || now_ns >= over_ns + 3 * linger_ns {
+                    self.leave(now);
                     self.stage = Stage::Done;
                 }
             }
             Stage::Done => {}
         }
+    }
+
+    /// Nothing goes to issuers any more: they are told so before their links are closed.
+    fn leave(&mut self, now: Now) {
+        while self.decider.on_leaving(now, &mut self.outbox) {
+            self.act(now);
+        }
+        self.act(now);
     }
 
     pub(super) fn close(&mut self, now_ns: u64) {

@@ -13,11 +13,8 @@ use tapswitch_protocol::{Dialect, FieldTable, Framing};
 fn config(setup: &Setup, delay_us: u64) -> (Arc<Config>, IssuerId) {
     let mut config = setup.config();
     let place = config.issuers.iter().position(|issuer| issuer.name == "ABC").unwrap();
-    config.issuers[place].link = Some(IssuerLinkConfig {
-        address: "127.0.0.1:0".parse().unwrap(),
-        dialect: Dialect::cups(),
-        framing: Framing::Cups,
-    });
+    config.issuers[place].link =
+        Some(IssuerLinkConfig::new("127.0.0.1:0".parse().unwrap(), Dialect::cups(), Framing::Cups));
     // A card for each request, so an account.
     config.bank.accounts_max = 1 << 14;
     let behaviour = &mut config.bank.behaviour[place];

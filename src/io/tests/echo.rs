@@ -12,7 +12,7 @@ use crate::io::{ConnectionFault, Decider};
 use crate::limits::MESH_CREDITS;
 use crate::shard::tests::no_allocation::allocations;
 use crate::shard::{
-    AcquirerId, Action, ConnectionId, IssuerId, MeshKind, MeshMessage, Now, Outbox, ShardId,
+    AcquirerId, Action, ConnectionId, IssuerId, LinkId, MeshKind, MeshMessage, Now, Outbox, ShardId,
 };
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -140,9 +140,10 @@ impl Decider for Echo {
     type Published = AtomicU64;
     type Report = Seen;
 
-    fn on_connection_open(&mut self, connection: ConnectionId) {
+    fn on_connection_open(&mut self, connection: ConnectionId) -> Option<ConnectionId> {
         assert_eq!(connection.shard, self.shard);
         self.seen.opened += 1;
+        None
     }
 
     fn on_connection_closed(&mut self, _: Now, _: ConnectionId, _: &mut Outbox) {
@@ -208,7 +209,7 @@ impl Decider for Echo {
         }
     }
 
-    fn on_issuer_response(&mut self, _: Now, _: IssuerId, _: AcquirerId, _: &[u8], _: &mut Outbox) {
+    fn on_issuer_response(&mut self, _: Now, _: LinkId, _: AcquirerId, _: &[u8], _: &mut Outbox) {
         unreachable!("an echo forwards nothing");
     }
 
@@ -220,12 +221,16 @@ impl Decider for Echo {
         unreachable!("an echo forwards nothing");
     }
 
-    fn on_issuer_down(&mut self, _: Now, _: IssuerId, _: &mut Outbox) -> bool {
+    fn on_issuer_down(&mut self, _: Now, _: LinkId, _: &mut Outbox) -> bool {
         unreachable!("an echo has no issuers' links");
     }
 
-    fn on_issuer_up(&mut self, _: Now, _: IssuerId) {
+    fn on_issuer_up(&mut self, _: Now, _: LinkId) {
         unreachable!("an echo has no issuers' links");
+    }
+
+    fn on_leaving(&mut self, _: Now, _: &mut Outbox) -> bool {
+        false
     }
 
     fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {

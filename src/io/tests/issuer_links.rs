@@ -15,7 +15,7 @@ use tapswitch_protocol::{Addition, Dialect, FieldTable, Framing, respond};
 const LOOK: Duration = Duration::from_millis(2);
 
 /// A listener that takes connections with patience; they take few bytes unread.
-fn listener() -> TcpListener {
+pub(super) fn listener() -> TcpListener {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -24,7 +24,7 @@ fn listener() -> TcpListener {
     socket.into()
 }
 
-fn accept(listener: &TcpListener) -> Client {
+pub(super) fn accept(listener: &TcpListener) -> Client {
     Client::over(listener.accept().expect("the switch connects").0, Framing::Cups)
 }
 
@@ -32,11 +32,9 @@ fn accept(listener: &TcpListener) -> Client {
 fn linked(setup: &Setup, listener: &TcpListener) -> Config {
     let mut config = setup.config();
     let issuer = config.issuers.iter_mut().find(|issuer| issuer.name == "ABC").unwrap();
-    issuer.link = Some(IssuerLinkConfig {
-        address: listener.local_addr().unwrap(),
-        dialect: Dialect::cups(),
-        framing: Framing::Cups,
-    });
+    let address = listener.local_addr().unwrap();
+    let link = IssuerLinkConfig::new(address, Dialect::cups(), Framing::Cups);
+    issuer.link = Some(IssuerLinkConfig { sign_on: false, ..link });
     config
 }
 
@@ -48,7 +46,7 @@ fn has_bytes(client: &Client) -> bool {
 }
 
 /// Sends purchases until one is forwarded: the link may not be known to be up yet. What came.
-fn until_forwarded(client: &mut Client, bank: &mut Client, first: u32) -> Vec<u8> {
+pub(super) fn until_forwarded(client: &mut Client, bank: &mut Client, first: u32) -> Vec<u8> {
     for number in first..first + 100_000 {
         client.send(&frame(Framing::Cups, &purchase_message(200, number, &[])));
         loop {
@@ -69,12 +67,12 @@ fn read<T>(message: &[u8], take: impl FnOnce(&tapswitch_protocol::MessageView<'_
     take(&Dialect::cups().parse(message, &mut table).unwrap())
 }
 
-fn code(message: &[u8]) -> String {
+pub(super) fn code(message: &[u8]) -> String {
     read(message, |view| view.response_code().unwrap().to_string())
 }
 
 /// The frame of an approval of what the switch sent.
-fn approval(request: &[u8]) -> Vec<u8> {
+pub(super) fn approval(request: &[u8]) -> Vec<u8> {
     let body = read(request, |view| {
         let mut out = vec![0; 2_048];
         let added = [Addition { field: 39, value: b"00" }];
@@ -86,7 +84,7 @@ fn approval(request: &[u8]) -> Vec<u8> {
     frame(Framing::Cups, &body)
 }
 
-fn count(stopped: &Stopped<ShardReport>, counter: Counter) -> u64 {
+pub(super) fn count(stopped: &Stopped<ShardReport>, counter: Counter) -> u64 {
     stopped.reports.iter().map(|report| report.counters.value(counter)).sum()
 }
 

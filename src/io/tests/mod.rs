@@ -5,6 +5,7 @@ mod echo;
 mod endings;
 mod framing;
 mod issuer_links;
+mod link_roles;
 mod rate;
 mod rig;
 mod shards;

@@ -1,8 +1,8 @@
 //! A shard with a small configuration, and messages for it.
 
 use crate::config::{
-    AcquirerConfig, BankConfig, CardKind, Config, Durability, EngineChoice, Idle, IinRow,
-    IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig, VelocityCondition,
+    AcquirerConfig, AcquirerSession, BankConfig, CardKind, Config, Durability, EngineChoice, Idle,
+    IinRow, IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig, VelocityCondition,
     VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow,
 };
 use crate::shard::{
@@ -55,6 +55,7 @@ fn acquirer(name: &str, dialect: &'static Dialect, framing: Framing, key: &[u8])
         dialect,
         framing,
         sign_on_required: false,
+        session: AcquirerSession::default(),
         answer_within_ms: 10_000,
         answer_margin_ms: 2_000,
         transit_answer_within_ms: 5_000,
@@ -82,22 +83,7 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
         saf_rate: 1_000,
         marks_repeats: None,
         link: None,
-    };
-    let day = VelocityCounter {
-        name: "day".to_owned(),
-        scope: VelocityScope::Card,
-        window: VelocityWindow::Fixed { window_s: 86_400 },
-        resets_on_pin: false,
-        when: VelocityCondition::default(),
-    };
-    let daily = VelocityLimit {
-        name: "daily".to_owned(),
-        counter: Some(0),
-        scope_counter: None,
-        count_max: Some(3),
-        amount_minor_max: Some(10_000),
-        when: VelocityCondition::default(),
-        code: None,
+        failover: None,
     };
     Config {
         switch: SwitchConfig {
@@ -118,12 +104,7 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
         ],
         issuers: vec![issuer("ABC"), issuer("CMB")],
         iins: vec![iin(622_848, 0), iin(622_575, 1)],
-        velocity: VelocityConfig {
-            lines: 1 << 10,
-            counters: vec![day],
-            limits: vec![daily],
-            ..VelocityConfig::default()
-        },
+        velocity: velocity(),
         bank: BankConfig {
             threads: 0,
             cores: Vec::new(),
@@ -138,6 +119,28 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
         outcomes: None,
         admin: crate::config::AdminConfig::default(),
     }
+}
+
+/// Three transactions and 100.00 a day of a card.
+fn velocity() -> VelocityConfig {
+    let day = VelocityCounter {
+        name: "day".to_owned(),
+        scope: VelocityScope::Card,
+        window: VelocityWindow::Fixed { window_s: 86_400 },
+        resets_on_pin: false,
+        when: VelocityCondition::default(),
+    };
+    let daily = VelocityLimit {
+        name: "daily".to_owned(),
+        counter: Some(0),
+        scope_counter: None,
+        count_max: Some(3),
+        amount_minor_max: Some(10_000),
+        when: VelocityCondition::default(),
+        code: None,
+    };
+    let (counters, limits) = (vec![day], vec![daily]);
+    VelocityConfig { lines: 1 << 10, counters, limits, ..VelocityConfig::default() }
 }
 
 fn journal() -> JournalConfig {
@@ -336,7 +339,34 @@ impl World {
                     self.unanswered.push(connection.slot);
                     continue;
                 }
-                Action::Forward { issuer, acquirer, bytes } => {
+                Action::Tell { connection, bytes } => {
+                    let bytes = self.outbox.bytes(bytes);
+                    let Ok(FrameStep::Message { body, .. }) = Framing::Cups.next(bytes, 4_096)
+                    else {
+                        panic!("what is told is one whole frame");
+                    };
+                    let told = with_view(body, |view| {
+                        format!("{} {:03}", view.mti(), view.number(70).unwrap_or_default())
+                    });
+                    Done { text: format!("A{} {told}", connection.slot), bytes: body.to_vec() }
+                }
+                Action::CloseConnection { connection } => {
+                    Done { text: format!("A{} closed", connection.slot), bytes: Vec::new() }
+                }
+                Action::Manage { link, bytes } => {
+                    let bytes = self.outbox.bytes(bytes).to_vec();
+                    let told = with_view(&bytes, |view| {
+                        let code = view.response_code().map(|code| format!(" {code}"));
+                        let order = view.number(70).unwrap_or_default();
+                        format!("{} {order:03}{}", view.mti(), code.unwrap_or_default())
+                    });
+                    Done { text: format!("L{}.{} {told}", link.issuer.0, link.number), bytes }
+                }
+                Action::CloseLink { link } => Done {
+                    text: format!("L{}.{} closed", link.issuer.0, link.number),
+                    bytes: Vec::new(),
+                },
+                Action::Forward { issuer, acquirer, bytes, .. } => {
                     let bytes = self.outbox.bytes(bytes).to_vec();
                     let mti = String::from_utf8(bytes[..4].to_vec()).unwrap();
                     self.forwarded.push((*issuer, *acquirer, bytes.clone()));

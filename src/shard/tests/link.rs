@@ -60,12 +60,9 @@ fn a_link_that_loses_more_than_an_outbox_holds_ends_all_of_it() {
 #[test]
 fn a_link_of_another_dialect_is_as_good_as_none() {
     let mut config = config(1);
-    let link = IssuerLinkConfig {
-        address: "127.0.0.1:9101".parse().unwrap(),
-        dialect: Dialect::iso87_ascii(),
-        framing: Framing::Be2,
-    };
-    config.issuers[0].link = Some(link);
+    let address = "127.0.0.1:9101".parse().unwrap();
+    let link = IssuerLinkConfig::new(address, Dialect::iso87_ascii(), Framing::Be2);
+    config.issuers[0].link = Some(IssuerLinkConfig { sign_on: false, ..link });
     let mut world = World::new(&config);
     world.shard.on_issuer_up(world.now, IssuerId(0));
     let outcome = |world: &mut World, request: &Request<'_>| {

@@ -1,6 +1,8 @@
 //! Two shards: whatever crosses is answered, and every credit comes home.
 
 use super::fixture::{Request, config, cups_header, issuer_answer, secrets};
+use super::links::{linked, managed};
+use crate::config::Config;
 use crate::shard::{
     AcquirerId, Action, ConnectionId, Counter, IssuerId, MeshKind, MeshMessage, Now, Outbox, Shard,
     ShardId,
@@ -13,6 +15,7 @@ struct Pair {
     responses: Vec<(usize, ConnectionId, Vec<u8>)>,
     forwards: Vec<(usize, IssuerId, Vec<u8>)>,
     unanswered: Vec<(usize, ConnectionId)>,
+    managed: Vec<(usize, Vec<u8>)>,
 }
 
 const NOW: Now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
@@ -27,8 +30,11 @@ fn connection(shard: u8) -> ConnectionId {
 
 impl Pair {
     fn new() -> Self {
-        let config = config(2);
-        let mut shards = [0, 1].map(|id| Shard::new(ShardId(id), &config, &secrets()));
+        Self::by(&config(2))
+    }
+
+    fn by(config: &Config) -> Self {
+        let mut shards = [0, 1].map(|id| Shard::new(ShardId(id), config, &secrets()));
         for (id, shard) in shards.iter_mut().enumerate() {
             shard.on_connection_open(connection(id as u8));
         }
@@ -38,6 +44,7 @@ impl Pair {
             responses: Vec::new(),
             forwards: Vec::new(),
             unanswered: Vec::new(),
+            managed: Vec::new(),
         }
     }
 
@@ -65,6 +72,12 @@ impl Pair {
                         Action::Forward { issuer, bytes, .. } => {
                             self.forwards.push((from, *issuer, outbox.bytes(bytes).to_vec()));
                         }
+                        Action::Manage { bytes, .. } => {
+                            self.managed.push((from, outbox.bytes(bytes).to_vec()));
+                        }
+                        Action::CloseLink { .. }
+                        | Action::CloseConnection { .. }
+                        | Action::Tell { .. } => panic!("nothing is closed here"),
                         Action::Mesh { to, kind, connection, header_bytes, bytes } => {
                             let bytes = outbox.bytes(bytes).to_vec();
                             mesh.push((from, *to, *kind, *connection, *header_bytes, bytes));
@@ -88,8 +101,13 @@ impl Pair {
     fn answer(&mut self, code: &str) {
         let (shard, issuer, forward) = self.forwards.remove(0);
         let answer = issuer_answer(&forward, code, &[]);
+        self.bring(shard, issuer, &answer);
+    }
+
+    /// A message on an issuer's link of a shard.
+    fn bring(&mut self, shard: usize, issuer: IssuerId, message: &[u8]) {
         let outbox = &mut self.outboxes[shard];
-        self.shards[shard].on_issuer_response(NOW, issuer, AcquirerId(0), &answer, outbox);
+        self.shards[shard].on_issuer_response(NOW, issuer, AcquirerId(0), message, outbox);
         self.carry();
     }
 
@@ -326,4 +344,59 @@ fn a_reversal_that_names_no_card_and_is_of_nothing_known_is_kept_for_an_operator
     assert_eq!((parked(&pair), pair.forwards.len()), (1, 0));
     assert_eq!(pair.total(Counter::OwedParked), 1);
     assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0);
+}
+
+/// C16: the number says which shard asked, whatever link brings the answer.
+#[test]
+fn an_answer_on_a_link_of_the_other_shard_goes_to_the_one_that_asked() {
+    let mut config = config(2);
+    linked(&mut config, |link| link.sign_on = false);
+    let mut pair = Pair::by(&config);
+    for shard in &mut pair.shards {
+        shard.on_issuer_up(NOW, IssuerId(0));
+    }
+    for card in 0..20u32 {
+        pair.request(0, &message(u64::from(card), card + 1));
+        let (shard, issuer, forward) = pair.forwards.remove(0);
+        let answer = issuer_answer(&forward, "00", &[]);
+        pair.bring(1 - shard, issuer, &answer);
+        assert_eq!(pair.responses.len() as u32, card + 1, "answered");
+        pair.bring(1 - shard, issuer, &answer);
+    }
+    assert_eq!(pair.total(Counter::Approved), 20);
+    assert_eq!(pair.total(Counter::IssuerCrossed), 40);
+    assert_eq!(pair.total(Counter::Unmatched), 20, "the second time nobody waits");
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0, "credits come home");
+}
+
+/// B10: an issuer signs off as a whole, on whichever link.
+#[test]
+fn a_sign_off_is_told_to_every_shard_and_so_is_the_sign_on() {
+    let mut config = config(2);
+    linked(&mut config, |link| link.sign_on = false);
+    let mut pair = Pair::by(&config);
+    for shard in &mut pair.shards {
+        shard.on_issuer_up(NOW, IssuerId(0));
+    }
+    let mut stan = 0;
+    let mut forwarded = |pair: &mut Pair| {
+        for card in 0..20u64 {
+            stan += 1;
+            pair.request(0, &message(card, stan));
+        }
+        let forwarded = pair.forwards.len();
+        while !pair.forwards.is_empty() {
+            pair.answer("51");
+        }
+        forwarded
+    };
+    assert_eq!(forwarded(&mut pair), 20);
+    pair.bring(1, IssuerId(0), &managed("002", 7));
+    assert_eq!(pair.managed.len(), 1, "one answer, from the shard that was told");
+    assert_eq!(forwarded(&mut pair), 0);
+    assert_eq!(pair.total(Counter::RefusedSignedOff), 20);
+    assert_eq!(pair.total(Counter::IssuerSignedOff), 1);
+    pair.bring(0, IssuerId(0), &managed("001", 8));
+    assert_eq!(forwarded(&mut pair), 20);
+    assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0, "credits come home");
 }

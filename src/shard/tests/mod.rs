@@ -1,5 +1,6 @@
 //! The shard on its own: scripts as tables, every state transition, inputs that must not hurt.
 
+mod acquirer_session;
 mod configured;
 mod field_list;
 pub(in crate::shard) mod fixture;
@@ -9,6 +10,7 @@ mod layouts;
 mod levels;
 mod limits;
 mod link;
+pub(super) mod links;
 mod mesh;
 mod money;
 pub(crate) mod no_allocation;

@@ -1,9 +1,9 @@
 //! After start-up a shard's data path allocates nothing: counted per thread.
 
 use super::fixture::{Request, World, config, connection, cups_header, issuer_answer};
-use crate::config::{OutcomesConfig, VelocityCounter, VelocityLimit, VelocityScope};
+use crate::config::{Config, OutcomesConfig, VelocityCounter, VelocityLimit, VelocityScope};
 use crate::shard::outcome::OUTCOME_BYTES;
-use crate::shard::{AcquirerId, Action, Outbox, Published};
+use crate::shard::{AcquirerId, Action, IssuerId, LinkId, Outbox, Published};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use tapswitch_protocol::Dialect;
@@ -39,7 +39,17 @@ pub(crate) fn allocations() -> u64 {
 
 #[test]
 fn the_data_path_allocates_nothing() {
+    allocates_nothing(config(1), 0);
+}
+
+#[test]
+fn nor_does_it_with_several_links() {
     let mut config = config(1);
+    super::links::linked(&mut config, |link| (link.connections, link.sign_on) = (4, false));
+    allocates_nothing(config, 4);
+}
+
+fn allocates_nothing(mut config: Config, links: u8) {
     let card = &config.velocity;
     let shop = VelocityCounter { scope: VelocityScope::Merchant, ..card.counters[0].clone() };
     let limit = VelocityLimit { counter: None, scope_counter: Some(0), ..card.limits[0].clone() };
@@ -50,14 +60,21 @@ fn the_data_path_allocates_nothing() {
     config.velocity.limits[0].count_max = None;
     config.velocity.limits[0].amount_minor_max = Some(1_000_000);
     config.outcomes = Some(OutcomesConfig { dir: "unused".into(), bytes_max: 1 << 20 });
-    let mut world = World::new(&config);
+    let world = || {
+        let mut world = World::new(&config);
+        for number in 0..links {
+            world.shard.on_issuer_up(world.now, LinkId { issuer: IssuerId(0), number });
+        }
+        world
+    };
+    let mut rehearsal = world();
+    let mut world = world();
     let header = cups_header();
     let rounds = 2_000u32;
     // Messages are made beforehand; the answers too, from a first run over another shard.
     let messages: Vec<_> = (1..=rounds)
         .map(|stan| Request { stan, ..Request::default() }.message(Dialect::cups()))
         .collect();
-    let mut rehearsal = World::new(&config);
     let answers: Vec<_> = messages
         .iter()
         .enumerate()
@@ -67,7 +84,7 @@ fn the_data_path_allocates_nothing() {
             let answer =
                 done[0].text.starts_with('I').then(|| issuer_answer(&done[0].bytes, code, &[]));
             if let Some(answer) = &answer {
-                rehearsal.issuer(crate::shard::IssuerId(0), answer);
+                rehearsal.issuer(IssuerId(0), answer);
             }
             answer
         })
@@ -84,7 +101,7 @@ fn the_data_path_allocates_nothing() {
         forwards += count(&outbox, |action| matches!(action, Action::Forward { .. }));
         outbox.clear();
         if let Some(answer) = answer {
-            let issuer = crate::shard::IssuerId(0);
+            let issuer = IssuerId(0);
             world.shard.on_issuer_response(world.now, issuer, AcquirerId(0), answer, &mut outbox);
             responses += count(&outbox, |action| matches!(action, Action::Respond { .. }));
             outbox.clear();

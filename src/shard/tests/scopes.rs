@@ -112,7 +112,11 @@ impl Process {
                             let code = super::fixture::with_view(body, |view| view.response_code());
                             self.answers.push(code.unwrap().to_string());
                         }
-                        Action::NoAnswer { .. } => {}
+                        Action::NoAnswer { .. }
+                        | Action::Tell { .. }
+                        | Action::CloseConnection { .. }
+                        | Action::Manage { .. }
+                        | Action::CloseLink { .. } => {}
                         Action::Forward { issuer, bytes, .. } => {
                             self.forwards.push((from, *issuer, outbox.bytes(bytes).to_vec()));
                         }
