@@ -10,6 +10,8 @@ use tapswitch_protocol::{
 };
 
 const BYTES_MAX: usize = 2_048;
+/// Last digits of a card number, by which cards of a world differ.
+const CARD_DIGITS: usize = 5;
 
 /// Writes and reads the messages of a world.
 pub(super) struct Wire {
@@ -73,13 +75,16 @@ impl Wire {
     pub(super) fn pan(&self, card: u32) -> Vec<u8> {
         let (prefix, length) = self.cards[issuer_of(card)];
         let mut pan = prefix.to_vec();
-        pan.extend_from_slice(&digits::<13>(u64::from(card))[19 - length..]);
+        // Sevens, which no counter or key is full of: a card number is found wherever it lies.
+        pan.resize(length - CARD_DIGITS, b'7');
+        pan.extend_from_slice(&digits::<CARD_DIGITS>(u64::from(card)));
         pan
     }
 
-    /// First six digits of a card's number, by which its bytes are known wherever they lie.
-    pub(super) fn prefixes(&self) -> [[u8; 6]; ISSUERS] {
-        self.cards.map(|(prefix, _)| prefix)
+    /// What all cards of each issuer begin with: the rest is the card's own.
+    pub(super) fn beginnings(&self) -> Vec<Vec<u8>> {
+        let first = (0..ISSUERS as u32).map(|card| self.pan(card));
+        first.map(|pan| pan[..pan.len() - CARD_DIGITS].to_vec()).collect()
     }
 
     /// A message of an acquirer, framed.
@@ -238,7 +243,7 @@ fn seen(view: &MessageView<'_>) -> Seen {
     };
     let original = view.raw(90).filter(|digits| digits.len() == 42);
     let pan = text(2);
-    let card = pan.get(pan.len().saturating_sub(9)..).unwrap_or_default();
+    let card = pan.get(pan.len().saturating_sub(CARD_DIGITS)..).unwrap_or_default();
     // The four digits of the type come first in every dialect of acquirers.
     let contents = view.bytes().get(4..).unwrap_or_default();
     Seen {

@@ -78,7 +78,7 @@ impl World {
             conflicting: BTreeMap::new(),
             issuers: Issuers::new(plan.shards),
             switch: Switch::new(config),
-            oracle: Oracle::new(limits, SecretsWatch::new(&wire.prefixes())),
+            oracle: Oracle::new(limits, SecretsWatch::new(wire.beginnings())),
             decided: BTreeMap::new(),
             decided_by: BTreeMap::new(),
             shard_of_card: vec![None; plan.cards.max(plan.hot_cards) as usize],

@@ -9,6 +9,9 @@ struct Accepted {
     /// Its acquirer was told, so that it is on the disk.
     told: bool,
     received: bool,
+    /// Accepted by a process that ended before its acquirer was told: that may be lost, and it may be
+    /// accepted anew.
+    uncertain: bool,
 }
 
 /// Advices by number.
@@ -16,7 +19,7 @@ struct Accepted {
 pub(in crate::sim) struct Order {
     accepted: BTreeMap<u32, Accepted>,
     /// The place of the newest that an issuer received, by card.
-    received: BTreeMap<u32, u64>,
+    received: BTreeMap<u32, (u64, u32)>,
     next: u64,
 }
 
@@ -24,7 +27,8 @@ impl Order {
     /// A shard accepts an advice.
     pub(in crate::sim) fn on_accepted(&mut self, number: u32, card: u32) {
         self.next += 1;
-        let new = Accepted { place: self.next, card, told: false, received: false };
+        let new =
+            Accepted { place: self.next, card, told: false, received: false, uncertain: false };
         self.accepted.entry(number).or_insert(new);
     }
 
@@ -37,25 +41,29 @@ impl Order {
 
     /// What nobody was told of may be lost, and be accepted anew.
     pub(in crate::sim) fn on_crash(&mut self) {
-        self.accepted.retain(|_, accepted| accepted.told || accepted.received);
+        for accepted in self.accepted.values_mut() {
+            accepted.uncertain |= !accepted.told;
+        }
     }
 
     /// Its issuer has it. Says so if one accepted later came before it.
-    pub(in crate::sim) fn on_received(&mut self, number: u32, card: u32) -> Option<String> {
-        let Some(accepted) = self.accepted.get_mut(&number) else {
-            let accepted = Accepted { place: 0, card, told: true, received: true };
-            self.accepted.insert(number, accepted);
-            return None;
-        };
+    pub(in crate::sim) fn on_received(&mut self, number: u32) -> Option<String> {
+        let accepted = self.accepted.get_mut(&number)?;
         if core::mem::replace(&mut accepted.received, true) {
+            return None;
+        }
+        if accepted.uncertain {
             return None;
         }
         let newest = self.received.entry(accepted.card).or_default();
         let place = accepted.place;
-        if place < *newest {
-            return Some("an advice of its card that was accepted later came first".to_owned());
+        if place < newest.0 {
+            return Some(format!(
+                "advice {} of its card was accepted later and came first",
+                newest.1
+            ));
         }
-        *newest = place;
+        *newest = (place, number);
         None
     }
 }
@@ -70,16 +78,16 @@ mod tests {
         for number in [5, 6, 7, 8] {
             order.on_accepted(number, u32::from(number == 8));
         }
-        assert_eq!(order.on_received(8, 1), None, "another card");
-        assert_eq!(order.on_received(5, 0), None);
-        assert_eq!(order.on_received(7, 0), None);
-        assert_eq!(order.on_received(5, 0), None, "again");
-        assert!(order.on_received(6, 0).is_some());
+        assert_eq!(order.on_received(8), None, "another card");
+        assert_eq!(order.on_received(5), None);
+        assert_eq!(order.on_received(7), None);
+        assert_eq!(order.on_received(5), None, "again");
+        assert!(order.on_received(6).is_some());
         order.on_accepted(9, 0);
         order.on_crash();
         order.on_accepted(10, 0);
         order.on_accepted(9, 0);
-        assert_eq!(order.on_received(10, 0), None);
-        assert_eq!(order.on_received(9, 0), None, "accepted anew");
+        assert_eq!(order.on_received(10), None);
+        assert_eq!(order.on_received(9), None, "accepted anew");
     }
 }

@@ -6,13 +6,11 @@ pub(in crate::sim) struct SecretsWatch {
 }
 
 impl SecretsWatch {
-    /// `prefixes`: the first six digits, after which all cards of a world have zeros.
-    pub(in crate::sim) fn new(prefixes: &[[u8; 6]]) -> Self {
+    /// `beginnings`: the digits that all cards of an issuer have in common.
+    pub(in crate::sim) fn new(beginnings: Vec<Vec<u8>>) -> Self {
         let mut patterns = Vec::new();
-        for prefix in prefixes {
-            let mut digits = prefix.to_vec();
-            digits.extend_from_slice(b"0000");
-            let packed = digits.chunks(2).map(|pair| (pair[0] & 15) << 4 | (pair[1] & 15));
+        for digits in beginnings {
+            let packed = digits.chunks_exact(2).map(|pair| (pair[0] & 15) << 4 | (pair[1] & 15));
             patterns.push(packed.collect());
             patterns.push(digits);
         }
@@ -37,8 +35,8 @@ mod tests {
 
     #[test]
     fn card_numbers_are_found_in_both_forms() {
-        let watch = SecretsWatch::new(&[*b"622848"]);
-        assert!(watch.found_in(b"abc6228480000000011").is_some());
+        let watch = SecretsWatch::new(vec![b"62284800000".to_vec()]);
+        assert!(watch.found_in(b"abc6228480000000000011").is_some());
         assert!(watch.found_in(&[1, 0x62, 0x28, 0x48, 0, 0, 9]).is_some());
         assert!(watch.found_in(b"6228").is_none());
         assert!(watch.found_in(b"622848123456").is_none());
