@@ -101,7 +101,8 @@ impl Shard {
         let Some(sibling) = self.connections.sibling(of) else { return false };
         self.counters.add(Counter::Redelivered);
         let bytes = copy_in(frame, outbox);
-        outbox.push(Action::Respond { connection: sibling, bytes });
+        // It may be an approval whose record is still on its way to the disk.
+        outbox.push_gated(Action::Respond { connection: sibling, bytes });
         true
     }
 
@@ -341,7 +342,7 @@ impl Shard {
         // Fewer than 256 wait.
         let (kind, header_bytes) = (MeshKind::Offer, place as u8);
         let bytes = copy_in(frame, outbox);
-        outbox.push(Action::Mesh { to, kind, connection, header_bytes, bytes });
+        outbox.push_gated(Action::Mesh { to, kind, connection, header_bytes, bytes });
         if let Some(entry) = self.undelivered.get_mut(place) {
             entry.is_offered = true;
         }
