@@ -296,6 +296,32 @@ fn a_request_waits_for_its_record_where_the_issuer_asks_for_it() {
     }
 }
 
+/// Also when another connection than its own gets it.
+#[test]
+fn an_approval_waits_for_its_record_whichever_connection_gets_it() {
+    for closed in [false, true] {
+        let mut world = World::new(&config(1));
+        world.outbox = Outbox::journaling();
+        let message = buy(1, 100).message(Dialect::cups());
+        let staged = world.shard.stage(connection(1), &message);
+        let header = super::fixture::cups_header();
+        world.shard.on_request(world.now, staged, &header, &message, &mut world.outbox);
+        world.drain();
+        if closed {
+            world.shard.on_connection_closed(connection(1));
+        }
+        let answer = issuer_answer(&world.forwarded[0].2, "00", &[]);
+        let World { shard, now, outbox, .. } = &mut world;
+        let acquirer = crate::shard::AcquirerId(0);
+        shard.on_issuer_response(*now, IssuerId(0), acquirer, &answer, outbox);
+        let slot = connection(if closed { 2 } else { 1 });
+        assert!(
+            matches!(outbox.actions(), [Action::Respond { connection, .. }] if *connection == slot)
+        );
+        assert!(outbox.is_gated(0), "closed: {closed}");
+    }
+}
+
 /// Several messages of one card: each is acknowledged under the numbers that it got before the restart,
 /// also those that had to wait for the one before.
 #[test]
