@@ -45,8 +45,7 @@ impl Shard {
     }
 
     fn first_connection_timer(&self) -> Option<u32> {
-        let links = ISSUERS_MAX * LINKS_MAX;
-        u32::try_from(self.pending.capacity() + self.saf.capacity() + links).ok()
+        Some(self.first_link_timer()? + (ISSUERS_MAX * LINKS_MAX) as u32)
     }
 
     /// The slot of the connection that a timer is of.

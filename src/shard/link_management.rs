@@ -35,7 +35,8 @@ impl Shard {
         Some(self.first_link_timer()? + place)
     }
 
-    fn first_link_timer(&self) -> Option<u32> {
+    /// Links' timers come after those of answers that nobody got.
+    pub(super) fn first_link_timer(&self) -> Option<u32> {
         u32::try_from(self.pending.capacity() + self.saf.capacity() + UNDELIVERED_MAX).ok()
     }
 

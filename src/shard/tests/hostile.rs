@@ -142,7 +142,7 @@ fn c8_c9_an_answer_that_does_not_fit_is_no_answer() {
 }
 
 /// DE 60 whose part 60.3.4 says whether a part may be approved.
-fn de60(partial: u8) -> Vec<u8> {
+pub(super) fn de60(partial: u8) -> Vec<u8> {
     let mut text = b"000006000301000000004010000000".to_vec();
     text[21] = partial;
     text
@@ -225,7 +225,8 @@ fn c6_c7_c16_answers_from_elsewhere_reach_nobody() {
     assert!(world.issuer(IssuerId(0), &done[0].bytes).is_empty(), "a request");
     assert_eq!(texts(world.issuer(IssuerId(0), &answer)), ["A1 0210 00"]);
     assert!(world.issuer(IssuerId(0), &answer).is_empty(), "twice");
-    assert_eq!(world.shard.counters().value(Counter::Unmatched), 4);
+    assert_eq!(world.shard.counters().value(Counter::Unmatched), 3);
+    assert_eq!(world.shard.counters().value(Counter::CrossIssuer), 1);
 }
 
 #[test]

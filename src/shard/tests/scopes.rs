@@ -284,7 +284,9 @@ fn one_shard_is_exact_and_a_part_that_is_approved_counts_as_a_part() {
     assert_eq!(process.left(), 4_000, "declines by the issuer count nothing");
     let partial = process.request(5_000, pan("C1"));
     assert_eq!(process.send(0, &partial), Some("61".into()));
-    let partial = process.request(3_000, pan("C1"));
+    let takes_a_part = super::hostile::de60(b'1');
+    let extra: &[(u8, &[u8])] = &[(7, b"1122130000"), (60, &takes_a_part)];
+    let partial = Request { extra, ..process.request(3_000, pan("C1")) };
     assert_eq!(process.send(0, &partial), None);
     assert_eq!(process.left(), 1_000, "what is under way counts");
     let in_part = process.forwards.pop();
