@@ -12,5 +12,6 @@ pub mod config;
 pub mod io;
 pub mod limits;
 pub mod memory;
+mod named_list;
 pub mod shard;
 pub mod sim;

@@ -5,36 +5,14 @@ use super::levels::Levels;
 use super::saf::OwedCounts;
 use super::switch_time::SwitchTime;
 use crate::limits::ISSUERS_MAX;
+use crate::named_list::named_list;
 use hdrhistogram::Histogram;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-macro_rules! counters {
-    ($($variant:ident $name:literal $meaning:literal;)*) => {
-        /// Everything that is counted.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter { $(#[doc = $meaning] $variant,)* }
-
-        impl Counter {
-            /// All of them, in the order of their numbers.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Name, as `what{why}`.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// What it counts.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => $meaning,)* }
-            }
-        }
-    };
-}
-
-counters! {
+named_list! {
+    /// Everything that is counted; names are `what{why}`.
+    Counter:
     Received "received" "whole messages taken from acquirers";
     AnsweredByIssuer "answered{issuer}" "answers made from an issuer's answer";
     AnsweredBySwitch "answered{switch}" "answers that the switch gave by itself";

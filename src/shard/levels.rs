@@ -7,33 +7,11 @@ use super::answer_codes::AnswerCodes;
 use super::time_buckets::TimeBuckets;
 use super::{IssuerId, Shard};
 use crate::limits::ISSUERS_MAX;
+use crate::named_list::named_list;
 
-macro_rules! levels {
-    ($($variant:ident $name:literal $meaning:literal;)*) => {
-        /// Everything of a shard that has a level.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Level { $(#[doc = $meaning] $variant,)* }
-
-        impl Level {
-            /// All of them, in the order of their numbers.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Name, as a metric has it.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// What it is.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => $meaning,)* }
-            }
-        }
-    };
-}
-
-levels! {
+named_list! {
+    /// Everything of a shard that has a level; names are those of metrics.
+    Level:
     Pending "pending_requests" "requests that wait for their issuer";
     PendingRoom "pending_room" "requests that can wait for their issuers at most";
     Cards "velocity_cards" "cards that have a line of the velocity table";

@@ -1,34 +1,12 @@
 //! What a run is asked to do, and which sorts of faults there are.
 
+use crate::named_list::named_list;
 use std::fmt;
 use std::str::FromStr;
 
-macro_rules! faults {
-    ($($variant:ident $name:literal $meaning:literal;)*) => {
-        /// A sort of fault.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum FaultKind { $(#[doc = $meaning] $variant,)* }
-
-        impl FaultKind {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Its name on the command line.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// What happens.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => $meaning,)* }
-            }
-        }
-    };
-}
-
-faults! {
+named_list! {
+    /// A sort of fault; names are those of the command line.
+    FaultKind:
     Network "network" "acquirers' bytes split, delayed, cut off; half-closed and slow connections";
     Issuer "issuer" "late, silent, doubled, mis-echoed and garbled answers; brown-outs";
     Link "link" "issuers' links go down and come back";
