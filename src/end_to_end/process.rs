@@ -269,10 +269,13 @@ impl Switch {
         Self { running, screen }
     }
 
-    /// Where the acquirer that speaks this dialect connects.
+    /// Where the acquirer that speaks this dialect connects, the first; or the one that is shown so:
+    /// `name (dialect)`.
     pub(crate) fn address(&self, dialect: &str) -> SocketAddr {
         let mut acquirers = self.screen.iter().filter_map(|line| line.strip_prefix("acquirers   "));
-        let of_dialect = |line: &&str| line.ends_with(&format!("({dialect})"));
+        let shown =
+            if dialect.ends_with(')') { format!(" {dialect}") } else { format!("({dialect})") };
+        let of_dialect = |line: &&str| line.ends_with(&shown);
         let line = acquirers.find(of_dialect).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
