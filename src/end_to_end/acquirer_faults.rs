@@ -175,3 +175,31 @@ fn b10_an_acquirer_that_signs_off_gets_what_is_in_flight() {
     let (ended, _) = world.stop(&approved, &[]);
     assert_counted(&ended, &[("refused{not_signed_on}", 1), ("saf{owed}", 0)]);
 }
+
+/// B12: no descriptor is left for another connection: those that live go on, those that wait are
+/// served when there is room again.
+#[test]
+fn b12_connections_wait_when_no_descriptor_is_left() {
+    let speech = Speech::cups();
+    let switch = Setup { switch: "shards = 1", bank: GENEROUS, ..Setup::default() }.run();
+    let mut old = Client::of(&switch, speech);
+    assert_eq!(old.ask(&purchase(1)).text(39), "00");
+    let before = switch.limit_descriptors(0);
+    let mut waiting: Vec<Client> = (0..20).map(|_| Client::of(&switch, speech)).collect();
+    for client in &waiting {
+        client.send(&Message::echo_test(speech, 7).frame());
+    }
+    for number in 2..200 {
+        assert_eq!(old.ask(&purchase(number)).text(39), "00");
+    }
+    // Of twenty a few may have found a number that was free below the limit.
+    let now = switch.descriptors();
+    assert!(now < before + 20, "not all of them are served: {before}, {now}");
+    switch.limit_descriptors(200);
+    for client in &mut waiting {
+        assert_eq!(client.answer().number(), 7);
+    }
+    assert_eq!(old.ask(&purchase(1)).text(39), "00");
+    drop((old, waiting));
+    assert_counted(&switch.stop(), &[("received", 220), ("approved", 199)]);
+}

@@ -52,6 +52,8 @@ mod reload;
 #[cfg(test)]
 mod repeats;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod scopes;
 #[cfg(test)]
 mod sessions;
