@@ -57,7 +57,8 @@ pub(crate) fn standing(ledger: &Value) -> BTreeMap<String, u64> {
     standing
 }
 
-fn total(ledger: &Value, bank: &str, what: &str) -> u64 {
+/// A figure of a bank's books; of a sum, how many.
+pub(crate) fn total(ledger: &Value, bank: &str, what: &str) -> u64 {
     let banks = ledger["banks"].as_array().unwrap();
     let bank = banks.iter().find(|it| it["name"] == bank).unwrap();
     bank[what].as_u64().or_else(|| bank[what]["count"].as_u64()).unwrap()

@@ -2,8 +2,10 @@
 
 use crate::message::{Message, Speech};
 use crate::process::{PATIENCE, Switch};
+use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 use tapswitch_protocol::FrameStep;
 
 const FRAME_BYTES_MAX: usize = 4_096;
@@ -27,6 +29,32 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream, speech, read: Vec::new() }
+    }
+
+    /// No wait for an answer is longer from now on: what is promised to an acquirer, not what a busy
+    /// machine may take.
+    pub(crate) fn within_ms(self, ms: u64) -> Self {
+        self.stream.set_read_timeout(Some(Duration::from_millis(ms))).unwrap();
+        self
+    }
+
+    /// Closes as a machine does that has forgotten the connection: not with an end, but with a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Everything that still comes when nothing more is sent.
+    pub(crate) fn rest(mut self) -> Vec<Message> {
+        // It may have been cut.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        std::iter::from_fn(|| self.next_answer()).collect()
+    }
+
+    /// How many bytes still come, frames or not.
+    pub(crate) fn bytes_to_the_end(mut self) -> usize {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes).unwrap();
+        self.read.len() + bytes.len()
     }
 
     pub(crate) fn speech(&self) -> Speech {

@@ -6,6 +6,8 @@
 //! may unwrap too.
 
 #[cfg(test)]
+mod acquirer_faults;
+#[cfg(test)]
 mod admin;
 #[cfg(test)]
 mod admin_changes;
@@ -20,9 +22,13 @@ mod data_directory;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod fault_table;
+#[cfg(test)]
 mod find;
 #[cfg(test)]
 mod framing;
+#[cfg(test)]
+mod issuer_faults;
 #[cfg(test)]
 mod layouts;
 #[cfg(test)]
@@ -34,11 +40,19 @@ mod malformed;
 #[cfg(test)]
 mod message;
 #[cfg(test)]
+mod one_bank;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod proxy_script;
+#[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod repeats;
+#[cfg(test)]
+mod rows;
 #[cfg(test)]
 mod scopes;
 #[cfg(test)]

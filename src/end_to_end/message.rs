@@ -144,6 +144,44 @@ impl Message {
         self.text(11).parse().unwrap()
     }
 
+    /// The reversal of this request, under a number of its own: DE 90 names it.
+    pub(crate) fn reversal(&self, mti: Mti, number: u32) -> Self {
+        let stan = format!("{number:06}");
+        let original = format!(
+            "{}{}{}{:0>11}{:0>11}",
+            self.mti(),
+            self.text(11),
+            self.text(7),
+            self.text(32),
+            self.text(33)
+        );
+        let kept = [2, 3, 4, 7, 12, 13, 18, 22, 25, 32, 33, 37, 41, 42, 49];
+        let mut fields: Vec<(u8, String)> =
+            kept.into_iter().map(|field| (field, self.text(field))).collect();
+        fields.extend([(11, stan), (90, original)]);
+        fields.sort_unstable();
+        let fields: Vec<(u8, &str)> =
+            fields.iter().map(|(field, text)| (*field, &**text)).collect();
+        Self::written(self.speech, mti, &fields)
+    }
+
+    /// The same without a field.
+    pub(crate) fn without(&self, gone: u8) -> Self {
+        let kept: Vec<(u8, String)> = (2..=128)
+            .filter(|&field| self.has(field) && field != gone)
+            .map(|field| (field, self.text(field)))
+            .collect();
+        let fields: Vec<(u8, &str)> = kept.iter().map(|(field, text)| (*field, &**text)).collect();
+        let body = Self::written(self.speech, self.mti(), &fields).body;
+        Self { speech: self.speech, header: self.header.clone(), body }
+    }
+
+    /// The same of another type, as a repeat is.
+    pub(crate) fn of_type(mut self, mti: &str) -> Self {
+        self.body[..4].copy_from_slice(mti.as_bytes());
+        self
+    }
+
     /// The same with other contents, of the same length, of a field that it has.
     pub(crate) fn with(mut self, field: u8, value: &str) -> Self {
         let range = self.read(|view| view.range(field)).expect("the field is there");

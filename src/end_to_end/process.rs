@@ -3,7 +3,8 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process,
+    pidfd_open, prlimit, waitid,
 };
 use std::ffi::OsStr;
 use std::fs::File;
@@ -269,10 +270,13 @@ impl Switch {
         Self { running, screen }
     }
 
-    /// Where the acquirer that speaks this dialect connects.
+    /// Where the acquirer that speaks this dialect connects, the first; or the one that is shown so:
+    /// `name (dialect)`.
     pub(crate) fn address(&self, dialect: &str) -> SocketAddr {
         let mut acquirers = self.screen.iter().filter_map(|line| line.strip_prefix("acquirers   "));
-        let of_dialect = |line: &&str| line.ends_with(&format!("({dialect})"));
+        let shown =
+            if dialect.ends_with(')') { format!(" {dialect}") } else { format!("({dialect})") };
+        let of_dialect = |line: &&str| line.ends_with(&shown);
         let line = acquirers.find(of_dialect).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
@@ -309,6 +313,20 @@ impl Switch {
         let status = status.unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1_024
+    }
+
+    /// File descriptors that it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.running.id())).unwrap().count()
+    }
+
+    /// From now on it may have so many more than it has: told is how many that are.
+    pub(crate) fn limit_descriptors(&self, more: usize) -> usize {
+        let now = self.descriptors();
+        let pid = Pid::from_child(&self.running.child);
+        let limit = Rlimit { current: Some((now + more) as u64), ..getrlimit(Resource::Nofile) };
+        prlimit(Some(pid), Resource::Nofile, limit).unwrap();
+        now
     }
 
     /// Waits for its end.
