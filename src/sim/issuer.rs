@@ -32,6 +32,8 @@ pub(super) struct Entry {
     code: [u8; 2],
     /// What a void takes back.
     pub(super) voids: u32,
+    /// An approval with the transaction's own card, amount and reference went into a shard.
+    pub(super) is_vouched: bool,
 }
 
 /// All issuers.
@@ -217,7 +219,8 @@ impl World {
             true => Standing::Held,
             false => Standing::Declined,
         };
-        *self.issuers.entry(number) = Entry { standing, amount: seen.amount, code, voids };
+        *self.issuers.entry(number) =
+            Entry { standing, amount: seen.amount, code, voids, is_vouched: false };
         self.trace.tell(self.now_ns, number, || {
             format!("issuer {issuer} decides {}", String::from_utf8_lossy(&code))
         });
@@ -230,7 +233,7 @@ impl World {
         let is_new = entry.standing == Standing::Unknown;
         if is_new {
             *entry =
-                Entry { standing: Standing::Held, amount: seen.amount, code: *b"00", voids: 0 };
+                Entry { standing: Standing::Held, amount: seen.amount, code: *b"00", ..*entry };
         }
         let text = self.oracle.order.on_received(number);
         if let Some(text) = text {
@@ -267,10 +270,17 @@ impl World {
         self.answer_later(to, answer, delay_ns);
     }
 
-    /// Whose answer a message of an issuer is, by its numbers.
+    /// Whose answer a message of an issuer is, by its numbers. It goes into a shard now.
     pub(super) fn answered(&mut self, issuer: u8, message: &[u8]) -> Option<u32> {
         let seen = self.wire.read(message)?;
-        self.issuers.numbers.get(&(issuer, seen.stan, seen.time)).map(|(_, number)| *number)
+        let (_, number) = *self.issuers.numbers.get(&(issuer, seen.stan, seen.time))?;
+        if let Some(entry) = self.book.get(number)
+            && (seen.reference, seen.card, seen.amount) == (number, entry.card, entry.amount)
+            && seen.code == Some(*b"00")
+        {
+            self.issuers.entry(number).is_vouched = true;
+        }
+        Some(number)
     }
 
     pub(super) fn on_from_issuer(&mut self, issuer: u8, shard: u8, link: u32, message: Vec<u8>) {

@@ -58,6 +58,11 @@ impl World {
             let text = "an answer that follows a forward waits for no record".to_owned();
             return self.fail("I-5", number, text);
         }
+        let is_request = kind.is_limited() || matches!(kind, Kind::Completion | Kind::Void);
+        if is_request && code == *b"00" && !self.issuers.entry(number).is_vouched {
+            let text = "approved, but no answer of its issuer says so of it".to_owned();
+            return self.fail("I-4", number, text);
+        }
         let is_first = self.decided.insert(number, code).is_none();
         match kind {
             Kind::Advice if code == *b"00" => {
@@ -89,10 +94,15 @@ impl World {
     }
 
     fn on_forward_decided(&mut self, (shard, now): (usize, Now), issuer: u8, seen: &Seen) {
+        let number = seen.reference;
+        if seen.class() == 42
+            && let Some(text) = self.oracle.names_another(seen, self.switch.life)
+        {
+            return self.fail("I-8", number, text);
+        }
         if !matches!(seen.class(), 10 | 20) {
             return;
         }
-        let number = seen.reference;
         let Some(entry) = self.book.get(number) else { return };
         let (kind, card, amount) = (entry.kind, entry.card, entry.amount);
         self.trace.tell(self.now_ns, number, || {
@@ -101,7 +111,8 @@ impl World {
         if seen.amount != amount && kind != Kind::Inquiry {
             return self.fail("I-1", number, "forwarded with another amount".to_owned());
         }
-        if self.oracle.on_forwarded(number, self.switch.life) {
+        let numbers = (seen.stan, seen.time);
+        if self.oracle.on_forwarded((number, numbers), self.switch.life) {
             return self.fail("I-1", number, "forwarded twice by one process".to_owned());
         }
         if let Some(before) = self.shard_of_card[card as usize].replace(shard as u8)

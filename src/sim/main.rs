@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     for seed in arguments.seed..arguments.seed.saturating_add(arguments.seeds) {
         let Arguments { transactions, faults, lying_disk, .. } = arguments;
         let options = Options { faults, lying_disk, ..Options::new(seed, transactions) };
+        say_when_it_panics(&options);
         let since_ns = clock.now().mono_ns;
         let report = run(&options);
         let took_ns = clock.now().mono_ns - since_ns;
@@ -68,6 +69,19 @@ fn main() -> ExitCode {
     );
     // With lying disks a violation is what is wanted.
     if (failed == 0) != arguments.lying_disk { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A broken invariant that the product itself asserts is one that did not hold, as any other.
+#[expect(clippy::print_stdout, reason = "the program's output")]
+fn say_when_it_panics(options: &Options) {
+    let options = options.to_string();
+    std::panic::set_hook(Box::new(move |info| {
+        let what = info.payload_as_str().unwrap_or_default();
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        println!("VIOLATION assertion {what} ({place})");
+        println!("again: cargo run --release --bin sim -- {options}");
+        std::process::exit(1);
+    }));
 }
 
 fn per_second(count: u64, ns: u64) -> f64 {

@@ -126,8 +126,7 @@ impl Wire {
         };
         let condition: &[u8; 2] = if kind == Kind::Completion { b"06" } else { b"00" };
         let names_original = matches!(kind, Kind::Reversal { .. } | Kind::Void);
-        // What takes a transaction back repeats when that was: with DE 90 the switch knows it by that.
-        let local = if names_original { digits::<10>(u64::from(related.time)) } else { time };
+        let local = digits::<10>(u64::from(local_time(book, named)));
         let has_amount = kind != Kind::Inquiry;
         let approval = approval_code(transaction.related);
         let mut writer = self.writer(mti);
@@ -231,6 +230,17 @@ impl Wire {
         if let Some(digit) = last.and_then(|at| answer.get_mut(at)) {
             *digit = if *digit == b'9' { b'0' } else { *digit + 1 };
         }
+    }
+}
+
+/// DE 13 and 12. What takes a transaction back repeats when that was: with DE 90 the switch knows it
+/// by that.
+fn local_time(book: &Book, number: u32) -> u32 {
+    let transaction = book.at(number);
+    match transaction.kind {
+        Kind::Reversal { .. } => local_time(book, transaction.related),
+        Kind::Void => book.at(transaction.related).time,
+        _ => transaction.time,
     }
 }
 

@@ -10,6 +10,8 @@ pub(super) use limits::{Forwarded, Limits};
 pub(super) use order::Order;
 pub(super) use secrets::SecretsWatch;
 
+use super::wire::Seen;
+
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -30,8 +32,8 @@ pub(super) struct Oracle {
     pub(super) limits: Limits,
     pub(super) order: Order,
     pub(super) secrets: SecretsWatch,
-    /// For each request the process that forwarded it last.
-    forwarded_by: Vec<u32>,
+    /// For each request the process that forwarded it last, and under which trace number and DE 7.
+    forwarded_by: Vec<(u32, (u32, u32))>,
     violation: Option<Violation>,
 }
 
@@ -51,12 +53,24 @@ impl Oracle {
     }
 
     /// A request is forwarded by this process. Tells whether it was forwarded by it before.
-    pub(super) fn on_forwarded(&mut self, number: u32, life: u32) -> bool {
+    pub(super) fn on_forwarded(
+        &mut self,
+        (number, as_numbers): (u32, (u32, u32)),
+        life: u32,
+    ) -> bool {
         let number = number as usize;
         if number >= self.forwarded_by.len() {
-            self.forwarded_by.resize(number + 1_024, 0);
+            self.forwarded_by.resize(number + 1_024, (0, (0, 0)));
         }
-        core::mem::replace(&mut self.forwarded_by[number], life) == life
+        core::mem::replace(&mut self.forwarded_by[number], (life, as_numbers)).0 == life
+    }
+
+    /// What is wrong with DE 90 of a reversal: the process that forwarded the original knows by which
+    /// numbers its issuer knows it.
+    pub(super) fn names_another(&self, reversal: &Seen, life: u32) -> Option<String> {
+        let (by, as_numbers) = *self.forwarded_by.get(reversal.reference as usize)?;
+        let named = reversal.original.filter(|named| by == life && *named != as_numbers)?;
+        Some(format!("DE 90 of its reversal names {named:?}, it was forwarded as {as_numbers:?}"))
     }
 
     /// The process is gone.
