@@ -102,6 +102,8 @@ pub const VELOCITY_LOOKED_AT_ONCE: usize = 64;
 
 /// Requests that one shard may have under way on another: each holds a credit until it is answered.
 pub const MESH_CREDITS: usize = 1_024;
+/// Of these, credits that new requests leave for advices, reversals and notices.
+pub const MESH_CREDITS_KEPT_BACK: usize = 128;
 /// Credits kept back for answers that found their connection closed and must return.
 pub const MESH_CREDITS_RESERVED: usize = 256;
 /// Approvals that may wait on a shard for a connection of their acquirer; further ones are reversed at
@@ -109,6 +111,8 @@ pub const MESH_CREDITS_RESERVED: usize = 256;
 pub const UNDELIVERED_MAX: usize = 256;
 /// Partial reversals that a shard keeps until their originals in flight are answered.
 pub const EARLY_REDUCTIONS_MAX: usize = 256;
+/// Bytes of a message on it: a frame, and before a request when it came.
+pub const MESH_BYTES_MAX: usize = FRAME_BYTES_MAX + 8;
 /// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
 pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED + LEASE_ASKS_MAX);
 /// Slots of the ring between a shard and its banks, each way.

@@ -45,6 +45,16 @@ pub trait Decider: Durable {
     /// `limits::STAGED_MAX` are staged before the first of them is decided.
     fn stage(&mut self, connection: ConnectionId, body: &[u8]) -> Self::Staged;
 
+    /// What is decided from here on, until the next call or the batch's end, was there at this moment.
+    fn on_arrival(&mut self, arrived_ns: u64) {
+        let _ = arrived_ns;
+    }
+
+    /// Requests refused so far for want of room.
+    fn shed(&self) -> u64 {
+        0
+    }
+
     /// Decides a staged request; the bytes are those that were staged.
     fn on_request(
         &mut self,

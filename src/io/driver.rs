@@ -10,7 +10,8 @@
 //!
 //! Rings come before reads, so what is owed is finished before new work is taken. The outbox is
 //! emptied before the shard could run out of room, and always before waiting. Every cycle ends
-//! with the kernel's turn: a cycle that went on without it would starve the engine.
+//! with the kernel's turn: a cycle that went on without it would starve the engine. Reads that are
+//! not taken in a cycle (the journal has no room, too much was refused) are taken in a later one.
 //!
 //! Not here: what is decided; connections' lives (`connections`); the stop's rules (`stopping`).
 
@@ -18,6 +19,7 @@ mod actions;
 mod batch;
 mod journal;
 mod links;
+mod refusing;
 mod stop;
 mod turns;
 
@@ -44,6 +46,7 @@ use crate::shard::{LinkId, Now, Outbox, ShardId};
 use batch::{BATCH_READS_MAX, BatchRead, StagedFrame};
 use crossbeam_queue::ArrayQueue;
 pub(crate) use journal::JournalPort;
+use refusing::Refusing;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -99,6 +102,9 @@ pub(crate) struct Driver<D: Decider> {
     visits: Vec<u16>,
     /// Those that are still to be looked at.
     turns: Turns,
+    refusing: Refusing,
+    /// Answers of this shard's own banks in the last cycle.
+    from_banks: usize,
     batch: Vec<BatchRead>,
     staged: Vec<StagedFrame<D::Staged>>,
     stage: Stage,
@@ -131,6 +137,8 @@ impl<D: Decider> Driver<D> {
             returned: Returned::default(),
             visits: Vec::new(),
             turns,
+            refusing: Refusing::new(),
+            from_banks: 0,
             batch: Vec::with_capacity(BATCH_READS_MAX),
             staged: Vec::with_capacity(STAGED_MAX),
             stage: Stage::Serving,
@@ -178,16 +186,22 @@ impl<D: Decider> Driver<D> {
         inputs += self.take_issuer_responses(now);
         inputs += self.take_links(now);
         self.expire(now);
-        let visits = if self.may_take_reads() { self.take_reads(now) } else { 0 };
+        self.take_visits(now);
+        let may_read =
+            self.refusing.may_read(now.mono_ns, inputs + self.from_banks) && self.may_take_reads();
+        let visits = if may_read { self.take_reads(now) } else { 0 };
         // A read that brings no message may still have been counted.
         self.unpublished |= visits > 0;
         inputs += self.decide_batch(now);
         self.settle(now);
         if inputs > 0 {
             // What the banks spend in this cycle is not the switch's time.
-            self.decider.on_batch_end(self.ports.clock.now());
+            let decided = self.ports.clock.now();
+            self.decider.on_batch_end(decided);
+            self.refusing.spend(self.decider.shed(), inputs, decided.mono_ns - now.mono_ns);
         }
-        inputs += self.run_banks(&mut now);
+        self.from_banks = self.run_banks(&mut now);
+        inputs += self.from_banks;
         self.give_back(now);
         self.settle(now);
         let snapshots = self.go_on_snapshot(now, inputs);

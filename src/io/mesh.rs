@@ -17,7 +17,7 @@
 //!   └────┴─────────┴─────────┴──────────────┴────┘
 //! ```
 
-use crate::limits::{FRAME_BYTES_MAX, MESH_SLOTS, SHARDS_MAX};
+use crate::limits::{MESH_BYTES_MAX, MESH_SLOTS, SHARDS_MAX};
 use crate::shard::{ConnectionId, MeshKind, MeshMessage, ShardId};
 use crossbeam_utils::CachePadded;
 use std::cell::UnsafeCell;
@@ -27,7 +27,7 @@ use std::ptr::addr_of_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const _: () = assert!(FRAME_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(MESH_BYTES_MAX <= u16::MAX as usize);
 
 /// What stands before a message's bytes.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ struct SlotHead {
 #[repr(C, align(64))]
 struct SlotContent {
     head: SlotHead,
-    bytes: [u8; FRAME_BYTES_MAX],
+    bytes: [u8; MESH_BYTES_MAX],
 }
 
 struct Slot(UnsafeCell<MaybeUninit<SlotContent>>);
@@ -126,8 +126,8 @@ impl MeshSender {
             "Invariant: credits keep a slot free on the ring to another shard"
         );
         assert!(
-            message.bytes.len() <= FRAME_BYTES_MAX,
-            "Invariant: a message between shards is no longer than a frame"
+            message.bytes.len() <= MESH_BYTES_MAX,
+            "Invariant: a message between shards is a frame and its time at most"
         );
         let slot = self.ring.slot(self.place);
         // SAFETY: `tail` is not published and `tail - head < slots`, so this slot is the
@@ -138,7 +138,7 @@ impl MeshSender {
                 connection: message.connection,
                 kind: message.kind,
                 header_bytes: message.header_bytes,
-                // At most FRAME_BYTES_MAX, which fits.
+                // At most MESH_BYTES_MAX, which fits.
                 len: message.bytes.len() as u16,
             });
             addr_of_mut!((*slot).bytes)

@@ -105,6 +105,15 @@ impl Decider for Shard {
     }
 
     #[inline]
+    fn on_arrival(&mut self, arrived_ns: u64) {
+        self.on_arrival(arrived_ns);
+    }
+
+    fn shed(&self) -> u64 {
+        self.shed()
+    }
+
+    #[inline]
     fn on_request(
         &mut self,
         now: Now,

@@ -114,6 +114,9 @@ named_list! {
     IssuerMessageDropped "mesh{issuer_dropped}" "of these, without a slot on the ring";
     RefusedSignedOff "refused{issuer_signed_off}" "the issuer has signed off";
     RefusedCircuitOpen "refused{circuit_open}" "the issuer does not answer";
+    ShedAcquirerShare "shed{acquirer_share}" "beyond its acquirer's share of an issuer's window";
+    ShedTableShare "shed{table_share}" "beyond its acquirer's share of the requests in flight";
+    ShedTooLate "shed{too_late}" "waited so long in the switch that its answer could be late";
 }
 
 /// Numbers of [`Counter`].

@@ -45,6 +45,7 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         self.counters.add(reason.counter());
+        self.shed += u64::from(reason.is_shed());
         let code = reason.code(&incoming.profile.codes);
         let note = Note { detail: reason.detail(), ..Note::answered(reason.counter(), code) };
         self.note(now, incoming, note);

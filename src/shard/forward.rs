@@ -6,7 +6,6 @@ use super::delivery::{Gate, LegNumbers, patch_numbers};
 use super::duplicate::{DuplicateKey, OriginalRecord, Remembered};
 use super::field_list::StoredFields;
 use super::intake::{self, StagedRequest, Transaction};
-use super::issuer_link::Waiting;
 use super::journal_record::{Change, Forwarded};
 use super::original_data::{self, OriginalDataElements};
 use super::outcomes::Note;
@@ -172,7 +171,9 @@ impl Shard {
             return Err(Reason::Draining);
         }
         let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
+        self.check_in_time(now, incoming)?;
         let issuer = self.choose_route(now, first, incoming.profile.dialect)?;
+        self.check_share(now, issuer, incoming.connection.acquirer)?;
         if !self.saf.has_room(self.pending.len()) {
             return Err(Reason::SafFull);
         }
@@ -258,7 +259,7 @@ impl Shard {
         let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
         // It is there: the request was read by it.
         let profile = self.profile(incoming.connection).ok_or(Reason::PendingFull)?;
-        let by = Waiting::Request(place);
+        let by = (place, incoming.connection.acquirer);
         let stan = self.legs.take_stan(now, issuer, by).ok_or(Reason::NoStan)?;
         let sent = self.legs.transmission_time(now);
         let record = original.as_ref().map(|(_, record)| record);
@@ -296,6 +297,7 @@ impl Shard {
             outbox.last_lsn(),
             PendingRequest {
                 origin: incoming.connection,
+                acquirer: incoming.connection.acquirer,
                 profile,
                 mti: incoming.view.mti(),
                 issuer,

@@ -5,10 +5,11 @@
 //! whose request timed out stays in quarantine until a late answer cannot come any more.
 
 use super::counters::LinkGauges;
-use super::identity::{IssuerId, LinkId, Now, ShardId};
+use super::fair_share::FairShare;
+use super::identity::{AcquirerId, IssuerId, LinkId, Now, ShardId};
 use super::links::{Links, Refused};
 use crate::config::IssuerConfig;
-use crate::limits::{LINKS_MAX, PENDING_MAX, STANS};
+use crate::limits::{ACQUIRERS_MAX, LINKS_MAX, PENDING_MAX, STANS};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use tapswitch_protocol::{Dialect, Stan, TransmissionTime};
@@ -27,8 +28,8 @@ pub(super) enum Waiting {
     Owed(u32),
 }
 
-/// One number: 0 free; top bits 01 a request, with its link; 10 owed; 11 quarantined until that
-/// second.
+/// One number: 0 free; top bits 01 a request, with its link and its acquirer; 10 owed; 11 quarantined
+/// until that second.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Holder(u32);
 
@@ -41,17 +42,23 @@ impl Holder {
     const LINK_AT: u32 = 26;
     const LINK: u32 = (LINKS_MAX as u32 - 1) << Self::LINK_AT;
 
-    const fn of(waiting: Waiting, link: u8) -> Self {
-        match waiting {
-            Waiting::Request(place) => Self(Self::REQUEST | (link as u32) << Self::LINK_AT | place),
-            Waiting::Owed(place) => Self(Self::OWED | place),
-        }
+    /// Where a request's acquirer stands.
+    const ACQUIRER_AT: u32 = 20;
+    const ACQUIRER: u32 = (ACQUIRERS_MAX as u32 - 1) << Self::ACQUIRER_AT;
+
+    const fn request(place: u32, link: u8, acquirer: AcquirerId) -> Self {
+        let acquirer = (acquirer.0 as u32) << Self::ACQUIRER_AT & Self::ACQUIRER;
+        Self(Self::REQUEST | (link as u32) << Self::LINK_AT | acquirer | place)
+    }
+
+    const fn owed(place: u32) -> Self {
+        Self(Self::OWED | place)
     }
 
     const fn waiting(self) -> Option<Waiting> {
         let place = self.0 & !Self::KIND;
         match self.0 & Self::KIND {
-            Self::REQUEST => Some(Waiting::Request(place & !Self::LINK)),
+            Self::REQUEST => Some(Waiting::Request(place & !(Self::LINK | Self::ACQUIRER))),
             Self::OWED => Some(Waiting::Owed(place)),
             _ => None,
         }
@@ -65,14 +72,25 @@ impl Holder {
         }
     }
 
+    /// Whose request it is, and the link that it went on.
+    const fn of_request(self) -> Option<(AcquirerId, u8)> {
+        match self.link() {
+            Some(link) => {
+                Some((AcquirerId(((self.0 & Self::ACQUIRER) >> Self::ACQUIRER_AT) as u8), link))
+            }
+            None => None,
+        }
+    }
+
     /// Whether the number may be given out at `now_s` (seconds since the shard began).
     const fn is_free(self, now_s: u32) -> bool {
         self.0 == 0 || (self.0 & Self::KIND == Self::KIND && self.0 & !Self::KIND <= now_s)
     }
 }
 
-const _: () = assert!(LINKS_MAX.is_power_of_two() && PENDING_MAX <= 1 << Holder::LINK_AT);
-const _: () = assert!(Holder::LINK & Holder::KIND == 0);
+const _: () = assert!(LINKS_MAX.is_power_of_two() && ACQUIRERS_MAX.is_power_of_two());
+const _: () = assert!(PENDING_MAX <= 1 << Holder::ACQUIRER_AT);
+const _: () = assert!(Holder::LINK & (Holder::KIND | Holder::ACQUIRER) == 0);
 
 struct Leg {
     holders: Vec<Holder>,
@@ -80,6 +98,8 @@ struct Leg {
     next: u32,
     in_flight: u32,
     in_flight_max: u32,
+    /// Whose requests they are.
+    shares: FairShare,
     /// The dialect of its link; `None`: its bank is in this process and speaks all.
     dialect: Option<&'static Dialect>,
     links: Links,
@@ -102,7 +122,11 @@ pub(super) struct IssuerLegs {
 }
 
 impl IssuerLegs {
-    pub(super) fn new(issuers: &[IssuerConfig], shard: ShardId, shards: usize) -> Self {
+    pub(super) fn new(
+        issuers: &[IssuerConfig],
+        acquirers: usize,
+        (shard, shards): (ShardId, usize),
+    ) -> Self {
         let share = STANS / u32::try_from(shards).unwrap_or(1).max(1);
         let first_stan = share * u32::from(shard.0);
         let leg = |issuer: &IssuerConfig| Leg {
@@ -110,6 +134,7 @@ impl IssuerLegs {
             next: 0,
             in_flight: 0,
             in_flight_max: issuer.in_flight_max,
+            shares: FairShare::new(acquirers),
             dialect: issuer.link.as_ref().map(|link| link.dialect),
             links: Links::new(issuer),
             intent_first: issuer.intent_first,
@@ -140,6 +165,19 @@ impl IssuerLegs {
         let leg = self.legs.get(usize::from(issuer.0)).ok_or(Refused::Down)?;
         leg.links.admits(now.mono_ns)?;
         if leg.in_flight < leg.in_flight_max { Ok(()) } else { Err(Refused::Full) }
+    }
+
+    /// Whether this acquirer may have one more of them under way, or is to leave what is left to
+    /// others.
+    #[inline]
+    pub(super) fn admits_share(
+        &mut self,
+        issuer: IssuerId,
+        acquirer: AcquirerId,
+        now: Now,
+    ) -> bool {
+        let Some(leg) = self.leg(issuer) else { return true };
+        leg.shares.admits(acquirer, leg.in_flight_max, now.mono_ns)
     }
 
     /// Who takes an issuer's new requests in its place.
@@ -250,9 +288,39 @@ impl IssuerLegs {
         self.clock.at(now.wall_ms)
     }
 
-    /// Takes the next free number; `None` when the next ones are all in use.
+    /// Takes the next free number for a request; `None` when the next ones are all in use.
     #[inline]
-    pub(super) fn take_stan(&mut self, now: Now, issuer: IssuerId, by: Waiting) -> Option<Stan> {
+    pub(super) fn take_stan(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        (place, acquirer): (u32, AcquirerId),
+    ) -> Option<Stan> {
+        self.take_by(now, issuer, |leg| {
+            let link = leg.links.begin(now.mono_ns)?;
+            leg.in_flight += 1;
+            leg.shares.take(acquirer);
+            Some(Holder::request(place, link, acquirer))
+        })
+    }
+
+    /// The same for what is owed, which has no place in the window.
+    pub(super) fn take_owed_stan(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        place: u32,
+    ) -> Option<Stan> {
+        self.take_by(now, issuer, |_| Some(Holder::owed(place)))
+    }
+
+    #[inline]
+    fn take_by(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        begin: impl FnOnce(&mut Leg) -> Option<Holder>,
+    ) -> Option<Stan> {
         let first = self.first_stan;
         let leg = self.leg(issuer)?;
         let count = u32::try_from(leg.holders.len()).unwrap_or(u32::MAX);
@@ -263,14 +331,9 @@ impl IssuerLegs {
         for _ in 0..STAN_TRIES {
             let place = leg.next;
             leg.next = if place + 1 < count { place + 1 } else { 1 };
-            let holder = leg.holders.get_mut(place as usize)?;
-            if holder.is_free(now_s) {
-                let mut link = 0;
-                if matches!(by, Waiting::Request(_)) {
-                    link = leg.links.begin(now.mono_ns)?;
-                    leg.in_flight += 1;
-                }
-                *holder = Holder::of(by, link);
+            if leg.holders.get(place as usize)?.is_free(now_s) {
+                let holder = begin(leg)?;
+                *leg.holders.get_mut(place as usize)? = holder;
                 return Some(Stan(first + place));
             }
         }
@@ -300,7 +363,7 @@ impl IssuerLegs {
     pub(super) fn retake_stan(&mut self, issuer: IssuerId, stan: Stan, place: u32) -> bool {
         match self.holder(issuer, stan) {
             Some(holder) if *holder == Holder::FREE => {
-                *holder = Holder::of(Waiting::Owed(place), 0);
+                *holder = Holder::owed(place);
                 true
             }
             Some(_) => false,
@@ -346,11 +409,12 @@ impl IssuerLegs {
             self.adopted.remove(&(issuer.0, stan.0));
             return;
         };
-        let link = holder.link();
+        let of_request = holder.of_request();
         *holder = to;
-        if let (Some(link), Some(leg)) = (link, self.leg(issuer)) {
+        if let (Some((acquirer, link)), Some(leg)) = (of_request, self.leg(issuer)) {
             assert!(leg.in_flight > 0, "Invariant: a window counts every request in it once");
             leg.in_flight -= 1;
+            leg.shares.give(acquirer);
             leg.links.end(link);
         }
     }
@@ -431,7 +495,7 @@ mod tests {
             link: None,
             failover: None,
         };
-        IssuerLegs::new(&[issuer], ShardId(1), shards)
+        IssuerLegs::new(&[issuer], 2, (ShardId(1), shards))
     }
 
     #[test]
@@ -452,10 +516,10 @@ mod tests {
     #[test]
     fn the_window_counts_requests_only() {
         let mut legs = legs(2);
-        let first = legs.take_stan(NOW, ISSUER, Waiting::Request(7)).unwrap();
-        legs.take_stan(NOW, ISSUER, Waiting::Owed(9)).unwrap();
+        let first = legs.take_stan(NOW, ISSUER, (7, AcquirerId(1))).unwrap();
+        legs.take_owed_stan(NOW, ISSUER, 9).unwrap();
         assert_eq!(legs.admits(ISSUER, NOW), Ok(()));
-        legs.take_stan(NOW, ISSUER, Waiting::Request(8)).unwrap();
+        legs.take_stan(NOW, ISSUER, (8, AcquirerId(0))).unwrap();
         assert_eq!(legs.admits(ISSUER, NOW), Err(Refused::Full));
         assert_eq!(legs.waiting(ISSUER, first), Some(Waiting::Request(7)));
         legs.release_stan(ISSUER, first);
@@ -467,7 +531,7 @@ mod tests {
     fn a_switch_that_starts_in_the_second_of_another_gives_other_numbers() {
         let first = |wall_ms| {
             let mut legs = legs(2);
-            legs.take_stan(Now { mono_ns: 5, wall_ms }, ISSUER, Waiting::Owed(0)).unwrap().0
+            legs.take_owed_stan(Now { mono_ns: 5, wall_ms }, ISSUER, 0).unwrap().0
         };
         assert_eq!(first(1_700_000_000_000), 500_001);
         assert_eq!(first(1_700_000_000_400), 700_000);
@@ -479,7 +543,7 @@ mod tests {
         let begins = |epoch| {
             let mut legs = legs(2);
             legs.begin_at(1_700_000_000_000, epoch);
-            legs.take_stan(NOW, ISSUER, Waiting::Owed(0)).unwrap().0
+            legs.take_owed_stan(NOW, ISSUER, 0).unwrap().0
         };
         let mut all: Vec<u32> = (1..=20).map(begins).collect();
         all.sort_unstable();
@@ -491,7 +555,7 @@ mod tests {
     fn numbers_name_their_shard_and_skip_those_in_use_or_quarantine() {
         // 100,000 shards leave ten numbers each, of which the first is not used.
         let mut legs = legs(100_000);
-        let take = |legs: &mut IssuerLegs, now| legs.take_stan(now, ISSUER, Waiting::Owed(0));
+        let take = |legs: &mut IssuerLegs, now| legs.take_owed_stan(now, ISSUER, 0);
         let taken: Vec<_> = (0..9).map(|_| take(&mut legs, NOW).unwrap().0).collect();
         assert_eq!(taken, (11..20).collect::<Vec<_>>());
         assert_eq!(take(&mut legs, NOW), None);

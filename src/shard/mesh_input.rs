@@ -1,6 +1,7 @@
 //! Messages between shards: requests handed to the shard of their card, and what comes back.
 
 use super::delivery::copy_in;
+use super::intake::Kind;
 use super::own_answer::Reason;
 use super::undelivered::Home;
 use super::{Action, Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId};
@@ -14,12 +15,15 @@ impl Shard {
         to: ShardId,
         outbox: &mut Outbox,
     ) {
-        if !self.credits.take(to) {
+        let is_new = Kind::of(incoming.view.mti()) == Some(Kind::Request);
+        let taken = if is_new { self.credits.take_for_new(to) } else { self.credits.take(to) };
+        if !taken {
             return self.answer_own(now, incoming, Reason::NoCredit, outbox);
         }
         self.counters.add(Counter::CrossedOut);
         let (header, message) = (incoming.header, incoming.view.bytes());
-        let header_at = copy_in(header, outbox);
+        let arrival_at = copy_in(&self.arrival_ns(now).to_le_bytes(), outbox);
+        copy_in(header, outbox);
         let message_at = copy_in(message, outbox);
         outbox.push(Action::Mesh {
             to,
@@ -27,7 +31,7 @@ impl Shard {
             connection: incoming.connection,
             // At most 46.
             header_bytes: header.len() as u8,
-            bytes: header_at.start..message_at.end,
+            bytes: arrival_at.start..message_at.end,
         });
     }
 
@@ -83,13 +87,17 @@ impl Shard {
 
     fn on_crossed_request(&mut self, now: Now, message: MeshMessage<'_>, outbox: &mut Outbox) {
         self.counters.add(Counter::CrossedIn);
-        let split = message.bytes.split_at_checked(usize::from(message.header_bytes));
+        let Some((arrived_ns, bytes)) = message.bytes.split_first_chunk() else { return };
+        let split = bytes.split_at_checked(usize::from(message.header_bytes));
         let Some((header, body)) = split else { return };
+        // What it waited on the other shard and on the ring counts.
+        self.on_arrival(u64::from_le_bytes(*arrived_ns));
         let staged = self.stage(message.connection, body);
         let Some(request) = self.staged.take(staged) else { return };
         if let Some(profile) = self.profile(request.connection) {
             self.intake(now, &request, &profile, (header, body), outbox);
         }
+        self.on_arrival(u64::MAX);
         self.staged.give(staged, request);
     }
 }

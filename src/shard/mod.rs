@@ -29,6 +29,7 @@ pub mod counters;
 pub mod deadlines;
 mod delivery;
 pub mod duplicate;
+mod fair_share;
 mod field_list;
 mod forward;
 pub mod identity;
@@ -62,6 +63,7 @@ pub mod routing;
 mod saf;
 mod scope_limits;
 mod secrets;
+mod shedding;
 pub mod snapshot;
 pub mod state_layout;
 mod switch_time;
@@ -142,6 +144,10 @@ pub struct Shard {
     codes: AnswerCodes,
     forwarded: Vec<u32>,
     batch_began_ns: u64,
+    /// When what is being decided came; the end of time: just now.
+    arrived_ns: u64,
+    /// Messages refused for want of room.
+    shed: u64,
     draining: bool,
     journal_full: bool,
     /// While records are replayed.
@@ -217,10 +223,10 @@ impl Shard {
                 pending_max,
             }),
             routing: Routing::new(&config.iins),
-            legs: IssuerLegs::new(&config.issuers, id, shards),
+            legs: IssuerLegs::new(&config.issuers, config.acquirers.len(), (id, shards)),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
             escrow: Escrow::new(&config.velocity, (id, shards), secrets.digest_key),
-            pending: Pending::new(pending_max),
+            pending: Pending::new(pending_max, config.acquirers.len()),
             deadlines: Deadlines::new(
                 pending_max + saf_max + UNDELIVERED_MAX + acquirer_session::SESSION_TIMERS,
             ),
@@ -241,6 +247,8 @@ impl Shard {
             codes: AnswerCodes::default(),
             forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
             batch_began_ns: 0,
+            arrived_ns: u64::MAX,
+            shed: 0,
             draining: false,
             journal_full: false,
             recovering: None,
@@ -425,6 +433,7 @@ impl Shard {
 
     /// The batch is over: everything it made has been handed on.
     pub fn on_batch_end(&mut self, now: Now) {
+        self.arrived_ns = u64::MAX;
         for place in self.forwarded.drain(..) {
             if let Some(request) = self.pending.get_mut(place)
                 && request.arrived_ns == self.batch_began_ns

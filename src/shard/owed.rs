@@ -6,7 +6,6 @@ use super::delivery::LegNumbers;
 use super::duplicate::OriginalRecord;
 use super::field_list::{self, StoredFields};
 use super::forward::original_mti;
-use super::issuer_link::Waiting;
 use super::journal_record::{Change, OwedId, OwedMessage};
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
@@ -165,7 +164,7 @@ impl Shard {
         }
         let fields = StoredFields::Listed(&list[..bytes]);
         // Taken now, so that a reversal of an advice can name it before it has been sent.
-        let stan = self.legs.take_stan(now, issuer, Waiting::Owed(id.place));
+        let stan = self.legs.take_owed_stan(now, issuer, id.place);
         let sent = stan.map(|stan| (stan, self.legs.transmission_time(now)));
         let message = OwedMessage { id, acquirer, issuer, card, mti, sent, fields };
         let pushed = self.commit(now, Change::Owed(message), outbox);
@@ -180,7 +179,7 @@ impl Shard {
             return self.transmit(now, place, outbox);
         }
         let (issuer, number) = (owed.issuer, owed.number);
-        let Some(stan) = self.legs.take_stan(now, issuer, Waiting::Owed(place)) else {
+        let Some(stan) = self.legs.take_owed_stan(now, issuer, place) else {
             let timer = self.first_owed_timer() + place;
             return self.deadlines.set(timer, now.mono_ns + NO_STAN_MS * 1_000_000);
         };

@@ -23,6 +23,12 @@ pub(super) enum Reason {
     NoRoute,
     /// The issuer's window is full.
     IssuerWindow,
+    /// Its acquirer has its share of the issuer's window, and others want theirs.
+    AcquirerShare,
+    /// Its acquirer has its share of the pending table.
+    TableShare,
+    /// It waited too long before it was decided.
+    TooLate,
     /// The issuer's link is down, or does not speak the acquirer's dialect.
     IssuerDown,
     /// The issuer has signed off.
@@ -79,6 +85,7 @@ impl Reason {
             Self::Currency => ResponseCode::NOT_PERMITTED,
             Self::NoRoute => codes.no_route,
             Self::IssuerWindow
+            | Self::AcquirerShare
             | Self::IssuerDown
             | Self::IssuerSignedOff
             | Self::CircuitOpen
@@ -91,6 +98,8 @@ impl Reason {
             Self::VelocityFull
             | Self::EntitiesFull
             | Self::PendingFull
+            | Self::TableShare
+            | Self::TooLate
             | Self::HoldsFull
             | Self::SafFull
             | Self::NoCredit
@@ -111,6 +120,9 @@ impl Reason {
             Self::Currency => Counter::RefusedCurrency,
             Self::NoRoute => Counter::RefusedNoRoute,
             Self::IssuerWindow => Counter::RefusedIssuerWindow,
+            Self::AcquirerShare => Counter::ShedAcquirerShare,
+            Self::TableShare => Counter::ShedTableShare,
+            Self::TooLate => Counter::ShedTooLate,
             Self::IssuerDown => Counter::RefusedIssuerDown,
             Self::IssuerSignedOff => Counter::RefusedSignedOff,
             Self::CircuitOpen => Counter::RefusedCircuitOpen,
@@ -128,6 +140,29 @@ impl Reason {
             Self::Conflict => Counter::Conflict,
             Self::OriginalNotFound => Counter::RefusedOriginal,
         }
+    }
+
+    /// Whether it is no fault of the request: there is too much to do, or no way to the issuer.
+    pub(super) const fn is_shed(self) -> bool {
+        matches!(
+            self,
+            Self::IssuerWindow
+                | Self::AcquirerShare
+                | Self::IssuerDown
+                | Self::IssuerSignedOff
+                | Self::CircuitOpen
+                | Self::NoStan
+                | Self::Draining
+                | Self::VelocityFull
+                | Self::EntitiesFull
+                | Self::PendingFull
+                | Self::TableShare
+                | Self::TooLate
+                | Self::HoldsFull
+                | Self::SafFull
+                | Self::NoCredit
+                | Self::JournalFull
+        )
     }
 
     /// For the outcome log: the limit, or the data element, from 1; 0 is neither.

@@ -2,7 +2,8 @@
 //! message and exactly one deadline.
 
 use super::duplicate::DuplicateKey;
-use super::identity::{CardKey, ConnectionId, IssuerId};
+use super::fair_share::FairShare;
+use super::identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now};
 use super::kept::KeptRef;
 use super::velocity::Reservation;
 use crate::config::AcquirerConfig;
@@ -13,6 +14,8 @@ use tapswitch_protocol::{AmountMinor, Mti, ProcessingCode, Stan, TransmissionTim
 pub(super) struct PendingRequest {
     /// Who gets the answer: the newest transmission's connection.
     pub(super) origin: ConnectionId,
+    /// Who asked first, and holds a place of the table.
+    pub(super) acquirer: AcquirerId,
     /// The acquirer's profile when it was forwarded: it ends by that.
     pub(super) profile: Rc<AcquirerConfig>,
     /// Type of the request.
@@ -61,15 +64,18 @@ pub(super) struct Pending {
     free: Vec<u32>,
     /// The journal's number of each entry's record; 0 without an entry or a journal.
     lsns: Vec<u64>,
+    /// Whose they are.
+    shares: FairShare,
 }
 
 impl Pending {
-    pub(super) fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize, acquirers: usize) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         Self {
             entries: (0..count).map(|_| None).collect(),
             free: (0..count).rev().collect(),
             lsns: vec![0; count as usize],
+            shares: FairShare::new(acquirers),
         }
     }
 
@@ -84,6 +90,14 @@ impl Pending {
         self.free.last().copied()
     }
 
+    /// Whether this acquirer may have one more entry, or is to leave what is left to others.
+    #[inline]
+    pub(super) fn admits_share(&mut self, acquirer: AcquirerId, now: Now) -> bool {
+        // At most PENDING_MAX.
+        let places = self.entries.len() as u32;
+        self.shares.admits(acquirer, places, now.mono_ns)
+    }
+
     /// Puts an entry at [`Pending::next_place`].
     pub(super) fn insert(&mut self, lsn: u64, request: PendingRequest) {
         let place = self.free.pop();
@@ -94,6 +108,7 @@ impl Pending {
         let entry = entry.filter(|entry| entry.is_none());
         assert!(entry.is_some(), "Invariant: a free place of the pending table is empty");
         if let Some(entry) = entry {
+            self.shares.take(request.acquirer);
             *entry = Some(request);
         }
     }
@@ -112,6 +127,7 @@ impl Pending {
     pub(super) fn remove(&mut self, place: u32) -> Option<PendingRequest> {
         let entry = self.entries.get_mut(place as usize)?.take()?;
         self.free.push(place);
+        self.shares.give(entry.acquirer);
         *self.lsns.get_mut(place as usize)? = 0;
         Some(entry)
     }

@@ -5,7 +5,7 @@
 //! credit on; a small reserve covers those whose credit was lent out meanwhile.
 
 use super::identity::{CardKey, ShardId};
-use crate::limits::{MESH_CREDITS, MESH_CREDITS_RESERVED, SHARDS_MAX};
+use crate::limits::{MESH_CREDITS, MESH_CREDITS_KEPT_BACK, MESH_CREDITS_RESERVED, SHARDS_MAX};
 
 /// The shard that holds this card.
 #[inline]
@@ -25,7 +25,13 @@ impl Credits {
         Self { left: [MESH_CREDITS as i32; SHARDS_MAX] }
     }
 
-    /// For a new request.
+    /// For a new request: a part is left for what may not be refused.
+    #[inline]
+    pub(super) fn take_for_new(&mut self, to: ShardId) -> bool {
+        self.take_above(to, MESH_CREDITS_KEPT_BACK as i32)
+    }
+
+    /// For any other message.
     #[inline]
     pub(super) fn take(&mut self, to: ShardId) -> bool {
         self.take_above(to, 0)
@@ -82,7 +88,9 @@ mod tests {
     fn credits_run_out_and_come_back() {
         let mut credits = Credits::new();
         let to = ShardId(1);
-        assert!((0..MESH_CREDITS).all(|_| credits.take(to)));
+        assert!((0..MESH_CREDITS - MESH_CREDITS_KEPT_BACK).all(|_| credits.take_for_new(to)));
+        assert!(!credits.take_for_new(to));
+        assert!((0..MESH_CREDITS_KEPT_BACK).all(|_| credits.take(to)));
         assert!(!credits.take(to));
         assert!((0..MESH_CREDITS_RESERVED).all(|_| credits.take_reserved(to)));
         assert!(!credits.take_reserved(to));

@@ -67,7 +67,11 @@ impl Shard {
         (to, kind): (ShardId, MeshKind),
         outbox: &mut Outbox,
     ) {
-        let header_at = copy_in(incoming.header, outbox);
+        // As in every request; a reversal is never too late.
+        let arrival = self.arrived_ns.to_le_bytes();
+        let arrival = if kind == MeshKind::Request { &arrival[..] } else { &[] };
+        let from = copy_in(arrival, outbox).start;
+        copy_in(incoming.header, outbox);
         let message_at = copy_in(incoming.view.bytes(), outbox);
         outbox.push(Action::Mesh {
             to,
@@ -75,7 +79,7 @@ impl Shard {
             connection: incoming.connection,
             // At most 46.
             header_bytes: incoming.header.len() as u8,
-            bytes: header_at.start..message_at.end,
+            bytes: from..message_at.end,
         });
     }
 

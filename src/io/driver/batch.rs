@@ -21,6 +21,8 @@ pub(super) struct BatchRead {
     buffer: ReadBuffer,
     consumed: usize,
     lost: Option<FrameError>,
+    /// When the driver first saw it.
+    arrived_ns: u64,
 }
 
 /// A staged request: where its bytes are.
@@ -32,16 +34,21 @@ pub(super) struct StagedFrame<S> {
 }
 
 impl<D: Decider> Driver<D> {
-    /// Collects the next batch of reads. Tells how many connections it looked at.
-    pub(super) fn take_reads(&mut self, now: Now) -> usize {
+    /// Puts the connections on which something happened in their order, whether they are looked at in
+    /// this cycle or not: what they brought waits from now on.
+    pub(super) fn take_visits(&mut self, now: Now) {
         self.ports.connections.visits().take(&mut self.visits);
         for &slot in &self.visits {
-            self.turns.add(self.ports.connections.acquirer_of(slot), slot);
+            self.turns.add(self.ports.connections.acquirer_of(slot), slot, now.mono_ns);
         }
+    }
+
+    /// Collects the next batch of reads. Tells how many connections it looked at.
+    pub(super) fn take_reads(&mut self, now: Now) -> usize {
         let (mut visited, mut bytes) = (0, 0);
         while bytes < BATCH_BYTES_MAX
             && self.batch.len() < BATCH_READS_MAX
-            && let Some(slot) = self.turns.next()
+            && let Some((slot, arrived_ns)) = self.turns.next()
         {
             visited += 1;
             let read = self.ports.connections.visit(slot, now.mono_ns, &mut self.returned);
@@ -49,7 +56,14 @@ impl<D: Decider> Driver<D> {
                 bytes += buffer.filled().len();
                 self.turns.spend(buffer.filled().len());
                 self.last_read_ns = now.mono_ns;
-                self.batch.push(BatchRead { connection, framing, buffer, consumed: 0, lost: None });
+                self.batch.push(BatchRead {
+                    connection,
+                    framing,
+                    buffer,
+                    consumed: 0,
+                    lost: None,
+                    arrived_ns,
+                });
             }
         }
         visited
@@ -117,6 +131,7 @@ impl<D: Decider> Driver<D> {
             let bytes = read.buffer.filled();
             let header = bytes.get(frame.header.clone()).unwrap_or_default();
             let body = bytes.get(frame.body.clone()).unwrap_or_default();
+            self.decider.on_arrival(read.arrived_ns);
             self.decider.on_request(now, frame.staged, header, body, &mut self.outbox);
         }
         self.staged.clear();

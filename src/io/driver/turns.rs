@@ -3,7 +3,8 @@
 //! that sends faster than it may, does not slow the others down; its own requests wait in its sockets.
 //!
 //! Deficit round robin (Shreedhar and Varghese, 1995): an acquirer whose turn it is may read until it
-//! has used its quantum up, and pays later what its last read was too long. Not here: reading.
+//! has used its quantum up, and pays later what its last read was too long. With each connection stands
+//! since when it waits: that counts as waiting in the switch. Not here: reading.
 
 use crate::shard::AcquirerId;
 use std::collections::VecDeque;
@@ -21,7 +22,8 @@ pub(super) struct Turns {
 
 #[derive(Default)]
 struct Waiting {
-    slots: VecDeque<u16>,
+    /// With the time since which each waits.
+    slots: VecDeque<(u16, u64)>,
     /// Bytes that may still be read in this turn.
     credit_bytes: i64,
 }
@@ -37,26 +39,26 @@ impl Turns {
     }
 
     /// Adds a connection. One of nobody (it has ended) waits with the first.
-    pub(super) fn add(&mut self, acquirer: AcquirerId, slot: u16) {
+    pub(super) fn add(&mut self, acquirer: AcquirerId, slot: u16, since_ns: u64) {
         let place = usize::from(acquirer.0).min(self.acquirers.len() - 1);
         if let Some(waiting) = self.acquirers.get_mut(place) {
-            waiting.slots.push_back(slot);
+            waiting.slots.push_back((slot, since_ns));
             self.waiting += 1;
         }
     }
 
-    /// The connection whose turn it is.
-    pub(super) fn next(&mut self) -> Option<u16> {
+    /// The connection whose turn it is, and since when it waits.
+    pub(super) fn next(&mut self) -> Option<(u16, u64)> {
         if self.waiting == 0 {
             return None;
         }
         loop {
             let own = self.acquirers.get_mut(self.at)?;
             if own.credit_bytes > 0
-                && let Some(slot) = own.slots.pop_front()
+                && let Some(next) = own.slots.pop_front()
             {
                 self.waiting -= 1;
-                return Some(slot);
+                return Some(next);
             }
             if own.slots.is_empty() {
                 // Nothing is saved up for later.
@@ -85,13 +87,15 @@ mod tests {
         let acquirers = 1 + usize::from(connections.iter().map(|it| it.0).max().unwrap());
         let mut turns = Turns::new(acquirers);
         let mut read = vec![0; acquirers];
-        connections.iter().for_each(|&(acquirer, slot, _)| turns.add(AcquirerId(acquirer), slot));
+        connections
+            .iter()
+            .for_each(|&(acquirer, slot, _)| turns.add(AcquirerId(acquirer), slot, 0));
         for _ in 0..reads {
-            let slot = turns.next().unwrap();
+            let (slot, _) = turns.next().unwrap();
             let &(acquirer, _, bytes) = connections.iter().find(|it| it.1 == slot).unwrap();
             turns.spend(bytes);
             read[usize::from(acquirer)] += bytes;
-            turns.add(AcquirerId(acquirer), slot);
+            turns.add(AcquirerId(acquirer), slot, 0);
         }
         read
     }
@@ -113,10 +117,10 @@ mod tests {
         let mut turns = Turns::new(3);
         assert!(turns.next().is_none() && turns.is_empty());
         for slot in 0..50 {
-            turns.add(AcquirerId(1), slot);
+            turns.add(AcquirerId(1), slot, u64::from(slot) + 7);
         }
         for slot in 0..50 {
-            assert_eq!(turns.next(), Some(slot));
+            assert_eq!(turns.next(), Some((slot, u64::from(slot) + 7)));
             turns.spend(65_536);
         }
         assert!(turns.next().is_none() && turns.is_empty());
@@ -127,19 +131,19 @@ mod tests {
     fn nothing_is_saved_up() {
         let mut turns = Turns::new(2);
         for _ in 0..1_000 {
-            turns.add(AcquirerId(0), 1);
-            assert_eq!(turns.next(), Some(1));
+            turns.add(AcquirerId(0), 1, 0);
+            assert_eq!(turns.next(), Some((1, 0)));
             turns.spend(1);
         }
         let read = {
             let mut read = [0, 0];
-            turns.add(AcquirerId(0), 1);
-            turns.add(AcquirerId(1), 2);
+            turns.add(AcquirerId(0), 1, 0);
+            turns.add(AcquirerId(1), 2, 0);
             for _ in 0..64 {
-                let slot = turns.next().unwrap();
+                let (slot, _) = turns.next().unwrap();
                 turns.spend(16_384);
                 read[usize::from(slot == 2)] += 1;
-                turns.add(AcquirerId(u8::from(slot == 2)), slot);
+                turns.add(AcquirerId(u8::from(slot == 2)), slot, 0);
             }
             read
         };

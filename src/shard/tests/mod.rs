@@ -15,6 +15,7 @@ mod mesh;
 mod money;
 pub(crate) mod no_allocation;
 mod outcomes;
+mod overload;
 mod restart;
 mod reversals;
 mod scopes;
