@@ -136,6 +136,8 @@ counters! {
     IssuerMessageDropped "mesh{issuer_dropped}" "of these, without a slot on the ring";
     RefusedSignedOff "refused{issuer_signed_off}" "the issuer has signed off";
     RefusedCircuitOpen "refused{circuit_open}" "the issuer does not answer";
+    StandInApproved "standin{approved}" "approvals by the switch in place of an issuer that cannot be reached";
+    StandInDeclined "standin{declined}" "requests that a stand-in rule means, and a limit does not allow";
 }
 
 /// Numbers of [`Counter`].

@@ -172,7 +172,13 @@ impl Shard {
             return Err(Reason::Draining);
         }
         let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
-        let issuer = self.choose_route(now, first, incoming.profile.dialect)?;
+        let issuer = match self.choose_route(now, first, incoming.profile.dialect) {
+            Ok(issuer) => issuer,
+            Err(reason) => {
+                let refused = (transaction, first, reason);
+                return self.stand_in_or(now, (incoming, staged), refused, outbox);
+            }
+        };
         if !self.saf.has_room(self.pending.len()) {
             return Err(Reason::SafFull);
         }

@@ -63,6 +63,7 @@ mod saf;
 mod scope_limits;
 mod secrets;
 pub mod snapshot;
+mod stand_in;
 pub mod state_layout;
 mod switch_time;
 pub mod time_buckets;
@@ -105,6 +106,7 @@ use preauthorization::Preauthorizations;
 use recovery::Recovering;
 use routing::Routing;
 use saf::Saf;
+use stand_in::StandIn;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
 use undelivered::Undelivered;
@@ -158,6 +160,7 @@ pub struct Shard {
     limit_numbers: Vec<u8>,
     /// The message that may go now that the one before it is done.
     next_owed: Option<u32>,
+    stand_in: StandIn,
 }
 
 /// MACs, and the elements that the switch writes anew on the issuer leg.
@@ -250,6 +253,7 @@ impl Shard {
             epoch: 0,
             limit_numbers: Vec::new(),
             next_owed: None,
+            stand_in: StandIn::new(&config.velocity),
         }
     }
 
