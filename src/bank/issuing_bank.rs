@@ -390,12 +390,17 @@ impl IssuingBank {
 }
 
 /// The row of a request that was decided before: by its trace, or under other numbers. What was
-/// declined under other numbers is judged anew: nothing came of it.
+/// declined under other numbers is judged anew: nothing came of it. So is an advice of what a switch
+/// approved under its own DE 38 after the request was reversed: the same purchase, another deed.
 #[inline]
 fn seen_before(recent: &RecentTable, request: &BankRequest, hash: u64) -> Option<Recent> {
+    let is_advice = request.operation == Operation::DebitAdvice;
+    let approved_elsewhere = request.approval.filter(|_| is_advice);
     let same = |row: &Recent| {
         let of_it = row.amount == request.amount && is_deed_of(row.deed, request.operation);
-        row.state == State::Tombstone || stood(row) && of_it
+        let is_undone = matches!(row.state, State::Tombstone | State::Reversed);
+        let is_other = is_undone && approved_elsewhere.is_some_and(|code| code != row.approval);
+        !is_other && (row.state == State::Tombstone || stood(row) && of_it)
     };
     let named = (request.key.pan, &request.reference);
     let found = recent.find(request.key, hash).or_else(|| recent.find_named(named, hash, same));

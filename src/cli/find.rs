@@ -220,7 +220,7 @@ impl Transaction {
     fn add(&mut self, names: &Names, outcome: &Outcome) {
         let of_number = names.what.get(usize::from(outcome.what)).cloned();
         let (what, meaning) = of_number.unwrap_or_default();
-        let is_limit = what.contains("limit");
+        let is_limit = what.contains("limit") || what.contains("standin");
         let detail = Some(outcome.detail).filter(|detail| *detail > 0);
         let leg = IssuerLeg {
             name: name(&names.issuers, outcome.issuer),

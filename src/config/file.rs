@@ -31,14 +31,14 @@ macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($key:ident: $kind:ty,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default)]
-        pub(super) struct $name {
-            $(pub(super) $key: Option<Found<$kind>>,)*
+        pub(in crate::config) struct $name {
+            $(pub(in crate::config) $key: Option<Found<$kind>>,)*
         }
 
         impl $name {
-            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key),)*];
+            pub(in crate::config) const KEYS: &'static [&'static str] = &[$(stringify!($key),)*];
 
-            fn read(problems: &mut Problems<'_>, path: &str, table: &DeTable<'_>) -> Self {
+            pub(super) fn read(problems: &mut Problems<'_>, path: &str, table: &DeTable<'_>) -> Self {
                 Self { $($key: read_key(problems, path, table, stringify!($key)),)* }
             }
         }
@@ -54,6 +54,9 @@ macro_rules! section {
         }
     };
 }
+
+mod stand_in;
+pub(super) use stand_in::RawStandIn;
 
 section! {
     /// `[switch]`.
@@ -166,6 +169,7 @@ section! {
         currencies: Vec<i64>,
         qr_code: String,
         qr_levels: Vec<String>,
+        stand_in: bool,
     }
 }
 
@@ -281,6 +285,7 @@ pub(super) struct RawFile {
     pub(super) counters: Option<Vec<Named<(RawCounter, RawWhen)>>>,
     /// `None`: the file says nothing of limits.
     pub(super) limits: Option<Vec<Named<(RawLimit, RawWhen)>>>,
+    pub(super) stand_in: Option<Vec<Named<(RawStandIn, RawWhen)>>>,
     pub(super) bank: RawBank,
     pub(super) behaviour: RawBehaviour,
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
@@ -293,7 +298,7 @@ pub(super) struct RawFile {
 /// Sections of a file.
 pub(super) const SECTIONS: &[&str] = &[
     "switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal", "keys", "outcomes",
-    "admin",
+    "admin", "stand_in",
 ];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["counter", "limit"];
@@ -340,17 +345,20 @@ impl RawFile {
         if let Some((table, _)) = table_at(problems, "", root, "velocity") {
             refuse_unknown(problems, "velocity", table, &[RawVelocity::KEYS, VELOCITY_TABLES]);
             file.velocity = RawVelocity::read(problems, "velocity", table);
-            file.counters = read_list(problems, table, "counter", |problems, path, table| {
-                refuse_unknown(problems, path, table, &[RawCounter::KEYS, RawWhen::KEYS]);
-                let counter = RawCounter::read(problems, path, table);
-                (counter, RawWhen::read(problems, path, table))
-            });
-            file.limits = read_list(problems, table, "limit", |problems, path, table| {
-                refuse_unknown(problems, path, table, &[RawLimit::KEYS, RawWhen::KEYS]);
-                let limit = RawLimit::read(problems, path, table);
-                (limit, RawWhen::read(problems, path, table))
-            });
+            file.counters =
+                read_list(problems, ("velocity", table), "counter", |problems, path, table| {
+                    refuse_unknown(problems, path, table, &[RawCounter::KEYS, RawWhen::KEYS]);
+                    let counter = RawCounter::read(problems, path, table);
+                    (counter, RawWhen::read(problems, path, table))
+                });
+            file.limits =
+                read_list(problems, ("velocity", table), "limit", |problems, path, table| {
+                    refuse_unknown(problems, path, table, &[RawLimit::KEYS, RawWhen::KEYS]);
+                    let limit = RawLimit::read(problems, path, table);
+                    (limit, RawWhen::read(problems, path, table))
+                });
         }
+        file.stand_in = stand_in::read(problems, root);
         file.acquirers = read_named(problems, root, "acquirer", |problems, path, table| {
             refuse_unknown(problems, path, table, &[RawAcquirer::KEYS]);
             RawAcquirer::read(problems, path, table)
@@ -383,6 +391,7 @@ impl RawFile {
             velocity: self.velocity.over(&default.velocity),
             counters: self.counters.or(default.counters),
             limits,
+            stand_in: self.stand_in.or(default.stand_in),
             bank: self.bank.over(&default.bank),
             behaviour: self.behaviour.over(&default.behaviour),
             issuers: self.issuers,
@@ -406,6 +415,9 @@ impl RawFile {
             limits: self.limits.map(|limits| {
                 inherit(limits, |(limit, when)| (limit.inherited(), when.inherited()))
             }),
+            stand_in: self
+                .stand_in
+                .map(|rules| inherit(rules, |(rule, when)| (rule.inherited(), when.inherited()))),
             bank: self.bank.inherited(),
             behaviour: self.behaviour.inherited(),
             issuers: inherit(self.issuers, |(issuer, behaviour)| {
@@ -549,27 +561,27 @@ fn read_named<T>(
     sections
 }
 
-/// Sections `[[velocity.KEY]]`, in the order of the file; `None` when there are none at all.
+/// Sections `[[GROUP.KEY]]`, in the order of the file; `None` when there are none at all.
 fn read_list<T>(
     problems: &mut Problems<'_>,
-    velocity: &DeTable<'_>,
+    (group, table): (&str, &DeTable<'_>),
     key: &str,
     mut read: impl FnMut(&mut Problems<'_>, &str, &DeTable<'_>) -> T,
 ) -> Option<Vec<Named<T>>> {
-    let (name, value) = velocity.get_key_value(key)?;
+    let (name, value) = table.get_key_value(key)?;
     let at = name.span().start;
-    let path = join("velocity", key);
+    let whole = join(group, key);
     let Some(items) = value.get_ref().as_array() else {
-        let cause = format!("write [[{path}]], with two brackets, above each {key}");
-        problems.error(Some(at), &path, format!("must be a list of {key}s"), cause);
+        let cause = format!("write [[{whole}]], with two brackets, above each {key}");
+        problems.error(Some(at), &whole, format!("must be a list of {key}s"), cause);
         return Some(Vec::new());
     };
     let mut sections = Vec::with_capacity(items.len());
     for (place, item) in items.iter().enumerate() {
-        let path = format!("{path}[{place}]");
+        let path = format!("{whole}[{place}]");
         let at = item.span().start;
         let Some(table) = item.get_ref().as_table() else {
-            let cause = format!("write [[velocity.{key}]] above it");
+            let cause = format!("write [[{whole}]] above it");
             problems.error(Some(at), &path, "must be a section", cause);
             continue;
         };

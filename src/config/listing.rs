@@ -5,8 +5,8 @@
 
 use super::{
     AcquirerConfig, BankBehaviour, BankConfig, Config, Durability, EngineChoice, Idle,
-    IssuerConfig, JournalConfig, OwnCodes, PinPresence, QrCode, SwitchConfig, TransactionKind,
-    VelocityCondition, VelocityConfig, VelocityWindow,
+    IssuerConfig, JournalConfig, OwnCodes, PinPresence, QrCode, StandInReasons, StandInRule,
+    SwitchConfig, TransactionKind, VelocityCondition, VelocityConfig, VelocityWindow,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -220,6 +220,25 @@ impl Listing {
             self.put(&section, "code", optional(limit.code));
             self.put(&section, "when", when(&limit.when));
         }
+        it.stand_in.iter().for_each(|rule| self.stand_in(rule));
+    }
+
+    /// Its conditions and amounts are those of its limits.
+    fn stand_in(&mut self, it: &StandInRule) {
+        let section = format!("stand_in.{}", it.name);
+        self.put(&section, "window_full", it.window_full);
+        self.put(&section, "after_time_out", it.after_time_out);
+        self.put(&section, "reason_field", it.reason_field);
+        let StandInReasons { unreachable, signed_off, time_out } = &it.reasons;
+        for (key, digits) in [
+            ("reason_unreachable", unreachable),
+            ("reason_signed_off", signed_off),
+            ("reason_time_out", time_out),
+        ] {
+            self.put(&section, key, digits.escape_ascii());
+        }
+        let mark = it.mark.as_ref().map(|(field, text)| format!("DE {field}: {text}"));
+        self.put(&section, "mark", optional(mark));
     }
 
     fn issuer(&mut self, it: &IssuerConfig, behaviour: &BankBehaviour, second: Option<&str>) {
@@ -339,6 +358,9 @@ fn when(it: &VelocityCondition) -> String {
         QrCode::Dynamic => "dynamic",
     });
     list("qr_code", qr_code.iter().map(|it| (*it).to_owned()).collect());
+    if it.stand_in {
+        parts.push("stand_in".to_owned());
+    }
     if parts.is_empty() { "all".to_owned() } else { parts.join(", ") }
 }
 

@@ -14,6 +14,7 @@ mod journal;
 mod listing;
 mod problem;
 mod reload;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 mod velocity;
@@ -26,6 +27,7 @@ pub use journal::{Durability, JournalConfig};
 pub use listing::Difference;
 pub use problem::{ConfigError, Problem};
 pub use reload::NeedsRestart;
+pub use stand_in::{StandInReasons, StandInRule};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tapswitch_protocol::{Dialect, FieldSet, Framing, ResponseCode};

@@ -205,6 +205,7 @@ fn compare_velocity(found: &mut NeedsRestart, old: &VelocityConfig, new: &Veloci
         entities,
         entity_transactions,
         limits: _,
+        stand_in: _,
     } = old;
     if *lines != new.lines {
         found.key("velocity", "lines");

@@ -3,6 +3,7 @@
 //!
 //! Not here: how a card's line holds counters (`shard::velocity`).
 
+use super::StandInRule;
 use serde::{Deserialize, Serialize};
 use tapswitch_protocol::ResponseCode;
 
@@ -21,6 +22,8 @@ pub struct VelocityConfig {
     pub entity_transactions: usize,
     /// What is allowed, in the order in which limits are tried: those of cards first.
     pub limits: Vec<VelocityLimit>,
+    /// When the switch may approve by itself; each rule has a limit of its name.
+    pub stand_in: Vec<StandInRule>,
 }
 
 /// Transactions and money, counted in windows of time.
@@ -121,6 +124,8 @@ pub struct VelocityCondition {
     pub qr_code: Option<QrCode>,
     /// How well the code's requestor knows the payer; only payments by code have any.
     pub qr_levels: Vec<QrLevel>,
+    /// Only what the switch approves itself, because its issuer cannot be reached.
+    pub stand_in: bool,
 }
 
 /// What sort of transaction it is.

@@ -6,6 +6,7 @@
 
 use super::journal_record::Change;
 use super::routing::Routing;
+use super::stand_in::StandIn;
 use super::{Now, Outbox, Shard};
 use crate::config::{AcquirerConfig, Config, IinRow, VelocityConfig};
 use std::rc::Rc;
@@ -56,6 +57,7 @@ impl Shard {
         if let Some(escrow) = &mut self.escrow {
             escrow.on_config(&configured.velocity);
         }
+        self.stand_in = StandIn::new(&configured.velocity);
         self.limit_numbers.clone_from(&configured.limit_numbers);
         if !configured.acquirers.is_empty() {
             assert_eq!(

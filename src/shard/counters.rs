@@ -117,6 +117,8 @@ named_list! {
     ShedAcquirerShare "shed{acquirer_share}" "beyond its acquirer's share of an issuer's window";
     ShedTableShare "shed{table_share}" "beyond its acquirer's share of the requests in flight";
     ShedTooLate "shed{too_late}" "waited so long in the switch that its answer could be late";
+    StandInApproved "standin{approved}" "approvals by the switch in place of an issuer that cannot be reached";
+    StandInDeclined "standin{declined}" "requests that a stand-in rule means, and a limit does not allow";
 }
 
 /// Numbers of [`Counter`].

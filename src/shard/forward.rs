@@ -172,7 +172,13 @@ impl Shard {
         }
         let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
         self.check_in_time(now, incoming)?;
-        let issuer = self.choose_route(now, first, incoming.profile.dialect)?;
+        let issuer = match self.choose_route(now, first, incoming.profile.dialect) {
+            Ok(issuer) => issuer,
+            Err(reason) => {
+                let refused = (transaction, first, reason);
+                return self.stand_in_or(now, (incoming, staged), refused, outbox);
+            }
+        };
         self.check_share(now, issuer, incoming.connection.acquirer)?;
         if !self.saf.has_room(self.pending.len()) {
             return Err(Reason::SafFull);

@@ -340,6 +340,14 @@ impl Shard {
         let owe = end.owe_reversal && !request.processing.moves_no_money();
         let why = (&*profile, end.reason());
         let owed = if owe { self.store_reversal(now, &request, why, outbox) } else { None };
+        if owe && self.stand_in_after(now, &request, end, outbox) {
+            self.note_kept(now, &request, &profile, Note::only(end.what));
+            self.kept.free(request.kept);
+            if let Some(place) = owed {
+                self.send_owed(now, place, outbox);
+            }
+            return;
+        }
         let frame = self.write_kept_answer(&request, &profile, end.code, outbox);
         self.note_kept(now, &request, &profile, Note::answered(end.what, end.code));
         self.kept.free(request.kept);
@@ -386,6 +394,11 @@ pub(super) struct Ending {
 impl Ending {
     pub(super) const fn of(step: Step, code: ResponseCode, what: Counter) -> Self {
         Self { state: step.next, code, owe_reversal: step.owe_reversal, what }
+    }
+
+    /// Whether the issuer said nothing.
+    pub(super) const fn is_silence(self) -> bool {
+        matches!(self.what, Counter::TimedOut | Counter::LinkLost)
     }
 
     /// Why it is reversed, if it is.

@@ -65,6 +65,7 @@ mod scope_limits;
 mod secrets;
 mod shedding;
 pub mod snapshot;
+mod stand_in;
 pub mod state_layout;
 mod switch_time;
 pub mod time_buckets;
@@ -107,6 +108,7 @@ use preauthorization::Preauthorizations;
 use recovery::Recovering;
 use routing::Routing;
 use saf::Saf;
+use stand_in::StandIn;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
 use undelivered::Undelivered;
@@ -164,6 +166,7 @@ pub struct Shard {
     limit_numbers: Vec<u8>,
     /// The message that may go now that the one before it is done.
     next_owed: Option<u32>,
+    stand_in: StandIn,
 }
 
 /// MACs, and the elements that the switch writes anew on the issuer leg.
@@ -258,6 +261,7 @@ impl Shard {
             epoch: 0,
             limit_numbers: Vec::new(),
             next_owed: None,
+            stand_in: StandIn::new(&config.velocity),
         }
     }
 

@@ -278,6 +278,9 @@ pub(super) struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
+    /// Nothing.
+    pub(super) const NONE: Self = Self { de90: None, reason: None, chip: None };
+
     /// A reversal of the switch's own.
     pub(super) const fn by_switch(
         de90: &'a [u8; original_data::DIGITS],

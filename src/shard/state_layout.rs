@@ -62,6 +62,7 @@ impl StateLayout {
             entities: self.velocity.entities,
             entity_transactions: of.velocity.entity_transactions,
             limits: Vec::new(),
+            stand_in: Vec::new(),
         };
         config
     }

@@ -43,7 +43,7 @@ use crate::limits::{VELOCITY_LOOKED_AT_ONCE, VELOCITY_WORDS_MAX};
 use crate::shard::CardKey;
 use counters::Counters;
 pub(in crate::shard) use layout::Translation;
-use limits::Limits;
+use limits::{Limits, Meant};
 use occupancy::Occupancy;
 use table::Table;
 use tapswitch_protocol::ResponseCode;
@@ -170,7 +170,8 @@ impl Velocity {
         card: CardKey,
         t: &VelocityTransaction,
     ) -> Result<Reservation, Refusal> {
-        let assessed = self.assess(wall_ms, card, t);
+        let meant = self.limits.meant(t);
+        let assessed = self.assess(wall_ms, card, t, meant);
         match assessed.refusal {
             None => self.countable(card, t, assessed),
             Some(refusal) => Err(refusal),
@@ -189,15 +190,46 @@ impl Velocity {
         card: CardKey,
         t: &VelocityTransaction,
     ) -> Result<(Reservation, Option<Refusal>), Refusal> {
-        let assessed = self.assess(wall_ms, card, t);
+        let meant = self.limits.meant(t);
+        let assessed = self.assess(wall_ms, card, t, meant);
         self.countable(card, t, assessed).map(|reservation| (reservation, assessed.refusal))
     }
 
+    /// Whether the switch may approve it itself: all limits that mean it, those of stand-in too. Counts
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Velocity::judge`].
+    pub fn judge_stand_in(
+        &mut self,
+        wall_ms: u64,
+        card: CardKey,
+        t: &VelocityTransaction,
+    ) -> Result<Reservation, Refusal> {
+        let meant = self.limits.meant_standing_in(t);
+        let assessed = self.assess(wall_ms, card, t, meant);
+        match assessed.refusal {
+            None => self.countable(card, t, assessed),
+            Some(refusal) => Err(refusal),
+        }
+    }
+
+    /// Whether a limit of stand-in means this transaction.
+    #[must_use]
+    pub fn stands_in(&self, t: &VelocityTransaction, limit: u8) -> bool {
+        self.limits.meant_standing_in(t).has_limit(limit)
+    }
+
     #[inline]
-    fn assess(&mut self, wall_ms: u64, card: CardKey, t: &VelocityTransaction) -> Assessed {
+    fn assess(
+        &mut self,
+        wall_ms: u64,
+        card: CardKey,
+        t: &VelocityTransaction,
+        meant: Meant,
+    ) -> Assessed {
         self.counters.advance(wall_ms);
         let Self { counters, limits, table, .. } = self;
-        let meant = limits.meant(t);
         let place = if meant.counters() == 0 { None } else { table.find(card) };
         let words = place.map_or(counters.fresh().as_slice(), |place| table.words(place));
         let refusal = limits.judge(counters, words, meant, t.amount_minor).err();

@@ -123,7 +123,11 @@ fn describe_when(when: &VelocityCondition) -> String {
     list("QR code", when.qr_code.iter().map(|code| format!("{code:?}").to_lowercase()).collect());
     list("QR level", when.qr_levels.iter().map(|level| format!("{level:?}")).collect());
     if of.is_empty() {
-        return "all transactions".to_owned();
+        let all = if when.stand_in { "approvals by stand-in" } else { "all transactions" };
+        return all.to_owned();
+    }
+    if when.stand_in {
+        of.push("by stand-in".to_owned());
     }
     of.join(" and ")
 }

@@ -12,6 +12,7 @@ mod journal;
 mod keys;
 mod outcomes;
 mod section;
+mod stand_in;
 mod velocity;
 mod velocity_scope;
 mod velocity_when;

@@ -2,8 +2,8 @@
 //! whether all counters fit into one line of the table.
 
 use super::section::Section;
-use super::velocity_scope;
 use super::velocity_when::condition;
+use super::{stand_in, velocity_scope};
 use crate::config::file::{Found, Named, RawCounter, RawFile, RawLimit, RawWhen};
 use crate::config::problem::{Problems, nearest_cause, quoted};
 use crate::config::{VelocityConfig, VelocityCounter, VelocityLimit, VelocityWindow};
@@ -65,11 +65,20 @@ pub(super) fn check(raw: &RawFile, problems: &mut Problems<'_>) -> VelocityConfi
         let mut section = Section::new(problems, named.name.as_str(), named.at);
         section.error(None, "", message, "limits that differ in conditions only can share one");
     }
+    let stand_in = stand_in::check(raw, &counters, &mut limits, problems);
     warn_of_unused(raw_counters, &limits, problems);
     velocity_scope::check_limits(raw_limits, (&counters, &limits), problems);
     let (entities, entity_transactions) = velocity_scope::sizes(raw, &counters, problems);
     let (counters, scope_counters, limits) = velocity_scope::apart(counters, limits);
-    VelocityConfig { lines, counters, scope_counters, entities, entity_transactions, limits }
+    VelocityConfig {
+        lines,
+        counters,
+        scope_counters,
+        entities,
+        entity_transactions,
+        limits,
+        stand_in,
+    }
 }
 
 /// Names are unique among counters, and among limits.
@@ -257,7 +266,7 @@ fn limit(
     limit
 }
 
-fn counter_of(
+pub(super) fn counter_of(
     section: &mut Section<'_, '_>,
     found: &Option<Found<String>>,
     counters: &[VelocityCounter],
@@ -293,7 +302,7 @@ fn code(section: &mut Section<'_, '_>, found: &Found<String>) -> Option<Response
     code
 }
 
-fn name(section: &mut Section<'_, '_>, found: &Option<Found<String>>) -> String {
+pub(super) fn name(section: &mut Section<'_, '_>, found: &Option<Found<String>>) -> String {
     let Some(found) = section.required("name", found) else { return String::new() };
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if !(1..=32).contains(&found.value.len()) || !found.value.bytes().all(legal) {

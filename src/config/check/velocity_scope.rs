@@ -76,6 +76,11 @@ pub(super) fn check_counters(
         let cause = "a limit can be by count and by amount at once";
         Section::new(problems, named.name.as_str(), named.at).error(None, "", message, cause);
     }
+    for (named, _) in shared().filter(|(_, counter)| counter.when.stand_in) {
+        let at = named.section.1.stand_in.as_ref().and_then(|found| found.at);
+        let (message, cause) = ("is for counters of cards only", "scope = \"card\"");
+        Section::new(problems, named.name.as_str(), named.at).error(at, "stand_in", message, cause);
+    }
     for (named, _) in shared().filter(|(_, counter)| counter.resets_on_pin) {
         let at = named.section.0.resets_on.as_ref().and_then(|found| found.at);
         let cause = "a PIN proves who holds one card; scope = \"card\" is what it can set back";

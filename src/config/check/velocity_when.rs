@@ -42,6 +42,7 @@ pub(super) fn condition(section: &mut Section<'_, '_>, raw: &RawWhen) -> Velocit
             &raw.qr_levels,
             &[("A", QrLevel::A), ("B", QrLevel::B), ("C", QrLevel::C)],
         ),
+        stand_in: raw.stand_in.as_ref().is_some_and(|found| found.value),
     }
 }
 

@@ -21,5 +21,6 @@ mod reversals;
 mod scopes;
 mod script;
 mod snapshot;
+mod stand_in;
 mod store_and_forward;
 mod transitions;

@@ -3,6 +3,7 @@
 use super::fixture::{
     Done, Request, World, config, connection, issuer_answer, pan, secrets, with_view,
 };
+use crate::config::Config;
 use crate::shard::journal_record::read_records;
 use crate::shard::recovery::Recovered;
 use crate::shard::{Action, Counter, IssuerId, Outbox, Shard, ShardId};
@@ -12,13 +13,18 @@ use tapswitch_protocol::Dialect;
 pub(super) struct Journaled {
     pub(super) world: World,
     records: Vec<u8>,
+    config: Config,
 }
 
 impl Journaled {
     pub(super) fn new() -> Self {
-        let mut world = World::new(&config(1));
+        Self::of(config(1))
+    }
+
+    pub(super) fn of(config: Config) -> Self {
+        let mut world = World::new(&config);
         world.outbox = Outbox::journaling();
-        Self { world, records: Vec::new() }
+        Self { world, records: Vec::new(), config }
     }
 
     pub(super) fn request(&mut self, request: &Request<'_>) -> Vec<String> {
@@ -55,11 +61,11 @@ impl Journaled {
     }
 
     pub(super) fn restart_at(self, at_ms: u64) -> (Self, Recovered, Vec<Done>) {
-        let mut shard = Shard::new(ShardId(0), &config(1), &secrets());
+        let mut shard = Shard::new(ShardId(0), &self.config, &secrets());
         shard.begin_recovery();
         shard.replay(&self.records, 0).unwrap();
         let recovered = shard.recovered();
-        let mut next = Self::new();
+        let mut next = Self::of(self.config);
         next.world.shard = shard;
         next.world.shard.on_connection_open(connection(1));
         next.world.at_ms(at_ms);

@@ -29,6 +29,8 @@ pub(super) struct Limits {
     limits: Vec<Limit>,
     /// Those of cards and of single transactions, as a mask; others are judged elsewhere.
     own: u64,
+    /// Counters and limits of what the switch approves itself only, by their bits.
+    stand_in: u64,
     conditions: Conditions,
 }
 
@@ -43,6 +45,11 @@ impl Meant {
         // Seven bits are left.
         (self.0 & COUNTERS_MASK) as u8
     }
+
+    /// Whether this limit means it.
+    pub(super) fn has_limit(self, limit: u8) -> bool {
+        self.0 >> LIMITS_SHIFT >> limit & 1 != 0
+    }
 }
 
 impl Limits {
@@ -53,11 +60,14 @@ impl Limits {
         );
         let counters = config.counters.iter().map(|counter| &counter.when);
         let limits = config.limits.iter().map(|limit| &limit.when);
-        let conditions = Conditions::new((0..).zip(counters).chain((LIMITS_SHIFT..).zip(limits)));
+        let all = || (0..).zip(counters.clone()).chain((LIMITS_SHIFT..).zip(limits.clone()));
+        let conditions = Conditions::new(all());
+        let stand_in = all().filter(|(_, when)| when.stand_in);
+        let stand_in = stand_in.fold(0, |mask, (bit, _)| mask | 1 << bit);
         let own =
             config.limits.iter().enumerate().filter(|(_, limit)| limit.scope_counter.is_none());
         let own = own.fold(0, |mask, (place, _)| mask | 1 << place);
-        Self { limits: config.limits.iter().map(Limit::new).collect(), own, conditions }
+        Self { limits: config.limits.iter().map(Limit::new).collect(), own, stand_in, conditions }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,6 +85,11 @@ impl Limits {
 
     #[inline]
     pub(super) fn meant(&self, t: &VelocityTransaction) -> Meant {
+        Meant(self.conditions.meaning(t) & !self.stand_in)
+    }
+
+    /// The same of what the switch approves itself.
+    pub(super) fn meant_standing_in(&self, t: &VelocityTransaction) -> Meant {
         Meant(self.conditions.meaning(t))
     }
 
