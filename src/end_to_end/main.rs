@@ -34,6 +34,8 @@ mod malformed;
 #[cfg(test)]
 mod message;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod proxy;

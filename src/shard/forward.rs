@@ -172,8 +172,13 @@ impl Shard {
         }
         let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
         self.check_in_time(now, incoming)?;
-        let issuer = self.choose_route(now, first, incoming.profile.dialect)?;
-        self.check_share(now, issuer, incoming.connection.acquirer)?;
+        let acquirer = incoming.connection.acquirer;
+        let chosen = self.choose_route(now, first, incoming.profile.dialect);
+        if chosen == Err(Reason::IssuerWindow) {
+            self.legs.on_asked_in_vain(first, acquirer, now);
+        }
+        let issuer = chosen?;
+        self.check_share(now, issuer, acquirer)?;
         if !self.saf.has_room(self.pending.len()) {
             return Err(Reason::SafFull);
         }
