@@ -55,7 +55,7 @@ fn a_flood_is_answered_once_and_leaves_the_other_acquirer_its_part() {
     assert_eq!(left, (0, 0, 0), "{:?} {:?}", report.problems, report.samples);
     assert_eq!(report.answered, report.sent, "every request once");
     assert_eq!(report.shed.len() + report.approved, report.answered, "{:?}", report.by_code);
-    assert!(report.shed.len() > 0 && report.approved > 0, "{:?}", report.by_code);
+    assert!(!report.shed.is_empty() && report.approved > 0, "{:?}", report.by_code);
     let ended = switch.stop();
     let shed = ended.counter("shed{acquirer_share}") + ended.counter("refused{issuer_window}");
     assert_eq!(shed, report.shed.len(), "{}", ended.output);
