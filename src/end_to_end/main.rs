@@ -42,6 +42,8 @@ mod message;
 #[cfg(test)]
 mod one_bank;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod proxy;

@@ -48,12 +48,13 @@ impl FairShare {
     /// An acquirer asks for one of so many places: whether it may have it, if there is one.
     #[inline]
     pub(super) fn admits(&mut self, acquirer: AcquirerId, places: u32, now_ns: u64) -> bool {
-        self.note_asked(acquirer, now_ns);
+        self.on_asked(acquirer, now_ns);
         self.total <= places / 2 || self.is_within_share(acquirer, places)
     }
 
+    /// An acquirer asks, perhaps in vain: it is there.
     #[inline]
-    fn note_asked(&mut self, acquirer: AcquirerId, now_ns: u64) {
+    pub(super) fn on_asked(&mut self, acquirer: AcquirerId, now_ns: u64) {
         let period = now_ns >> PERIOD_BITS;
         if period != self.period {
             let before = if period == self.period + 1 { self.asked[0] } else { 0 };

@@ -172,14 +172,18 @@ impl Shard {
         }
         let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
         self.check_in_time(now, incoming)?;
+        let acquirer = incoming.connection.acquirer;
         let issuer = match self.choose_route(now, first, incoming.profile.dialect) {
             Ok(issuer) => issuer,
             Err(reason) => {
+                if reason == Reason::IssuerWindow {
+                    self.legs.on_asked_in_vain(first, acquirer, now);
+                }
                 let refused = (transaction, first, reason);
                 return self.stand_in_or(now, (incoming, staged), refused, outbox);
             }
         };
-        self.check_share(now, issuer, incoming.connection.acquirer)?;
+        self.check_share(now, issuer, acquirer)?;
         if !self.saf.has_room(self.pending.len()) {
             return Err(Reason::SafFull);
         }

@@ -180,6 +180,14 @@ impl IssuerLegs {
         leg.shares.admits(acquirer, leg.in_flight_max, now.mono_ns)
     }
 
+    /// This acquirer found the window full: it has its part of what becomes free.
+    #[cold]
+    pub(super) fn on_asked_in_vain(&mut self, issuer: IssuerId, acquirer: AcquirerId, now: Now) {
+        if let Some(leg) = self.leg(issuer) {
+            leg.shares.on_asked(acquirer, now.mono_ns);
+        }
+    }
+
     /// Who takes an issuer's new requests in its place.
     #[inline]
     pub(super) fn failover(&self, issuer: IssuerId) -> Option<IssuerId> {

@@ -13,6 +13,7 @@ use crate::limits::VELOCITY_WORDS_MAX;
 use std::path::Path;
 
 const BENCH_TOML: &str = include_str!("../../../tuning/profiles/bench.toml");
+const OVERLOAD_TOML: &str = include_str!("../../../tuning/profiles/overload.toml");
 
 fn two_cores() -> Host {
     Host { cores: vec![0, 1] }
@@ -75,6 +76,20 @@ fn the_bench_profile_differs_where_it_says() {
         assert_eq!((behaviour.delay_median_us, behaviour.delay_p99_us), (0, 0));
         assert_eq!((behaviour.silence_ppm, behaviour.late_ppm), (0, 0));
         assert_eq!(behaviour.insufficient_funds_ppm, 5_000);
+    }
+}
+
+/// By Little's law: a window of so many requests, each of which takes so long.
+#[test]
+fn the_overload_profile_takes_20_000_a_second_of_an_issuer() {
+    let loaded = Loaded::parse("overload.toml", OVERLOAD_TOML, &two_cores()).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let Config { switch, acquirers, issuers, bank, .. } = loaded.config;
+    assert_eq!((switch.shards, switch.cores, acquirers.len()), (1, vec![0], 1));
+    for (issuer, behaviour) in issuers.iter().zip(&bank.behaviour) {
+        assert_eq!(behaviour.delay_median_us, behaviour.delay_p99_us);
+        let per_s = u64::from(issuer.in_flight_max) * 1_000_000 / behaviour.delay_median_us;
+        assert_eq!(per_s, 20_000);
     }
 }
 

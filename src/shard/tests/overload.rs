@@ -91,6 +91,20 @@ fn a_flood_does_not_take_a_slow_issuer_away_from_another_acquirer() {
     assert_eq!(world.shard.shed(), count(&world, Counter::ShedAcquirerShare));
 }
 
+/// In so small a window no place is kept back.
+#[test]
+fn what_becomes_free_goes_to_who_asked_in_vain() {
+    let mut world = world(8, 1_000);
+    let mut flood = InFlight(Vec::new());
+    (1..=20).for_each(|stan| flood.add(&ask(&mut world, 1, stan)));
+    assert_eq!((flood.0.len(), count(&world, Counter::RefusedIssuerWindow)), (8, 12));
+    assert!(answers(&ask(&mut world, 101, 100), "91"));
+    flood.answer_oldest(&mut world);
+    assert!(answers(&ask(&mut world, 1, 101), "91"));
+    assert_eq!(count(&world, Counter::ShedAcquirerShare), 1);
+    assert!(ask(&mut world, 101, 102)[0].text.starts_with("I0"));
+}
+
 #[test]
 fn a_flood_does_not_fill_the_pending_table() {
     let mut world = world(1_000, 32);
