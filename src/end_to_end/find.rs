@@ -108,7 +108,7 @@ fn a_key_file_that_others_can_read_stops_the_start() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let file = folder.file("switch.toml", &setup.text());
     let refused = run(Folder::new(), &["run", "--config", file.to_str().unwrap()]);
-    assert_eq!((refused.code, refused.output.as_str()), (Some(1), ""));
+    assert_eq!((refused.code, refused.output.as_str()), (Some(78), ""));
     let expected =
         format!("can be read or changed by others (mode 644): chmod 600 {}\n", key.display());
     assert!(refused.problems.ends_with(&expected), "{}", refused.problems);

@@ -11,7 +11,7 @@ use super::delivery::LegNumbers;
 use super::link_management::write_order;
 use super::network_management::Order;
 use super::{Action, ConnectionId, Counter, Incoming, Now, Outbox, Shard};
-use crate::limits::{CONNECTIONS_MAX, ISSUERS_MAX, LINKS_MAX};
+use crate::limits::{CONNECTIONS_MAX, ISSUERS_MAX, LINKS_MAX, UNDELIVERED_MAX};
 use tapswitch_protocol::Stan;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -45,8 +45,8 @@ impl Shard {
     }
 
     fn first_connection_timer(&self) -> Option<u32> {
-        let links = ISSUERS_MAX * LINKS_MAX;
-        u32::try_from(self.pending.capacity() + self.saf.capacity() + links).ok()
+        let before = UNDELIVERED_MAX + ISSUERS_MAX * LINKS_MAX;
+        u32::try_from(self.pending.capacity() + self.saf.capacity() + before).ok()
     }
 
     /// The slot of the connection that a timer is of.
