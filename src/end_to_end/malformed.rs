@@ -150,6 +150,7 @@ fn types_and_missing_fields() -> Vec<Row> {
         ("MTI 0000", |raw| raw.mti = "0000", Some(("0010", "12", ""))),
         ("MTI 0300", |raw| raw.mti = "0300", Some(("0310", "12", ""))),
         ("MTI 0600, a request", |raw| raw.mti = "0600", Some(("0610", "12", ""))),
+        ("MTI 0620, a notice", |raw| raw.mti = "0620", Some(("0630", "00", ""))),
         ("MTI 0980", |raw| raw.mti = "0980", Some(("0990", "12", ""))),
         ("MTI 1200, of 1993", |raw| raw.mti = "1200", Some(("1210", "12", ""))),
         ("MTI 0202, an issuer's", |raw| raw.mti = "0202", Some(("0212", "12", ""))),
