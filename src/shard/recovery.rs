@@ -114,6 +114,7 @@ impl Shard {
     /// Before the first record is replayed.
     pub fn begin_recovery(&mut self) {
         self.recovering = Some(Box::default());
+        self.saf.begin_recovery();
     }
 
     /// Applies the records of a journal, in their order. The first `known` of them are in the
@@ -230,6 +231,7 @@ impl Shard {
             let next = self.recovering.as_mut().and_then(|it| it.in_flight.pop_first());
             let Some((_, request)) = next else {
                 if self.recovering.take().is_some() {
+                    self.saf.end_recovery();
                     self.commit(now, Change::Started, outbox);
                     self.resend_all(now);
                 }

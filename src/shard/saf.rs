@@ -13,6 +13,7 @@ use super::owed_age::OwedAges;
 use crate::config::IssuerConfig;
 use crate::limits::{PARKED_MAX, SAF_RATE_MAX};
 use core::ops::Range;
+use std::collections::BTreeMap;
 use tapswitch_protocol::{Mti, ResponseCode, Stan, TransmissionTime};
 
 /// First wait before sending again; doubled each time.
@@ -117,6 +118,9 @@ pub(super) struct Saf {
     newest_place: u32,
     taken_below: u32,
     ages: OwedAges,
+    /// While the shard recovers: where each entry is, by its number. Records name places of older
+    /// starts, and most of what they name is gone.
+    places: Option<BTreeMap<u64, u32>>,
 }
 
 impl Saf {
@@ -143,7 +147,19 @@ impl Saf {
             newest_place: NONE,
             taken_below: 0,
             ages: OwedAges::new(),
+            places: None,
         }
+    }
+
+    /// The shard begins to recover.
+    pub(super) fn begin_recovery(&mut self) {
+        let owed = self.within(0..self.taken_below);
+        self.places = Some(owed.map(|(place, owed)| (owed.number, place)).collect());
+    }
+
+    /// It serves from now on: records name where entries are.
+    pub(super) fn end_recovery(&mut self) {
+        self.places = None;
     }
 
     /// Where an issuer's list is; of none, the last one.
@@ -171,6 +187,9 @@ impl Saf {
         self.taken_below = self.taken_below.max(place + 1);
         self.ages.add(owed.since_min);
         let (lane, issuer) = (Self::lane(owed.card), owed.issuer);
+        if let Some(places) = &mut self.places {
+            places.insert(owed.number, place);
+        }
         *self.entries.get_mut(place as usize)? = Some(owed);
         self.link(place, issuer);
         let tail = core::mem::replace(self.tails.get_mut(lane)?, place);
@@ -262,6 +281,9 @@ impl Saf {
         if self.entries.get(id.place as usize).is_some_and(is) {
             return Some(id.place);
         }
+        if let Some(places) = &self.places {
+            return places.get(&id.number).copied();
+        }
         // Only an entry of an older start may lie elsewhere.
         self.entries.iter().position(is).map(|place| place as u32)
     }
@@ -334,6 +356,9 @@ impl Saf {
         let is_parked = self.entries.get(place as usize)?.as_ref()?.parked.is_some();
         let next = if is_parked { None } else { self.leave(place) };
         let owed = self.entries.get_mut(place as usize)?.take()?;
+        if let Some(places) = &mut self.places {
+            places.remove(&owed.number);
+        }
         if is_parked {
             self.parked -= 1;
             self.to(owed.issuer, |to| to.counts.parked -= 1);
@@ -445,9 +470,33 @@ mod tests {
         assert!(!saf.has_room(0));
         assert_eq!(saf.remove(first).unwrap().1, Some(second));
         assert_eq!(saf.find(OwedId { number: 2, place: 0 }), Some(second), "wherever it lies");
+        assert_eq!(saf.find(OwedId { number: 1, place: first }), None);
         assert_eq!(saf.remove(second).unwrap().1, None);
         assert_eq!(saf.len(), 1);
         assert!(push(&mut saf, 1).unwrap().1);
+    }
+
+    #[test]
+    fn while_it_recovers_an_entry_is_found_wherever_it_lies_and_no_more_when_it_is_done() {
+        let mut kept = Kept::new(8);
+        let mut saf = Saf::new(4, &config(1).issuers, 1);
+        saf.begin_recovery();
+        let mut push = |saf: &mut Saf, number: u64, place: u32| {
+            let fields = kept.store(&[0], &[]).unwrap();
+            let whose = (IssuerId(0), AcquirerId(0));
+            let owed = Owed::new(number, whose, CardKey([1; 16]), Mti::REVERSAL_ADVICE, fields);
+            saf.push(place, owed).unwrap().0
+        };
+        let first = push(&mut saf, 7, 2);
+        let elsewhere = push(&mut saf, 8, 2);
+        assert_eq!((first, elsewhere != 2), (2, true), "two starts gave the same place");
+        for place in 0..5 {
+            assert_eq!(saf.find(OwedId { number: 8, place }), Some(elsewhere));
+        }
+        saf.remove(elsewhere).unwrap();
+        assert_eq!(saf.find(OwedId { number: 8, place: 2 }), None);
+        saf.end_recovery();
+        assert_eq!(saf.find(OwedId { number: 7, place: 0 }), Some(first));
     }
 
     #[test]
