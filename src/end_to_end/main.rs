@@ -60,4 +60,6 @@ mod scopes;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod stand_in;
+#[cfg(test)]
 mod vectors;

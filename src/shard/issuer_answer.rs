@@ -340,7 +340,7 @@ impl Shard {
         let owe = end.owe_reversal && !request.processing.moves_no_money();
         let why = (&*profile, end.reason());
         let owed = if owe { self.store_reversal(now, &request, why, outbox) } else { None };
-        if owe && self.stand_in_after(now, &request, end, outbox) {
+        if self.stand_in_after(now, &request, end, outbox) {
             self.note_kept(now, &request, &profile, Note::only(end.what));
             self.kept.free(request.kept);
             if let Some(place) = owed {
@@ -399,6 +399,11 @@ impl Ending {
     /// Whether the issuer said nothing.
     pub(super) const fn is_silence(self) -> bool {
         matches!(self.what, Counter::TimedOut | Counter::LinkLost)
+    }
+
+    /// Whether it never reached its issuer.
+    pub(super) const fn is_not_sent(self) -> bool {
+        matches!(self.what, Counter::RefusedIssuerWindow)
     }
 
     /// Why it is reversed, if it is.

@@ -134,8 +134,8 @@ impl Shard {
         if self.stand_in(now, asked, outbox) { Ok(()) } else { Err(reason) }
     }
 
-    /// A request that was forwarded and not answered, its reversal owed: approved here? It is as ended
-    /// already; whatever happens now changes that only by an approval.
+    /// A request that was forwarded and not answered, its reversal owed, or that could not be handed
+    /// over: approved here? It has ended already; only an approval changes that.
     pub(super) fn stand_in_after(
         &mut self,
         now: Now,
@@ -143,9 +143,13 @@ impl Shard {
         end: Ending,
         outbox: &mut Outbox,
     ) -> bool {
-        if self.stand_in.rules.is_empty() || !end.is_silence() {
-            return false;
-        }
+        let cause = match () {
+            () if self.stand_in.rules.is_empty() => return false,
+            () if end.is_silence() => Cause::TimeOut,
+            // Often the first to meet a link that is just being lost.
+            () if end.is_not_sent() => Cause::Unreachable,
+            () => return false,
+        };
         let profile: Rc<AcquirerConfig> = Rc::clone(&request.profile);
         let mut copy = [0; FRAME_BYTES_MAX];
         let kept = self.kept.get(request.kept);
@@ -171,7 +175,7 @@ impl Shard {
         let echo = profile.dialect.echo;
         let echo = if request.pan_from_track { echo.without(2) } else { echo };
         let incoming = Incoming { view, header, connection: request.origin, profile: &profile };
-        let (issuer, cause) = (request.issuer, Cause::TimeOut);
+        let issuer = request.issuer;
         let asked =
             Asked { incoming: &incoming, staged: &staged, transaction, issuer, cause, echo };
         self.stand_in(now, asked, outbox)

@@ -336,3 +336,13 @@ fn c20_a_reload_takes_over_rules_and_their_limits() {
     world.shard.on_config(world.now, &configured, &mut world.outbox);
     assert_eq!(texts(ask(&mut world, &buy(3, 1))), ["A1 0210 91"]);
 }
+
+#[test]
+fn c20_a_forward_that_could_not_be_handed_over_needs_no_reversal() {
+    let mut world = World::new(&standing_in(|_| ()));
+    let forward = ask(&mut world, &buy(1, 1_000)).remove(0);
+    let World { shard, now, outbox, .. } = &mut world;
+    shard.on_forward_refused(*now, ABC, connection(1).acquirer, &forward.bytes, outbox);
+    assert_eq!(texts(world.drain()), ["A1 0210 00", "I0 0220"]);
+    assert_eq!((world.shard.owed(), count(&world)), (1, (1, 0)));
+}
