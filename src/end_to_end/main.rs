@@ -38,6 +38,8 @@ mod process;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod reconciliation;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod scopes;

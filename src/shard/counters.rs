@@ -136,6 +136,9 @@ counters! {
     IssuerMessageDropped "mesh{issuer_dropped}" "of these, without a slot on the ring";
     RefusedSignedOff "refused{issuer_signed_off}" "the issuer has signed off";
     RefusedCircuitOpen "refused{circuit_open}" "the issuer does not answer";
+    Reconciled "reconciliation{in_balance}" "acquirers' totals that are the switch's too";
+    ReconciledOut "reconciliation{out_of_balance}" "acquirers' totals that are not the switch's";
+    ReconciledUnknown "reconciliation{unknown_date}" "totals asked of a date that is not kept";
 }
 
 /// Numbers of [`Counter`].

@@ -92,7 +92,7 @@ impl Shard {
             && self.may_be_lost(now, view.mti(), view.transmission_time())
             && self.saf.has_room(self.pending.len());
         let routed = staged.pan.ok().and_then(|pan| self.routing.route(&pan)).filter(|_| lost);
-        self.remember_own(now, staged, code, outbox);
+        self.remember_own(now, incoming, staged, code, outbox);
         let Some((issuer, _)) = routed else { return Err(reason) };
         self.counters.add(Counter::LostReversed);
         let whose = (issuer, incoming.connection.acquirer, staged.card);
@@ -306,6 +306,7 @@ impl Shard {
                 card: staged.card,
                 amount: transaction.amount,
                 processing: transaction.processing,
+                sort: transaction.sort(&incoming.view),
                 reservation,
                 pin: transaction.pin,
                 opens_hold: transaction.opens_hold(incoming.view.mti()),

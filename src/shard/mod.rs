@@ -54,6 +54,7 @@ mod partial_reversal;
 mod pending;
 mod placement;
 pub mod preauthorization;
+mod reconciliation;
 pub mod recovery;
 mod remembered;
 mod reversal;
@@ -62,10 +63,12 @@ pub mod routing;
 mod saf;
 mod scope_limits;
 mod secrets;
+mod settlement_day;
 pub mod snapshot;
 pub mod state_layout;
 mod switch_time;
 pub mod time_buckets;
+pub mod totals;
 mod undelivered;
 mod unnamed_reversal;
 pub mod velocity;
@@ -105,8 +108,10 @@ use preauthorization::Preauthorizations;
 use recovery::Recovering;
 use routing::Routing;
 use saf::Saf;
+use settlement_day::SettlementDay;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
+use totals::Totals;
 use undelivered::Undelivered;
 use velocity::Velocity;
 use velocity::escrow::Escrow;
@@ -158,6 +163,8 @@ pub struct Shard {
     limit_numbers: Vec<u8>,
     /// The message that may go now that the one before it is done.
     next_owed: Option<u32>,
+    totals: Totals,
+    settlement_day: SettlementDay,
 }
 
 /// MACs, and the elements that the switch writes anew on the issuer leg.
@@ -250,6 +257,8 @@ impl Shard {
             epoch: 0,
             limit_numbers: Vec::new(),
             next_owed: None,
+            totals: Totals::new(),
+            settlement_day: SettlementDay::new(config.switch.cutoff),
         }
     }
 
@@ -316,6 +325,7 @@ impl Shard {
     ) {
         self.batch_began_ns = now.mono_ns;
         self.counters.add(Counter::Received);
+        self.keep_date(now, outbox);
         let Some(request) = self.staged.take(staged) else { return };
         if let Some(profile) = self.profile(request.connection) {
             self.intake(now, &request, &profile, (header, body), outbox);
@@ -360,6 +370,12 @@ impl Shard {
         if !self.is_signed_on(&incoming) {
             return self.answer_own(now, &incoming, Reason::NotSignedOn, outbox);
         }
+        if kind == Kind::Reconciliation {
+            if let Err(reason) = self.reconcile(now, &incoming, outbox) {
+                self.answer_own(now, &incoming, reason, outbox);
+            }
+            return;
+        }
         if staged.owner == self.id {
             self.decide(now, kind, &incoming, staged, outbox);
         } else {
@@ -388,7 +404,7 @@ impl Shard {
                 self.reverse_unnamed(now, incoming, staged, outbox)
             }
             Kind::Reversal => self.reverse(now, incoming, staged, outbox),
-            Kind::NetworkManagement => Ok(()),
+            Kind::NetworkManagement | Kind::Reconciliation => Ok(()),
         };
         if let Err(reason) = decided {
             self.answer_own(now, incoming, reason, outbox);

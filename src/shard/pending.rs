@@ -4,6 +4,7 @@
 use super::duplicate::DuplicateKey;
 use super::identity::{CardKey, ConnectionId, IssuerId};
 use super::kept::KeptRef;
+use super::totals::Sort;
 use super::velocity::Reservation;
 use crate::config::AcquirerConfig;
 use std::rc::Rc;
@@ -33,6 +34,8 @@ pub(super) struct PendingRequest {
     pub(super) amount: AmountMinor,
     /// DE 3.
     pub(super) processing: ProcessingCode,
+    /// What it is in the totals.
+    pub(super) sort: Sort,
     /// What was reserved of its limits.
     pub(super) reservation: Reservation,
     /// The cardholder proved himself with a PIN.

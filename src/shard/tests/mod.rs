@@ -19,6 +19,7 @@ mod restart;
 mod reversals;
 mod scopes;
 mod script;
+mod settlement;
 mod snapshot;
 mod store_and_forward;
 mod transitions;
