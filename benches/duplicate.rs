@@ -13,6 +13,7 @@ use std::time::Duration;
 use tapswitch::shard::duplicate::{
     DuplicateHasher, DuplicateKey, DuplicateMemory, DuplicateRoom, OriginalRecord, OriginalState,
 };
+use tapswitch::shard::totals::Sort;
 use tapswitch::shard::velocity::Reservation;
 use tapswitch::shard::{AcquirerId, CardKey, IssuerId};
 use tapswitch_protocol::{Dialect, FieldSet, FieldTable, MessageWriter, Mti};
@@ -37,6 +38,7 @@ fn record() -> OriginalRecord {
         issuer_stan: 123_456,
         issuer_transmission_time: 101_120_000,
         reservation: Reservation::default(),
+        sort: Sort::Debit,
     }
 }
 

@@ -27,8 +27,9 @@ use tapswitch::io::{Clock, Engine};
 use tapswitch::shard::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
 use tapswitch::shard::journal_record::{Answered, Change, Record, Settlement};
 use tapswitch::shard::snapshot::SnapshotStep;
+use tapswitch::shard::totals::{Entry, Sort};
 use tapswitch::shard::velocity::{Reservation, Velocity, VelocityTransaction};
-use tapswitch::shard::{CardKey, IssuerId, Secrets, Shard, ShardId};
+use tapswitch::shard::{AcquirerId, CardKey, IssuerId, Secrets, Shard, ShardId};
 
 /// 2026-01-01 00:00 UTC.
 const NOW_MS: u64 = 1_767_225_600_000;
@@ -245,12 +246,20 @@ impl Source {
                 issuer_stan: (number % 999_999) as u32 + 1,
                 issuer_transmission_time: 101_120_000,
                 reservation: self.reservation,
+                sort: Sort::Debit,
             };
             let answered = Answered {
                 key: DuplicateKey(spread(number, 3)),
                 fingerprint: mix(number, 5),
                 original: &original,
                 settlement: Settlement::Count { amount_minor: TAP.amount_minor, pin: false },
+                entry: Some(Entry {
+                    acquirer: AcquirerId(0),
+                    issuer: IssuerId(3),
+                    sort: Sort::Debit,
+                    is_reversal: false,
+                    amount_minor: TAP.amount_minor,
+                }),
                 answer: b"\x26\x06123456",
             };
             let record = Record { wall_ms: NOW_MS, change: Change::Answered(answered) };

@@ -36,7 +36,7 @@ pub const OUTBOX_BYTES_MAX: usize = OUTBOX_ACTIONS_MAX * FRAME_BYTES_MAX;
 /// Records that one input can cause: an answer, a voided original, a message owed, its numbers, and
 /// the same again for a message that this one lets go; and of each of at most four counters of entities
 /// a lease, its row, and the row of what is counted, with what is held for two requests.
-pub const RECORDS_PER_INPUT_MAX: usize = 8 + 3 * SCOPE_COUNTERS_MAX + 2;
+pub const RECORDS_PER_INPUT_MAX: usize = 9 + 3 * SCOPE_COUNTERS_MAX + 2;
 /// Bytes of records an outbox holds.
 pub const OUTBOX_RECORD_BYTES: usize = 262_144;
 
@@ -117,6 +117,8 @@ pub const MESH_BYTES_MAX: usize = FRAME_BYTES_MAX + 8;
 pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED + LEASE_ASKS_MAX);
 /// Slots of the ring between a shard and its banks, each way.
 pub const BANK_RING_SLOTS: usize = 4_096;
+/// Settlement dates of which totals are kept: the current one and those before it.
+pub const SETTLEMENT_DATES: usize = 4;
 
 /// Reversals and advices owed that one shard holds.
 pub const SAF_MAX: usize = 65_536;

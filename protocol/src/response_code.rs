@@ -43,6 +43,7 @@ codes! {
     ISSUER_UNAVAILABLE = b"91", "issuer unavailable";
     NO_ROUTE = b"92", "no route";
     DUPLICATE = b"94", "duplicate that differs";
+    RECONCILE_ERROR = b"95", "reconcile error";
     SYSTEM_MALFUNCTION = b"96", "system malfunction";
     ISSUER_TIME_OUT = b"98", "no answer from issuer";
 }

@@ -74,6 +74,8 @@ section! {
         saf_rate: i64,
         drain_ms: i64,
         clock_step_max_s: i64,
+        cutoff: String,
+        cutoff_zone_offset_minutes: i64,
         iin_file: String,
     }
 }

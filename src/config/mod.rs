@@ -100,6 +100,17 @@ pub struct SwitchConfig {
     pub drain_ms: u64,
     /// Longest jump ahead of the wall clock that is followed, in milliseconds; 0: any.
     pub clock_step_max_ms: u64,
+    /// When a settlement date ends; none: at midnight UTC, and answers state no date.
+    pub cutoff: Option<CutOff>,
+}
+
+/// The time of day at which a settlement date ends and the next begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    /// Minutes after midnight; 0: dates are those of the calendar.
+    pub minute: u32,
+    /// Minutes east of UTC.
+    pub zone_offset_minutes: i32,
 }
 
 /// What a shard does when there is nothing to do.

@@ -155,7 +155,8 @@ fn compare_switch(found: &mut NeedsRestart, old: &SwitchConfig, new: &SwitchConf
             preauthorizations_max,
             originals_bytes,
             drain_ms,
-            clock_step_max_ms
+            clock_step_max_ms,
+            cutoff
         }
     );
 }

@@ -50,6 +50,8 @@ mod proxy;
 #[cfg(test)]
 mod proxy_script;
 #[cfg(test)]
+mod reconciliation;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod repeats;

@@ -35,6 +35,11 @@ pub enum MeshKind {
     LeaseAsk,
     /// The answer to it.
     LeaseGrant,
+    /// What acquirer's transactions of a settlement date come to, so far: the shards asked before, header,
+    /// message. Holds one credit.
+    TotalsAsk,
+    /// The same, with the other shard's. Gives the credit back.
+    TotalsTold,
     /// An issuer's answer that came on a link of a shard that had not asked: one byte that names the
     /// issuer, then the message. Holds one credit.
     IssuerMessage,

@@ -8,6 +8,7 @@ use super::intake::{self, StagedRequest, Transaction};
 use super::journal_record::{Answered, Change, Settlement};
 use super::outcomes::Note;
 use super::own_answer::Reason;
+use super::totals::{Entry, Sort};
 use super::velocity::Reservation;
 use super::{Counter, Incoming, Now, Outbox, Shard};
 use tapswitch_protocol::ResponseCode;
@@ -57,9 +58,17 @@ impl Shard {
             issuer_stan: stan,
             issuer_transmission_time: time,
             reservation,
+            sort: transaction.sort(&incoming.view).of_original(),
+        };
+        let entry = Entry {
+            acquirer: incoming.connection.acquirer,
+            issuer,
+            sort: transaction.sort(&incoming.view),
+            is_reversal: false,
+            amount_minor: transaction.amount.0,
         };
         self.hold_scopes(now, staged.key, &scopes, outbox);
-        self.remember_advice(now, staged, (&record, transaction.pin), outbox);
+        self.remember_advice(now, (incoming, staged), (&record, entry, transaction.pin), outbox);
         if let Some(hold) = completes {
             let by = (staged.key, transaction.amount.0);
             self.complete_hold(now, (hold, staged.card), by, outbox);
@@ -101,8 +110,8 @@ impl Shard {
     fn remember_advice(
         &mut self,
         now: Now,
-        staged: &StagedRequest,
-        (original, pin): (&OriginalRecord, bool),
+        (incoming, staged): (&Incoming<'_>, &StagedRequest),
+        (original, entry, pin): (&OriginalRecord, Entry, bool),
         outbox: &mut Outbox,
     ) {
         let amount_minor = original.reservation.amount_minor();
@@ -112,7 +121,10 @@ impl Shard {
             Settlement::Count { amount_minor, pin }
         };
         let (key, fingerprint) = (staged.key, staged.fingerprint);
-        let answered = Answered { key, fingerprint, original, settlement, answer: &[] };
+        let additions = self.own_additions(incoming);
+        let answer = additions.bytes();
+        let entry = Some(entry).filter(|entry| entry.sort != Sort::None);
+        let answered = Answered { key, fingerprint, original, settlement, entry, answer };
         self.commit(now, Change::Answered(answered), outbox);
     }
 }

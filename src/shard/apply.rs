@@ -8,6 +8,7 @@ use super::journal_record::{
 };
 use super::recovery::InFlight;
 use super::saf::Owed;
+use super::totals::Entry;
 use super::velocity::Reservation;
 use super::{Now, Outbox, Shard};
 use crate::shard::CardKey;
@@ -27,6 +28,7 @@ impl Shard {
         change: Change<'_>,
         outbox: &mut Outbox,
     ) -> Option<Pushed> {
+        self.keep_date(now, outbox);
         let due = if self.escrow.is_some() { self.scope_due(&change) } else { None };
         let record = Record { wall_ms: now.wall_ms, change };
         outbox.record(&record);
@@ -66,6 +68,7 @@ impl Shard {
             }
             Change::Started => self.started_wall_ms = Some(wall_ms),
             Change::Configured { epoch } => self.epoch = *epoch,
+            Change::SettlementDay { day } => self.apply_settlement_day(*day),
             Change::ScopeRow(_) | Change::ScopePool(_) | Change::ScopeHeld { .. } => {
                 self.apply_scope(wall_ms, &record.change);
             }
@@ -110,8 +113,12 @@ impl Shard {
                 self.velocity.post(wall_ms, card, &before, amount_minor, pin)
             }
         };
-        let original = OriginalRecord { reservation, ..answered.original.clone() };
+        let sort = Entry::sort_of_original(answered.entry.as_ref());
+        let original = OriginalRecord { reservation, sort, ..answered.original.clone() };
         let Answered { key, fingerprint, answer, .. } = *answered;
+        if let Some(entry) = &answered.entry {
+            self.totals.enter(entry);
+        }
         self.duplicates.remember(&key, fingerprint, &original, answer);
         if let Some(recovering) = &mut self.recovering {
             recovering.answered(&key);
@@ -119,7 +126,11 @@ impl Shard {
     }
 
     fn apply_undone(&mut self, wall_ms: u64, undone: &Undone) {
-        let Undone { key, card, reservation, response_code, amount_minor, less_minor } = *undone;
+        let Undone { key, card, reservation, response_code, amount_minor, less_minor, entry } =
+            *undone;
+        if let Some(entry) = &entry {
+            self.totals.enter(entry);
+        }
         let is_whole = amount_minor == 0;
         let left = if is_whole {
             self.velocity.release(wall_ms, card, &reservation);

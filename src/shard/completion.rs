@@ -4,6 +4,7 @@
 //! counts whole. Either way it is not declined for a limit: the hold has passed them, or another
 //! switch has.
 
+use super::AcquirerId;
 use super::duplicate::{DuplicateKey, OriginalState};
 use super::intake::{StagedRequest, Transaction};
 use super::journal_record::{Change, Undone};
@@ -156,28 +157,29 @@ impl Shard {
     pub(super) fn undo_voided(
         &mut self,
         now: Now,
-        (key, card): (DuplicateKey, CardKey),
+        (key, acquirer, card): (DuplicateKey, AcquirerId, CardKey),
         outbox: &mut Outbox,
     ) {
         for _ in 0..OF_ONE_NAME_MAX {
             let Some(hold) = self.preauthorizations.sibling(card, &key).copied() else { break };
-            self.undo_one(now, (&hold.key, Some(&hold)), outbox);
+            self.undo_one(now, (&hold.key, acquirer, Some(&hold)), outbox);
         }
         let hold = self.preauthorizations.of_key(card, &key).copied();
-        self.undo_one(now, (&key, hold.filter(|hold| hold.key == key).as_ref()), outbox);
+        let hold = hold.filter(|hold| hold.key == key);
+        self.undo_one(now, (&key, acquirer, hold.as_ref()), outbox);
     }
 
     /// An original that may be forgotten, while its hold is open.
     fn undo_one(
         &mut self,
         now: Now,
-        (key, hold): (&DuplicateKey, Option<&Hold>),
+        (key, acquirer, hold): (&DuplicateKey, AcquirerId, Option<&Hold>),
         outbox: &mut Outbox,
     ) {
         if let Some(original) = self.original(key) {
             if original.state == OriginalState::Approved {
                 let code = ResponseCode::new(original.response_code);
-                self.undo_original(now, key, &original, code, outbox);
+                self.undo_original(now, (key, acquirer), &original, code, outbox);
             }
         } else if let Some(hold) = hold.filter(|hold| hold.completed_by.is_none()) {
             let undone = Undone {
@@ -187,6 +189,7 @@ impl Shard {
                 response_code: *ResponseCode::APPROVED.bytes(),
                 amount_minor: 0,
                 less_minor: hold.reservation.amount_minor(),
+                entry: None,
             };
             self.commit(now, Change::Undone(undone), outbox);
         }

@@ -119,6 +119,9 @@ named_list! {
     ShedTooLate "shed{too_late}" "waited so long in the switch that its answer could be late";
     StandInApproved "standin{approved}" "approvals by the switch in place of an issuer that cannot be reached";
     StandInDeclined "standin{declined}" "requests that a stand-in rule means, and a limit does not allow";
+    Reconciled "reconciliation{in_balance}" "acquirers' totals that are the switch's too";
+    ReconciledOut "reconciliation{out_of_balance}" "acquirers' totals that are not the switch's";
+    ReconciledUnknown "reconciliation{unknown_date}" "totals asked of a date that is not kept";
 }
 
 /// Numbers of [`Counter`].

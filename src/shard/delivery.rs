@@ -76,9 +76,15 @@ impl Shard {
         let dialect = incoming.profile.dialect;
         let code = Addition { field: 39, value: code.bytes() };
         let field = field.filter(|_| dialect.spec(44).is_some());
-        let all = [code, Addition { field: 44, value: field.map_or(&[], |field| field) }];
-        let additions = if field.is_some() { &all[..] } else { &all[..1] };
         let view = &incoming.view;
+        let date = self.date_to_state(incoming).copied();
+        let date = Addition { field: 15, value: date.as_ref().map_or(&[], |date| date) };
+        let field = Addition { field: 44, value: field.map_or(&[], |field| field) };
+        let all = [date, code, field];
+        // Those that there is nothing to say in are at the ends.
+        let from = usize::from(date.value.is_empty());
+        let until = if field.value.is_empty() { 2 } else { 3 };
+        let additions = all.get(from..until).unwrap_or_default();
         let frame = write_frame(incoming.profile, incoming.header, outbox, |out| {
             respond(view, view.mti().response()?, dialect.echo, additions, out).ok()
         });

@@ -91,7 +91,7 @@ impl Shard {
             && self.may_be_lost(now, view.mti(), view.transmission_time())
             && self.saf.has_room(self.pending.len());
         let routed = staged.pan.ok().and_then(|pan| self.routing.route(&pan)).filter(|_| lost);
-        self.remember_own(now, staged, code, outbox);
+        self.remember_own(now, incoming, staged, code, outbox);
         let Some((issuer, _)) = routed else { return Err(reason) };
         self.counters.add(Counter::LostReversed);
         let whose = (issuer, incoming.connection.acquirer, staged.card);
@@ -269,8 +269,8 @@ impl Shard {
         let place = self.pending.next_place().ok_or(Reason::PendingFull)?;
         // It is there: the request was read by it.
         let profile = self.profile(incoming.connection).ok_or(Reason::PendingFull)?;
-        let by = (place, incoming.connection.acquirer);
-        let stan = self.legs.take_stan(now, issuer, by).ok_or(Reason::NoStan)?;
+        let acquirer = incoming.connection.acquirer;
+        let stan = self.legs.take_stan(now, issuer, (place, acquirer)).ok_or(Reason::NoStan)?;
         let sent = self.legs.transmission_time(now);
         let record = original.as_ref().map(|(_, record)| record);
         let Some(bytes) = write_forward(incoming, (sent, stan), record, outbox) else {
@@ -290,7 +290,7 @@ impl Shard {
             key: staged.key,
             fingerprint: staged.fingerprint,
             card: staged.card,
-            acquirer: incoming.connection.acquirer,
+            acquirer,
             issuer,
             mti: incoming.view.mti().without_repeat(),
             stan,
@@ -318,6 +318,7 @@ impl Shard {
                 card: staged.card,
                 amount: transaction.amount,
                 processing: transaction.processing,
+                sort: transaction.sort(&incoming.view),
                 reservation,
                 pin: transaction.pin,
                 opens_hold: transaction.opens_hold(incoming.view.mti()),
@@ -331,7 +332,6 @@ impl Shard {
             },
         );
         self.wait_for_answer(now, place, issuer_wait_ms(incoming.profile, transaction.mcc));
-        let acquirer = incoming.connection.acquirer;
         let gate = if self.legs.is_intent_first(issuer) { Gate::Durable } else { Gate::Open };
         let link = self.legs.link_for(issuer, stan).number;
         gate.push(Action::Forward { issuer, link, acquirer, bytes }, outbox);

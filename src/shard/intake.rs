@@ -4,12 +4,16 @@
 use super::duplicate::DuplicateKey;
 use super::identity::{CardKey, ConnectionId, ShardId};
 use super::own_answer::Reason;
+use super::totals::Sort;
 use crate::config::AcquirerConfig;
 use crate::limits::STAGED_MAX;
 use tapswitch_protocol::{
     AmountMinor, FieldTable, FormatError, Function, MessageView, Mti, MtiClass, Origin, Pan,
     PanError, ProcessingCode,
 };
+
+/// DE 49 of CNY.
+const CNY: &[u8] = b"156";
 
 /// A staged message, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,8 @@ pub(super) enum Kind {
     Notice,
     /// 0400, 0420.
     Reversal,
+    /// 0500, 0520.
+    Reconciliation,
     /// 0800, 0820.
     NetworkManagement,
 }
@@ -102,6 +108,9 @@ impl Kind {
             (MtiClass::Authorization | MtiClass::Financial, Function::Advice) => Some(Self::Advice),
             (MtiClass::Administrative, Function::Advice) => Some(Self::Notice),
             (MtiClass::Reversal, Function::Request | Function::Advice) => Some(Self::Reversal),
+            (MtiClass::Reconciliation, Function::Request | Function::Advice) => {
+                Some(Self::Reconciliation)
+            }
             (MtiClass::NetworkManagement, Function::Request | Function::Advice) => {
                 Some(Self::NetworkManagement)
             }
@@ -142,6 +151,29 @@ impl Transaction {
     pub(super) const fn opens_hold(&self, mti: Mti) -> bool {
         matches!(mti.class(), MtiClass::Authorization)
             && self.processing.transaction_type() == ProcessingCode::PRE_AUTHORIZATION
+    }
+
+    /// What it is in the totals, which are in CNY: other currencies are not in them. A refund is an
+    /// advice; a request of that processing code takes back a debit.
+    pub(super) fn sort(&self, view: &MessageView<'_>) -> Sort {
+        if self.processing.moves_no_money() {
+            return Sort::Inquiry;
+        }
+        if view.raw(49).is_some_and(|currency| currency != CNY) {
+            return Sort::None;
+        }
+        let is_authorization = view.mti().class() == MtiClass::Authorization;
+        let is_advice = view.mti().function() == Function::Advice;
+        match self.processing.transaction_type() {
+            ProcessingCode::REFUND_OR_VOID if is_authorization => Sort::None,
+            ProcessingCode::REFUND_OR_VOID if is_advice => Sort::Credit,
+            ProcessingCode::REFUND_OR_VOID => Sort::Debit,
+            _ if is_authorization => Sort::Authorization,
+            // ISO 8583: 20 to 29 credit the card, 40 to 49 move between accounts.
+            21..=29 => Sort::Credit,
+            40..=49 => Sort::Transfer,
+            _ => Sort::Debit,
+        }
     }
 
     /// Whether it may count against the card's limits. Not: inquiries and voids.

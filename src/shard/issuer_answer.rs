@@ -9,12 +9,14 @@ use super::outcomes::Note;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::reversal_reason::ReversalReason;
+use super::totals::{Entry, Sort};
 use super::{AcquirerId, Counter, IssuerId, LinkId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use std::rc::Rc;
 use tapswitch_protocol::{
-    AmountMinor, Dialect, FieldSet, FieldTable, MessageView, ResponseCode, WireField, relay,
+    AmountMinor, Dialect, FieldSet, FieldTable, MessageView, ProcessingCode, ResponseCode,
+    WireField, relay,
 };
 
 impl Shard {
@@ -31,6 +33,7 @@ impl Shard {
     ) {
         let link = link.into();
         self.batch_began_ns = now.mono_ns;
+        self.keep_date(now, outbox);
         let Some(profile) = self.profiles.get(usize::from(acquirer.0)).cloned() else { return };
         let mut table = self.scratch.issuer.take().unwrap_or_default();
         let error = profile.dialect.parse(body, &mut table).err();
@@ -155,11 +158,15 @@ impl Shard {
         let (header, message) =
             kept.split_at_checked(usize::from(request.header_bytes)).unwrap_or_default();
         let view = table.view(dialect, message);
+        let date = view.as_ref().filter(|_| !answer.has(15)).and_then(|it| self.date_beside(it));
+        let date = date.copied();
+        let own = date.as_ref().map(|date| WireField { field: 15, wire: date });
+        let own = own.as_slice();
         let frame = view.as_ref().and_then(|view| {
             let echo = if request.pan_from_track { dialect.echo.without(2) } else { dialect.echo };
             write_frame(profile, header, outbox, |out| {
                 let mti = request.mti.response()?;
-                relay(mti, (view, echo), (answer, adds), &[], out).ok()
+                relay(mti, (view, echo), (answer, adds), own, out).ok()
             })
         });
         if let Some(view) = &view {
@@ -168,7 +175,10 @@ impl Shard {
                 self.counters.add(Counter::OutcomeDropped);
             }
         }
-        let additions = Additions::of(answer, adds);
+        let mut additions = Additions::of(answer, adds);
+        if let Some(date) = &date {
+            additions.is_cut |= additions.add(15, date).is_none();
+        }
         if additions.is_cut {
             self.counters.add(Counter::AnswerCut);
         }
@@ -182,7 +192,8 @@ impl Shard {
         self.remember_answer(now, &request, (step.next, code, settlement), &additions, outbox);
         if step.next == State::Approved {
             if let Some(original) = request.void_of {
-                self.undo_voided(now, (original, request.card), outbox);
+                let acquirer = request.origin.acquirer;
+                self.undo_voided(now, (original, acquirer, request.card), outbox);
             }
             self.settle_approved_hold(now, &request, (profile, table, answer), outbox);
         }
@@ -233,12 +244,14 @@ impl Shard {
     ) {
         let original = record_of(request, state, code);
         let (key, fingerprint, answer) = (request.key, request.fingerprint, additions.bytes());
-        let answered = Answered { key, fingerprint, original: &original, settlement, answer };
+        let (original, entry) = (&original, entry_of(request, state));
+        let answered = Answered { key, fingerprint, original, settlement, entry, answer };
         self.commit(now, Change::Answered(answered), outbox);
     }
 
     /// Deadlines that are over. Call again while it returns true: the outbox is full.
     pub fn on_deadline(&mut self, now: Now, outbox: &mut Outbox) -> bool {
+        self.keep_date(now, outbox);
         while outbox.has_room() {
             let Some(id) = self.deadlines.pop_due(now.mono_ns) else { return false };
             if let Some(link) = self.link_of_timer(id) {
@@ -431,7 +444,23 @@ fn record_of(request: &PendingRequest, state: State, code: ResponseCode) -> Orig
         issuer_stan: request.stan.0,
         issuer_transmission_time: request.sent.0,
         reservation: request.reservation,
+        sort: Entry::sort_of_original(entry_of(request, state).as_ref()),
     }
+}
+
+/// What an answered request adds to the totals. A void of a known original adds nothing by itself: that
+/// its original is undone does.
+fn entry_of(request: &PendingRequest, state: State) -> Option<Entry> {
+    if state != State::Approved || request.sort == Sort::None || request.void_of.is_some() {
+        return None;
+    }
+    Some(Entry {
+        acquirer: request.origin.acquirer,
+        issuer: request.issuer,
+        sort: request.sort,
+        is_reversal: request.processing.transaction_type() == ProcessingCode::REFUND_OR_VOID,
+        amount_minor: request.amount.0,
+    })
 }
 
 /// What becomes of the limits with the issuer's answer. Of a partial approval the rest is taken

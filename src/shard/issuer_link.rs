@@ -470,6 +470,11 @@ impl TransmissionClock {
 }
 
 /// MMDDhhmmss of a moment given in seconds since 1970 UTC.
+/// MMDD of a day since 1970.
+pub(super) fn date_of(day: u64) -> u32 {
+    transmission_time(86_400 * day).0 / 1_000_000
+}
+
 fn transmission_time(second: u64) -> TransmissionTime {
     let (days, in_day) = (second / 86_400, second % 86_400);
     // Days to civil date: years run from 1 March, so that the leap day ends one (era of 400 years).

@@ -21,6 +21,7 @@ use super::duplicate::{DuplicateKey, OriginalRecord};
 use super::field_list::StoredFields;
 use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::preauthorization::Hold;
+use super::totals::Entry;
 use super::velocity::escrow::{ScopeHold, ScopePool, ScopeRow};
 use super::velocity::{RESERVATION_BYTES, Reservation};
 use tapswitch_protocol::{Mti, ResponseCode, Stan, TransmissionTime};
@@ -105,6 +106,11 @@ pub enum Change<'a> {
         /// From now on; nothing: it is forgotten.
         hold: ScopeHold,
     },
+    /// A settlement date begins: what follows counts on it.
+    SettlementDay {
+        /// Days since 1970.
+        day: u32,
+    },
 }
 
 /// A request on its way to its issuer.
@@ -170,6 +176,8 @@ pub struct Answered<'a> {
     pub original: &'a OriginalRecord,
     /// What becomes of that reservation.
     pub settlement: Settlement,
+    /// What it adds to the totals.
+    pub entry: Option<Entry>,
     /// What the answer adds to the request, besides DE 39.
     pub answer: &'a [u8],
 }
@@ -189,6 +197,8 @@ pub struct Undone {
     pub amount_minor: u64,
     /// How much of the reservation is taken back, in the currency of the limits.
     pub less_minor: u64,
+    /// What it adds to the totals.
+    pub entry: Option<Entry>,
 }
 
 /// A message owed to an issuer, by number; and where it lies, which finds it faster.
@@ -240,6 +250,10 @@ enum Kind {
     ScopeRow = 13,
     ScopePool = 14,
     ScopeHeld = 15,
+    SettlementDay = 16,
+    // As 2 and 3, with what they add to the totals.
+    AnsweredEntered = 17,
+    UndoneEntered = 18,
 }
 
 impl Record<'_> {
@@ -266,11 +280,11 @@ impl Change<'_> {
             }
             Self::Answered(answered) => {
                 answered.encode(writer);
-                Kind::Answered
+                if answered.entry.is_some() { Kind::AnsweredEntered } else { Kind::Answered }
             }
             Self::Undone(undone) => {
                 undone.encode(writer);
-                Kind::Undone
+                if undone.entry.is_some() { Kind::UndoneEntered } else { Kind::Undone }
             }
             Self::Owed(owed) => {
                 owed.encode(writer);
@@ -321,6 +335,10 @@ impl Change<'_> {
                 hold.encode(writer);
                 Kind::ScopeHeld
             }
+            Self::SettlementDay { day } => {
+                writer.put(day.to_le_bytes());
+                Kind::SettlementDay
+            }
         }
     }
 }
@@ -360,6 +378,9 @@ impl Answered<'_> {
         };
         writer.put([kind, u8::from(pin)]);
         writer.put(amount.to_le_bytes());
+        if let Some(entry) = &self.entry {
+            writer.put(entry.encode());
+        }
         writer.bytes(self.answer);
     }
 }
@@ -372,6 +393,9 @@ impl Undone {
         writer.put(self.response_code);
         writer.put(self.amount_minor.to_le_bytes());
         writer.put(self.less_minor.to_le_bytes());
+        if let Some(entry) = &self.entry {
+            writer.put(entry.encode());
+        }
     }
 }
 

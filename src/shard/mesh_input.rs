@@ -44,6 +44,7 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         self.batch_began_ns = now.mono_ns;
+        self.keep_date(now, outbox);
         match message.kind {
             MeshKind::Request => self.on_crossed_request(now, message, outbox),
             MeshKind::Response => {
@@ -79,6 +80,11 @@ impl Shard {
             MeshKind::OfferTaken | MeshKind::OfferRefused => {
                 self.credits.give(from);
                 self.on_offered(now, message.header_bytes, message.kind == MeshKind::OfferTaken);
+            }
+            MeshKind::TotalsAsk => self.on_totals_ask(from, message, outbox),
+            MeshKind::TotalsTold => {
+                self.credits.give(from);
+                self.on_totals_told(now, from, message, outbox);
             }
             MeshKind::LeaseAsk => self.on_lease_ask(now, from, message.bytes, outbox),
             MeshKind::LeaseGrant => self.on_lease_grant(now, from, message.bytes, outbox),

@@ -55,6 +55,7 @@ mod partial_reversal;
 mod pending;
 mod placement;
 pub mod preauthorization;
+mod reconciliation;
 pub mod recovery;
 mod remembered;
 mod reversal;
@@ -63,12 +64,14 @@ pub mod routing;
 mod saf;
 mod scope_limits;
 mod secrets;
+mod settlement_day;
 mod shedding;
 pub mod snapshot;
 mod stand_in;
 pub mod state_layout;
 mod switch_time;
 pub mod time_buckets;
+pub mod totals;
 mod undelivered;
 mod unnamed_reversal;
 pub mod velocity;
@@ -108,9 +111,11 @@ use preauthorization::Preauthorizations;
 use recovery::Recovering;
 use routing::Routing;
 use saf::Saf;
+use settlement_day::SettlementDay;
 use stand_in::StandIn;
 use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
+use totals::Totals;
 use undelivered::Undelivered;
 use velocity::Velocity;
 use velocity::escrow::Escrow;
@@ -167,6 +172,8 @@ pub struct Shard {
     /// The message that may go now that the one before it is done.
     next_owed: Option<u32>,
     stand_in: StandIn,
+    totals: Totals,
+    settlement_day: SettlementDay,
 }
 
 /// MACs, and the elements that the switch writes anew on the issuer leg.
@@ -262,6 +269,8 @@ impl Shard {
             limit_numbers: Vec::new(),
             next_owed: None,
             stand_in: StandIn::new(&config.velocity),
+            totals: Totals::new(),
+            settlement_day: SettlementDay::new(config.switch.cutoff),
         }
     }
 
@@ -328,6 +337,7 @@ impl Shard {
     ) {
         self.batch_began_ns = now.mono_ns;
         self.counters.add(Counter::Received);
+        self.keep_date(now, outbox);
         let Some(request) = self.staged.take(staged) else { return };
         if let Some(profile) = self.profile(request.connection) {
             self.intake(now, &request, &profile, (header, body), outbox);
@@ -372,6 +382,12 @@ impl Shard {
         if !self.is_signed_on(&incoming) {
             return self.answer_own(now, &incoming, Reason::NotSignedOn, outbox);
         }
+        if kind == Kind::Reconciliation {
+            if let Err(reason) = self.reconcile(now, &incoming, outbox) {
+                self.answer_own(now, &incoming, reason, outbox);
+            }
+            return;
+        }
         if staged.owner == self.id {
             self.decide(now, kind, &incoming, staged, outbox);
         } else {
@@ -400,7 +416,7 @@ impl Shard {
                 self.reverse_unnamed(now, incoming, staged, outbox)
             }
             Kind::Reversal => self.reverse(now, incoming, staged, outbox),
-            Kind::NetworkManagement => Ok(()),
+            Kind::NetworkManagement | Kind::Reconciliation => Ok(()),
         };
         if let Err(reason) = decided {
             self.answer_own(now, incoming, reason, outbox);

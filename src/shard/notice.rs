@@ -41,7 +41,7 @@ impl Shard {
         let whose = (issuer, staged.card);
         let owed = self.store_notice(now, incoming, whose, (original.as_ref(), chip), outbox)?;
         self.counters.add(Counter::Notices);
-        self.remember_own(now, staged, ResponseCode::APPROVED, outbox);
+        self.remember_own(now, incoming, staged, ResponseCode::APPROVED, outbox);
         let note = Note::answered(Counter::Notices, ResponseCode::APPROVED);
         self.note(now, incoming, note);
         self.answer_approved(now, incoming, Gate::Durable, outbox);

@@ -86,6 +86,7 @@ impl Shard {
             response_code: original.response_code,
             amount_minor: left.0,
             less_minor: if same { less } else { 0 },
+            entry: original.taken_back(incoming.connection.acquirer, less),
         };
         self.commit(now, Change::Undone(undone), outbox);
         self.counters.add(Counter::Reduced);

@@ -5,6 +5,7 @@ use super::duplicate::DuplicateKey;
 use super::fair_share::FairShare;
 use super::identity::{AcquirerId, CardKey, ConnectionId, IssuerId, Now};
 use super::kept::KeptRef;
+use super::totals::Sort;
 use super::velocity::Reservation;
 use crate::config::AcquirerConfig;
 use std::rc::Rc;
@@ -36,6 +37,8 @@ pub(super) struct PendingRequest {
     pub(super) amount: AmountMinor,
     /// DE 3.
     pub(super) processing: ProcessingCode,
+    /// What it is in the totals.
+    pub(super) sort: Sort,
     /// What was reserved of its limits.
     pub(super) reservation: Reservation,
     /// The cardholder proved himself with a PIN.

@@ -12,6 +12,7 @@ use super::journal_record::decode::{decode, skim};
 use super::journal_record::{Answered, Change, Forwarded, RecordError, Settlement};
 use super::owed::{REVERSAL, Written};
 use super::reversal_reason::ReversalReason;
+use super::totals::Sort;
 use super::velocity::Reservation;
 use super::{Counter, Now, Shard, original_data};
 use std::collections::BTreeMap;
@@ -206,7 +207,8 @@ impl Shard {
             )
         });
         let scopes = self.escrow.as_ref().map_or(0, |escrow| escrow.state_hash());
-        let parts = [self.velocity.state_hash(), scopes, owed, holds, self.epoch];
+        let totals = self.totals.state_hash();
+        let parts = [self.velocity.state_hash(), scopes, owed, holds, self.epoch, totals];
         parts
             .into_iter()
             .fold(0, |hash, part| (hash ^ part).wrapping_mul(HASH_STEP).rotate_left(23))
@@ -256,11 +258,13 @@ impl Shard {
             issuer_stan: request.stan.0,
             issuer_transmission_time: request.sent.0,
             reservation: request.reservation,
+            sort: Sort::None,
         };
         let settlement =
             if original.reservation.is_empty() { Settlement::None } else { Settlement::Release };
         let (key, fingerprint) = (request.key, request.fingerprint);
-        let answered = Answered { key, fingerprint, original: &original, settlement, answer: &[] };
+        let (original, entry) = (&original, None);
+        let answered = Answered { key, fingerprint, original, settlement, entry, answer: &[] };
         self.commit(now, Change::Answered(answered), outbox);
         if request.moves_money {
             // Sent with all the rest that is owed, once everything is recorded.

@@ -2,6 +2,7 @@
 //! length, wire form. DE 39 is not among them; it is kept beside, so that it can change.
 
 use super::duplicate::{OriginalRecord, OriginalState};
+use super::totals::Sort;
 use super::velocity::Reservation;
 use super::{CardKey, IssuerId};
 use crate::limits::REMEMBERED_BYTES_MAX;
@@ -24,6 +25,7 @@ pub(super) fn declined(card: CardKey, code: ResponseCode) -> OriginalRecord {
         issuer_stan: 0,
         issuer_transmission_time: 0,
         reservation: Reservation::default(),
+        sort: Sort::None,
     }
 }
 

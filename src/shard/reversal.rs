@@ -72,7 +72,8 @@ impl Shard {
         if step.hold == Hold::Release
             && let (Some(key), Some(original)) = (&key, &original)
         {
-            self.undo_original(now, key, original, incoming.profile.codes.time_out, outbox);
+            let whose = (key, incoming.connection.acquirer);
+            self.undo_original(now, whose, original, incoming.profile.codes.time_out, outbox);
         }
         let owed = if step.owe_reversal {
             self.owe_reversal_to(now, incoming, staged, (original.as_ref(), key), outbox)?
@@ -132,7 +133,7 @@ impl Shard {
                 issuer,
                 ..declined(staged.card, code)
             };
-            self.commit_own(now, (key, staged.fingerprint), &record, outbox);
+            self.commit_own(now, (key, staged.fingerprint), &record, &[], outbox);
         }
         self.store_message(now, incoming, (issuer, staged.card), None, outbox)
     }
@@ -152,7 +153,7 @@ impl Shard {
         } else {
             ResponseCode::APPROVED
         };
-        self.remember_own(now, staged, code, outbox);
+        self.remember_own(now, incoming, staged, code, outbox);
         self.note(now, incoming, Note::answered(what, code));
         self.answer_code(now, incoming, (code, None), Gate::Durable, outbox);
     }
@@ -161,12 +162,15 @@ impl Shard {
     pub(super) fn remember_own(
         &mut self,
         now: Now,
+        incoming: &Incoming<'_>,
         staged: &StagedRequest,
         code: ResponseCode,
         outbox: &mut Outbox,
     ) {
         let record = declined(staged.card, code);
-        self.commit_own(now, (staged.key, staged.fingerprint), &record, outbox);
+        let additions = self.own_additions(incoming);
+        let named = (staged.key, staged.fingerprint);
+        self.commit_own(now, named, &record, additions.bytes(), outbox);
     }
 
     pub(super) fn commit_own(
@@ -174,10 +178,11 @@ impl Shard {
         now: Now,
         (key, fingerprint): (DuplicateKey, u64),
         original: &OriginalRecord,
+        answer: &[u8],
         outbox: &mut Outbox,
     ) {
         let settlement = Settlement::None;
-        let answered = Answered { key, fingerprint, original, settlement, answer: &[] };
+        let answered = Answered { key, fingerprint, original, settlement, entry: None, answer };
         self.commit(now, Change::Answered(answered), outbox);
     }
 
@@ -202,7 +207,7 @@ impl Shard {
     pub(super) fn undo_original(
         &mut self,
         now: Now,
-        key: &DuplicateKey,
+        (key, acquirer): (&DuplicateKey, AcquirerId),
         original: &OriginalRecord,
         code: ResponseCode,
         outbox: &mut Outbox,
@@ -214,6 +219,7 @@ impl Shard {
             response_code: *code.bytes(),
             amount_minor: 0,
             less_minor: original.reservation.amount_minor(),
+            entry: original.taken_back(acquirer, original.amount_minor),
         };
         self.commit(now, Change::Undone(undone), outbox);
     }

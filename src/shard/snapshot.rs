@@ -15,6 +15,7 @@ use super::duplicate::{Cursor, ORIGINAL_BYTES, ScanEntry};
 use super::field_list::StoredFields;
 use super::identity::CardKey;
 use super::journal_record::{Change, OwedId, OwedMessage, RECORD_BYTES_MAX, Record};
+use super::totals::Totals;
 use super::velocity::escrow::ScopeCursor;
 use super::velocity::{Layout, SnapshotGivenUp};
 use super::{Now, Shard};
@@ -26,6 +27,8 @@ const ANSWER: u8 = 3;
 const ORIGINAL: u8 = 4;
 /// An answer with its card before it.
 const ANSWER_OF_CARD: u8 = 5;
+/// Totals of one settlement date and party.
+const TOTALS: u8 = 6;
 /// What a piece is, and its length.
 const HEAD_BYTES: usize = 5;
 /// Entries of small tables looked at in one step.
@@ -73,6 +76,8 @@ pub(super) struct Taking {
     wall_ms: u64,
     /// Whether shards of another layout carry it on: then answers go with their cards.
     carried: bool,
+    /// As they are at the cut.
+    totals: Option<Totals>,
 }
 
 enum Part {
@@ -103,6 +108,7 @@ impl Shard {
             owed_below: self.saf.next_number(),
             wall_ms: now.wall_ms,
             carried,
+            totals: Some(self.totals.clone()),
         });
         let header = Header {
             version: VERSION,
@@ -153,6 +159,11 @@ impl Shard {
         out: &mut Vec<u8>,
         bytes_max: usize,
     ) -> SnapshotStep {
+        for row in taking.totals.take().iter().flat_map(Totals::rows) {
+            let at = begin(out, TOTALS);
+            out.extend_from_slice(&row);
+            end(out, at);
+        }
         match &mut taking.part {
             Part::Velocity => {
                 let at = begin(out, VELOCITY);

@@ -18,6 +18,7 @@ use super::owed::Written;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
+use super::totals::Entry;
 use super::velocity::{Refusal, Reservation};
 use super::{Counter, Incoming, IssuerId, MACS_AND_NUMBERS, Now, Outbox, Shard, ShardId};
 use crate::config::{AcquirerConfig, StandInRule, VelocityConfig};
@@ -252,6 +253,14 @@ impl Shard {
             issuer_stan: stan,
             issuer_transmission_time: time,
             reservation,
+            sort: transaction.sort(&incoming.view).of_original(),
+        };
+        let entry = Entry {
+            acquirer: incoming.connection.acquirer,
+            issuer,
+            sort: transaction.sort(&incoming.view),
+            is_reversal: false,
+            amount_minor: transaction.amount.0,
         };
         let settlement = if reservation.is_empty() {
             Settlement::None
@@ -267,6 +276,7 @@ impl Shard {
             original: &original,
             settlement,
             answer: additions.bytes(),
+            entry: Some(entry),
         };
         self.commit(now, Change::Answered(answered), outbox);
         self.counters.add(Counter::StandInApproved);

@@ -442,7 +442,8 @@ impl Shard {
         if step(original.state.into(), Event::Undeliverable).owe_reversal {
             self.counters.add(Counter::Undeliverable);
             self.note(now, incoming, Note::only(Counter::Undeliverable));
-            self.undo_original(now, key, original, incoming.profile.codes.time_out, outbox);
+            let whose = (key, incoming.connection.acquirer);
+            self.undo_original(now, whose, original, incoming.profile.codes.time_out, outbox);
             let reason = ReversalReason::Undeliverable;
             self.owe_reversal_of(now, incoming, (original, reason), outbox);
         }

@@ -22,7 +22,7 @@ use super::file::{Found, RawFile, RawSwitch};
 use super::host::Host;
 use super::iins::{self, IinTable};
 use super::problem::{Problems, quoted};
-use super::{Capacity, Config, EngineChoice, Idle, SwitchConfig};
+use super::{Capacity, Config, CutOff, EngineChoice, Idle, SwitchConfig};
 use crate::limits::{
     DUPLICATES_BYTES_MAX, ORIGINALS_BYTES_MIN, PENDING_MAX, PREAUTHORIZATIONS_MAX, SHARDS_MAX,
 };
@@ -135,7 +135,33 @@ fn switch(raw: &RawSwitch, problems: &mut Problems<'_>, host: &Host) -> SwitchCo
         drain_ms: section.number("drain_ms", &raw.drain_ms, 0..=DRAIN_MS_MAX),
         clock_step_max_ms: 1_000
             * section.number::<u64>("clock_step_max_s", &raw.clock_step_max_s, CLOCK_STEP_S),
+        cutoff: cutoff(raw, &mut section),
     }
+}
+
+/// When a settlement date ends; an empty time is none.
+fn cutoff(raw: &RawSwitch, section: &mut Section<'_, '_>) -> Option<CutOff> {
+    let key = "cutoff_zone_offset_minutes";
+    let zone = &raw.cutoff_zone_offset_minutes;
+    let zone_offset_minutes = section.number(key, zone, -720..=840);
+    let found = raw.cutoff.as_ref().filter(|found| !found.value.is_empty())?;
+    let minute = minute_of_day(&found.value);
+    if minute.is_none() {
+        let message = format!("`{}` is no time of day", quoted(&found.value));
+        section.error(found.at, "cutoff", message, "as in \"23:00\", from 00:00 to 23:59");
+    }
+    Some(CutOff { minute: minute?, zone_offset_minutes })
+}
+
+/// `23:00` as minutes after midnight.
+fn minute_of_day(text: &str) -> Option<u32> {
+    let two = |digits: &str| {
+        let is_number = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { digits.parse::<u32>().ok() } else { None }
+    };
+    let (hour, minute) = text.split_once(':')?;
+    let (hour, minute) = (two(hour)?, two(minute)?);
+    (hour < 24 && minute < 60).then_some(60 * hour + minute)
 }
 
 /// Warns of cores that this process cannot be pinned to.

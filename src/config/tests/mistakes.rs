@@ -153,6 +153,20 @@ const OF_THE_SWITCH: &[Row] = &[
     ),
     ("[switch]\nidle = \"sleep\"", 2, "switch.idle", "known are park, spin", ""),
     ("[switch]\ncores = [0, 4096]", 2, "switch.cores", "4096 is outside 0 to 1023", ""),
+    (
+        "[switch]\ncutoff = \"24:00\"",
+        2,
+        "switch.cutoff",
+        "`24:00` is no time of day",
+        "as in \"23:00\", from 00:00 to 23:59",
+    ),
+    (
+        "[switch]\ncutoff = \"23:00\"\ncutoff_zone_offset_minutes = 900",
+        3,
+        "switch.cutoff_zone_offset_minutes",
+        "900 is outside -720 to 840",
+        "",
+    ),
     ("[switch]\ndrain_ms = 600_001", 2, "switch.drain_ms", "outside 0 to 600000", ""),
     (
         "[switch]\nissuer_in_flight_max = 1_000_000",

@@ -2,8 +2,9 @@
 //! find it.
 
 use crate::limits::{ISSUERS_MAX, STANS};
+use crate::shard::totals::{Entry, Sort};
 use crate::shard::velocity::{RESERVATION_BYTES, Reservation};
-use crate::shard::{CardKey, IssuerId};
+use crate::shard::{AcquirerId, CardKey, IssuerId};
 
 /// How a completed request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct OriginalRecord {
     pub issuer_transmission_time: u32,
     /// What is still counted against the card's limits.
     pub reservation: Reservation,
+    /// What a reversal of it is in the totals.
+    pub sort: Sort,
 }
 
 const _: () = assert!(size_of::<OriginalRecord>() <= 72);
@@ -64,7 +67,7 @@ const AMOUNT: usize = CODE + 2;
 /// DE 4 has twelve digits: 40 bits.
 const AMOUNT_BYTES: usize = 5;
 const LEG: usize = AMOUNT + AMOUNT_BYTES;
-/// State 2 bits, issuer 6, DE 11 20, DE 7 26.
+/// State 2 bits, issuer 6, DE 11 20, DE 7 26, sort 2.
 const LEG_BYTES: usize = 7;
 const RESERVATION: usize = LEG + LEG_BYTES;
 
@@ -104,6 +107,21 @@ fn unpack_time(mut packed: u64) -> u32 {
 }
 
 impl OriginalRecord {
+    /// What it adds to the totals that so much of it is taken back.
+    pub(in crate::shard) fn taken_back(
+        &self,
+        acquirer: AcquirerId,
+        amount_minor: u64,
+    ) -> Option<Entry> {
+        (self.sort != Sort::None).then_some(Entry {
+            acquirer,
+            issuer: self.issuer,
+            sort: self.sort,
+            is_reversal: true,
+            amount_minor,
+        })
+    }
+
     #[inline]
     pub(in crate::shard) fn encode(&self, out: &mut [u8; ORIGINAL_BYTES]) {
         assert!(self.amount_minor < 1 << 40, "Invariant: an amount has twelve digits");
@@ -117,7 +135,8 @@ impl OriginalRecord {
         let leg = self.state as u64
             | u64::from(self.issuer.0) << 2
             | u64::from(self.issuer_stan) << 8
-            | pack_time(self.issuer_transmission_time) << 28;
+            | pack_time(self.issuer_transmission_time) << 28
+            | (self.sort.of_original() as u64) << 54;
         out[LEG..RESERVATION].copy_from_slice(&leg.to_le_bytes()[..LEG_BYTES]);
         out[RESERVATION..].copy_from_slice(&self.reservation.to_bytes());
     }
@@ -138,6 +157,8 @@ impl OriginalRecord {
             amount_minor: number(&bytes[AMOUNT..LEG]),
             issuer_stan: (leg >> 8) as u32 & 0xF_FFFF,
             issuer_transmission_time: unpack_time(leg >> 28),
+            // Of an original that an older version wrote: none.
+            sort: Sort::from_number((leg >> 54) as u8 & 0x3).unwrap_or_default(),
             reservation: Reservation::from_bytes(&reservation),
         }
     }
@@ -166,6 +187,7 @@ mod tests {
             amount_minor in 0..=999_999_999_999u64,
             issuer_stan in 0..STANS,
             (month, day, hour) in (1..=12u32, 1..=31u32, 0..24u32),
+            sort in 0..4u8,
             (minute, second) in (0..60u32, 0..60u32),
         ) {
             let record = OriginalRecord {
@@ -178,6 +200,7 @@ mod tests {
                 issuer_transmission_time:
                     (((month * 100 + day) * 100 + hour) * 100 + minute) * 100 + second,
                 reservation: Reservation::default(),
+                sort: Sort::from_number(sort).unwrap(),
             };
             let mut bytes = [0; ORIGINAL_BYTES];
             record.encode(&mut bytes);

@@ -6,6 +6,7 @@ mod model;
 mod scans;
 
 use super::*;
+use crate::shard::totals::Sort;
 use crate::shard::velocity::Reservation;
 use crate::shard::{CardKey, IssuerId};
 
@@ -40,6 +41,7 @@ fn record(number: u32) -> OriginalRecord {
         issuer_stan: number,
         issuer_transmission_time: 1_231_235_900 + number % 60,
         reservation: Reservation::default(),
+        sort: Sort::Debit,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::shard::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
 use crate::shard::field_list::StoredFields;
 use crate::shard::identity::{AcquirerId, CardKey, IssuerId};
 use crate::shard::preauthorization::{Hold, HoldName};
+use crate::shard::totals::{Entry, Sort};
 use crate::shard::velocity::Reservation;
 use tapswitch_protocol::{Mti, ResponseCode, Stan, TransmissionTime};
 
@@ -38,7 +39,11 @@ pub(in crate::shard) struct Decoded<'a> {
 
 /// As [`Change`], but an answered original is held here.
 enum Body<'a> {
-    Answered { head: (DuplicateKey, u64), original: OriginalRecord, tail: (Settlement, &'a [u8]) },
+    Answered {
+        head: (DuplicateKey, u64),
+        original: OriginalRecord,
+        tail: (Settlement, Option<Entry>, &'a [u8]),
+    },
     Other(Change<'a>),
 }
 
@@ -47,12 +52,14 @@ impl Decoded<'_> {
     pub(in crate::shard) fn record(&self) -> Record<'_> {
         let change = match &self.body {
             Body::Other(change) => *change,
-            Body::Answered { head: (key, fingerprint), original, tail: (settlement, answer) } => {
+            Body::Answered { head: (key, fingerprint), original, tail } => {
+                let (settlement, entry, answer) = tail;
                 Change::Answered(Answered {
                     key: *key,
                     fingerprint: *fingerprint,
                     original,
                     settlement: *settlement,
+                    entry: *entry,
                     answer,
                 })
             }
@@ -87,8 +94,8 @@ pub(in crate::shard) fn skim(bytes: &mut &[u8]) -> Option<(DuplicateKey, CardKey
     let kind = *record.get(2)?;
     let before_card = match kind {
         kind if kind == Kind::Forwarded as u8 => 8,
-        kind if kind == Kind::Answered as u8 => 12,
-        kind if kind == Kind::Undone as u8 => 0,
+        kind if kind == Kind::Answered as u8 || kind == Kind::AnsweredEntered as u8 => 12,
+        kind if kind == Kind::Undone as u8 || kind == Kind::UndoneEntered as u8 => 0,
         _ => return None,
     };
     let (key, rest) = record.get(HEAD_BYTES..)?.split_first_chunk()?;
@@ -137,9 +144,16 @@ impl<'a> Reader<'a> {
         let change = if is(Kind::Forwarded) {
             Change::Forwarded(self.forwarded()?)
         } else if is(Kind::Answered) {
-            return self.answered();
+            return self.answered(false);
+        } else if is(Kind::AnsweredEntered) {
+            return self.answered(true);
         } else if is(Kind::Undone) {
             Change::Undone(self.undone()?)
+        } else if is(Kind::UndoneEntered) {
+            let undone = self.undone()?;
+            Change::Undone(Undone { entry: Some(self.entry()?), ..undone })
+        } else if is(Kind::SettlementDay) {
+            Change::SettlementDay { day: u32::from_le_bytes(self.take()?) }
         } else if is(Kind::Owed) {
             Change::Owed(self.owed()?)
         } else if is(Kind::OwedSent) {
@@ -197,14 +211,18 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn answered(&mut self) -> Result<Body<'a>, RecordError> {
+    fn entry(&mut self) -> Result<Entry, RecordError> {
+        Entry::decode(&self.take()?).ok_or(RecordError::Value("entry in totals"))
+    }
+
+    fn answered(&mut self, is_entered: bool) -> Result<Body<'a>, RecordError> {
         let head = (DuplicateKey(self.take()?), self.number()?);
         let [state, issuer] = self.take()?;
         let response_code = self.take()?;
         let card = CardKey(self.take()?);
         let amount_minor = self.number()?;
         let (stan, time) = self.numbers()?;
-        let original = OriginalRecord {
+        let mut original = OriginalRecord {
             state: OriginalState::from_number(state).ok_or(RecordError::Value("state"))?,
             response_code,
             issuer: IssuerId(issuer),
@@ -213,6 +231,7 @@ impl<'a> Reader<'a> {
             issuer_stan: stan.0,
             issuer_transmission_time: time.0,
             reservation: self.reservation()?,
+            sort: Sort::None,
         };
         let [kind, pin] = self.take()?;
         let (amount_minor, pin) = (self.number()?, pin != 0);
@@ -223,11 +242,13 @@ impl<'a> Reader<'a> {
             3 => Settlement::Count { amount_minor, pin },
             _ => return Err(RecordError::Value("settlement")),
         };
+        let entry = if is_entered { Some(self.entry()?) } else { None };
+        original.sort = Entry::sort_of_original(entry.as_ref());
         let answer = self.rest();
         if answer.len() > REMEMBERED_BYTES_MAX {
             return Err(RecordError::Value("answer"));
         }
-        Ok(Body::Answered { head, original, tail: (settlement, answer) })
+        Ok(Body::Answered { head, original, tail: (settlement, entry, answer) })
     }
 
     fn undone(&mut self) -> Result<Undone, RecordError> {
@@ -238,6 +259,7 @@ impl<'a> Reader<'a> {
             response_code: self.take()?,
             amount_minor: self.number()?,
             less_minor: self.number()?,
+            entry: None,
         })
     }
 

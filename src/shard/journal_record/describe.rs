@@ -9,6 +9,7 @@ use crate::shard::duplicate::{DuplicateKey, OriginalState};
 use crate::shard::field_list::{self, StoredFields};
 use crate::shard::identity::CardKey;
 use crate::shard::preauthorization::Hold;
+use crate::shard::settlement_day;
 use core::fmt;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -91,6 +92,11 @@ impl fmt::Display for Record<'_> {
             Change::Configured { epoch } => write!(f, "configured     epoch {epoch}"),
             Change::ScopeRow(row) => row.fmt(f),
             Change::ScopePool(pool) => pool.fmt(f),
+            Change::SettlementDay { day } => {
+                let date = settlement_day::digits_of(*day);
+                let [a, b, c, d] = date.map(char::from);
+                write!(f, "settlement-day {a}{b}{c}{d}, day {day}")
+            }
             Change::ScopeHeld { key, hold } if hold.is_empty() => {
                 write!(f, "scope-held     {}: nothing", Key(*key))
             }

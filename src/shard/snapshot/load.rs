@@ -4,15 +4,17 @@
 //!
 //! Not here: how a snapshot is taken.
 
-use super::{ANSWER, ANSWER_OF_CARD, HEAD_BYTES, Header, ORIGINAL, RECORD, VELOCITY, VERSION};
+use super::{ANSWER, ANSWER_OF_CARD, HEAD_BYTES, Header, ORIGINAL, RECORD, TOTALS};
+use super::{VELOCITY, VERSION};
 use crate::shard::duplicate::{DuplicateKey, ORIGINAL_BYTES, OriginalKey, OriginalRecord};
 use crate::shard::duplicate::{OriginalState, StoredAnswer};
 use crate::shard::identity::CardKey;
 use crate::shard::journal_record::decode::decode;
 use crate::shard::journal_record::{Change, OwedId, Record};
 use crate::shard::preauthorization::Hold;
+use crate::shard::totals::ROW_BYTES;
 use crate::shard::velocity::{Layout, Translation};
-use crate::shard::{Shard, placement};
+use crate::shard::{Shard, ShardId, placement};
 
 /// What is known while a snapshot is put back.
 pub(in crate::shard) struct Loading {
@@ -210,8 +212,23 @@ impl Shard {
             (ORIGINAL, _) => {
                 self.load_original(piece, from).ok_or_else(|| "an original is cut".into())
             }
+            (TOTALS, _) => {
+                let row = piece.try_into().map_err(|_| "a total is cut")?;
+                self.load_total(row, from.is_some()).ok_or_else(|| "a total cannot be".into())
+            }
             _ => Err(format!("a piece of unknown kind {what}")),
         }
+    }
+
+    /// Totals belong to no card: of those of another layout the first shard takes all. The date is
+    /// every shard's.
+    fn load_total(&mut self, row: &[u8; ROW_BYTES], is_foreign: bool) -> Option<()> {
+        let day = u32::from_le_bytes(*row.first_chunk()?);
+        self.apply_settlement_day(day);
+        if is_foreign && self.id != ShardId(0) {
+            return Some(());
+        }
+        self.totals.restore(row)
     }
 
     fn is_own(&self, card: CardKey) -> bool {

@@ -64,7 +64,11 @@ fn the_number_of_the_configuration_is_recorded_and_outlives_the_process() {
     assert_ne!(shard.state_hash(), world.shard.state_hash());
     shard.begin_recovery();
     shard.replay(&records, 0).unwrap();
-    assert_eq!((shard.recovered().epoch, shard.recovered().records), (7, 1));
+    assert_eq!(
+        (shard.recovered().epoch, shard.recovered().records),
+        (7, 2),
+        "and a settlement date"
+    );
     assert_eq!(shard.state_hash(), world.shard.state_hash());
     // A snapshot has it too.
     let header = world.shard.snapshot_begin(world.now);

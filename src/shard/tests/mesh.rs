@@ -9,10 +9,10 @@ use crate::shard::{
 };
 use tapswitch_protocol::Dialect;
 
-struct Pair {
-    shards: [Shard; 2],
+pub(super) struct Pair {
+    pub(super) shards: [Shard; 2],
     outboxes: [Outbox; 2],
-    responses: Vec<(usize, ConnectionId, Vec<u8>)>,
+    pub(super) responses: Vec<(usize, ConnectionId, Vec<u8>)>,
     forwards: Vec<(usize, IssuerId, Vec<u8>)>,
     unanswered: Vec<(usize, ConnectionId)>,
     managed: Vec<(usize, Vec<u8>)>,
@@ -33,7 +33,7 @@ impl Pair {
         Self::by(&config(2))
     }
 
-    fn by(config: &Config) -> Self {
+    pub(super) fn by(config: &Config) -> Self {
         let mut shards = [0, 1].map(|id| Shard::new(ShardId(id), config, &secrets()));
         for (id, shard) in shards.iter_mut().enumerate() {
             shard.on_connection_open(connection(id as u8));
@@ -48,7 +48,7 @@ impl Pair {
         }
     }
 
-    fn request(&mut self, shard: usize, message: &[u8]) {
+    pub(super) fn request(&mut self, shard: usize, message: &[u8]) {
         let staged = self.shards[shard].stage(connection(shard as u8), message);
         let (header, outbox) = (cups_header(), &mut self.outboxes[shard]);
         self.shards[shard].on_request(NOW, staged, &header, message, outbox);
@@ -98,7 +98,7 @@ impl Pair {
         }
     }
 
-    fn answer(&mut self, code: &str) {
+    pub(super) fn answer(&mut self, code: &str) {
         let (shard, issuer, forward) = self.forwards.remove(0);
         let answer = issuer_answer(&forward, code, &[]);
         self.bring(shard, issuer, &answer);
@@ -124,7 +124,7 @@ impl Pair {
     }
 }
 
-fn message(card: u64, stan: u32) -> Vec<u8> {
+pub(super) fn message(card: u64, stan: u32) -> Vec<u8> {
     let pan = format!("622848{card:013}");
     Request { pan: &pan, stan, ..Request::default() }.message(Dialect::cups())
 }

@@ -20,6 +20,7 @@ mod restart;
 mod reversals;
 mod scopes;
 mod script;
+mod settlement;
 mod snapshot;
 mod stand_in;
 mod store_and_forward;
