@@ -25,10 +25,11 @@ fn purchase(card: u32, number: u32) -> Message {
     Message::purchase(Speech::cups(), card, number).with(22, "072")
 }
 
-/// DE 7 of now: what is older than the switch's start may have been forwarded before it, and is
-/// refused.
+/// DE 7 of a moment after the switch's start, however fast it was: what is not after it may have been
+/// forwarded before, and is refused.
 fn transmission_time() -> String {
-    let date = Command::new("date").args(["-u", "+%m%d%H%M%S"]).output().unwrap();
+    let date = Command::new("date").args(["-u", "-d", "+2 seconds", "+%m%d%H%M%S"]).output();
+    let date = date.unwrap();
     String::from_utf8(date.stdout).unwrap().trim().to_owned()
 }
 

@@ -154,6 +154,21 @@ proptest! {
     }
 }
 
+/// Its lines are of windows that were open at its cut, also when no record follows.
+#[test]
+fn a_snapshot_that_nothing_follows_brings_its_time_along() {
+    let mut rig = Rig::new();
+    rig.world.at_ms(3 * 86_400_000);
+    rig.transact(1);
+    rig.cut();
+    while rig.step == SnapshotStep::More {
+        rig.step(512);
+    }
+    rig.records.truncate(rig.cut_lsn);
+    rig.replay_from = rig.cut_lsn + 1;
+    assert_eq!(rig.restored(512).state_hash(), rig.world.shard.state_hash());
+}
+
 /// Holds are read after the cut: the records between must not be applied to them twice.
 #[test]
 fn a_hold_completed_after_the_cut_counts_once_what_it_is_less() {

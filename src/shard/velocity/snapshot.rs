@@ -54,6 +54,11 @@ impl Velocity {
         self.table.snapshot_abandon();
     }
 
+    /// Time is at least this from now on.
+    pub fn advance(&mut self, wall_ms: u64) {
+        self.counters.advance(wall_ms);
+    }
+
     /// Puts pieces of a snapshot of the same layout and lines where they were.
     ///
     /// # Errors

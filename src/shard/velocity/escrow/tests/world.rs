@@ -350,7 +350,7 @@ impl World {
             node.journal.truncate(left);
             let now_ms = node.now_ms;
             let mut next = Node::new(&self.config, id, shards, now_ms);
-            load(&mut next.escrow, &self.base);
+            load(&mut next.escrow, &self.base, (id, shards));
             for (wall_ms, change) in &node.journal {
                 apply(&mut next.escrow, *wall_ms, change);
             }
@@ -396,20 +396,20 @@ impl World {
         self.base = base;
         let nodes = (0..shards).map(|id| {
             let mut node = Node::new(&self.config, id, shards, now_ms);
-            load(&mut node.escrow, &self.base);
+            load(&mut node.escrow, &self.base, (id, shards));
             node.escrow.divide();
             node
         });
         self.nodes = nodes.collect();
         for counted in &mut self.counted {
-            // Cards move; here every shard keeps every hold.
-            counted.node %= shards;
+            counted.node = counted.number % shards;
             counted.record = 0;
         }
     }
 }
 
-pub(super) fn load(escrow: &mut Escrow, base: &[(u64, Change<'_>)]) {
+/// Every shard reads all rows, and of the holds those of its cards: here of every so manyth.
+pub(super) fn load(escrow: &mut Escrow, base: &[(u64, Change<'_>)], (id, shards): (usize, usize)) {
     for (wall_ms, change) in base {
         match change {
             Change::ScopeRow(row) => {
@@ -417,7 +417,12 @@ pub(super) fn load(escrow: &mut Escrow, base: &[(u64, Change<'_>)]) {
                 let of = (usize::from(row.counter), row.entity);
                 escrow.carry_used(*wall_ms, of, used).unwrap();
             }
-            Change::ScopeHeld { key, hold } => escrow.carry_hold(key, *hold, hold.counters),
+            Change::ScopeHeld { key, hold } => {
+                let number = u64::from_le_bytes(*key.0.first_chunk().unwrap());
+                if number as usize % shards == id {
+                    escrow.carry_hold(key, *hold, hold.counters);
+                }
+            }
             _ => {}
         }
     }
