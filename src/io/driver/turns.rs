@@ -6,6 +6,7 @@
 //! has used its quantum up, and pays later what its last read was too long. With each connection stands
 //! since when it waits: that counts as waiting in the switch. Not here: reading.
 
+use crate::limits::CONNECTIONS_MAX;
 use crate::shard::AcquirerId;
 use std::collections::VecDeque;
 
@@ -20,7 +21,6 @@ pub(super) struct Turns {
     waiting: usize,
 }
 
-#[derive(Default)]
 struct Waiting {
     /// With the time since which each waits.
     slots: VecDeque<(u16, u64)>,
@@ -30,7 +30,10 @@ struct Waiting {
 
 impl Turns {
     pub(super) fn new(acquirers: usize) -> Self {
-        let acquirers = (0..acquirers.max(1)).map(|_| Waiting::default()).collect();
+        // Room for every connection: nothing is allocated while a shard serves.
+        let waiting =
+            || Waiting { slots: VecDeque::with_capacity(CONNECTIONS_MAX), credit_bytes: 0 };
+        let acquirers = (0..acquirers.max(1)).map(|_| waiting()).collect();
         Self { acquirers, at: 0, waiting: 0 }
     }
 
