@@ -106,7 +106,7 @@ pub fn inspect(
     let carried = look_at_carried(&*disk, &generation, inspection)?;
     let Generation { folder, identity, number, .. } = generation;
     let shards = (0..identity.shards)
-        .map(|shard| look_at(&disk, &folder, (&identity, shard), inspection, each));
+        .map(|shard| look_at(&disk, &folder, (&identity, shard), (inspection, in_use), each));
     let shards = shards.collect::<Result<_, _>>()?;
     Ok(DirectoryReport { identity, in_use, generation: number, carried, shards })
 }
@@ -133,7 +133,7 @@ fn look_at(
     disk: &Arc<dyn Disk>,
     root: &Path,
     (identity, shard): (&Identity, u32),
-    inspection: Inspection,
+    (inspection, in_use): (Inspection, bool),
     each: &mut dyn FnMut(u32, &Group<'_>),
 ) -> Result<ShardSummary, JournalError> {
     let (folder, stamp) = (root.join(shard_folder(shard)), identity.stamp(shard));
@@ -146,24 +146,41 @@ fn look_at(
         let mark = opened.as_ref().ok().map(SnapshotReader::mark);
         SnapshotSummary { lsn, mark, bytes: opened.and_then(|reader| read(reader, inspection)) }
     };
-    let mut summary = ShardSummary {
-        shard,
-        segments: 0,
-        ready: 0,
-        first_lsn: 0,
-        last_lsn: 0,
-        groups: 0,
-        record_bytes: 0,
-        torn_bytes: 0,
-        damage: None,
-        snapshots: lsns.into_iter().map(snapshot).collect(),
-    };
-    let groups = GroupReader::new(Arc::clone(disk), &folder, stamp, None);
-    summary.damage = groups.and_then(|groups| summary.add_groups(groups, each)).err();
+    let mut summary = ShardSummary::new(shard);
+    summary.snapshots = lsns.into_iter().map(snapshot).collect();
+    let groups = || GroupReader::new(Arc::clone(disk), &folder, stamp, None);
+    summary.damage = groups().and_then(|groups| summary.add_groups(groups, each)).err();
+    // Beside a running process a block may be written between two reads: what is damaged stays so.
+    for _ in 0..LOOKS_BESIDE_WRITER {
+        if !in_use || summary.damage.is_none() {
+            break;
+        }
+        let mut again = ShardSummary::new(shard);
+        let looked = groups().and_then(|groups| again.add_groups(groups, &mut |_, _| {}));
+        summary.damage = looked.err();
+    }
     Ok(summary)
 }
 
+/// How often damage is looked at again in a directory that is in use.
+const LOOKS_BESIDE_WRITER: u32 = 5;
+
 impl ShardSummary {
+    const fn new(shard: u32) -> Self {
+        Self {
+            shard,
+            segments: 0,
+            ready: 0,
+            first_lsn: 0,
+            last_lsn: 0,
+            groups: 0,
+            record_bytes: 0,
+            torn_bytes: 0,
+            damage: None,
+            snapshots: Vec::new(),
+        }
+    }
+
     fn add_groups(
         &mut self,
         mut groups: GroupReader,
