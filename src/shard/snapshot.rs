@@ -54,6 +54,9 @@ struct Header {
     shards: usize,
     /// UTC milliseconds of the cut.
     wall_ms: u64,
+    /// UTC milliseconds of the last transaction before it, of which the velocity lines are.
+    #[serde(default)]
+    velocity_ms: u64,
     started_wall_ms: Option<u64>,
     /// Number of the configuration in force.
     #[serde(default)]
@@ -115,6 +118,7 @@ impl Shard {
             shard: self.id.0,
             shards: self.shards,
             wall_ms: now.wall_ms,
+            velocity_ms: self.velocity.now_ms(),
             started_wall_ms: self.started_wall_ms,
             epoch: self.epoch,
             lines: self.velocity.lines(),

@@ -86,8 +86,8 @@ impl Shard {
         if let Some(recovering) = &mut self.recovering {
             recovering.on_snapshot(header.wall_ms);
         }
-        // Its lines are of windows that are open then; perhaps no record follows.
-        self.velocity.advance(header.wall_ms);
+        // Its lines are of windows that were open then; perhaps no record follows.
+        self.velocity.advance(header.velocity_ms);
         self.started_wall_ms = self.started_wall_ms.max(header.started_wall_ms);
         self.epoch = self.epoch.max(header.epoch);
         let from = (!same).then(|| Origin {

@@ -54,6 +54,12 @@ impl Velocity {
         self.table.snapshot_abandon();
     }
 
+    /// UTC milliseconds of the last transaction that was counted or judged.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.counters.now_ms()
+    }
+
     /// Time is at least this from now on.
     pub fn advance(&mut self, wall_ms: u64) {
         self.counters.advance(wall_ms);
