@@ -285,7 +285,8 @@ impl Shard {
         self.end_unanswered(now, request, end, outbox);
     }
 
-    /// A forward could not be handed over: nothing reached the issuer, so nothing is owed.
+    /// A forward could not be handed over: nothing reached the issuer, so nothing is owed; unless a
+    /// process that ended may have forwarded the same request.
     pub fn on_forward_refused(
         &mut self,
         now: Now,
@@ -304,15 +305,32 @@ impl Shard {
         let Some(Waiting::Request(place)) = waiting else { return };
         let Some(request) = self.pending.remove(place) else { return };
         self.deadlines.cancel(place);
-        self.legs.release_stan(issuer, request.stan);
+        let is_lost = self.is_kept_lost(now, &request);
+        if is_lost {
+            self.counters.add(Counter::LostReversed);
+            // Its reversal names it by this number.
+            self.legs.quarantine_stan(now, issuer, request.stan);
+        } else {
+            self.legs.release_stan(issuer, request.stan);
+        }
         self.counters.add(match self.legs.is_down(issuer) {
             true => Counter::RefusedIssuerDown,
             false => Counter::RefusedIssuerWindow,
         });
         let code = profile.codes.issuer_unavailable;
         let what = Counter::RefusedIssuerWindow;
-        let end = Ending { state: State::Declined, code, owe_reversal: false, what };
+        let end = Ending { state: State::Declined, code, owe_reversal: is_lost, what };
         self.end_unanswered(now, request, end, outbox);
+    }
+
+    /// [`Shard::may_be_lost`], of a request of which only the kept part is left.
+    fn is_kept_lost(&self, now: Now, request: &PendingRequest) -> bool {
+        let mut table = FieldTable::default();
+        let kept = self.kept.get(request.kept);
+        let message = kept.get(usize::from(request.header_bytes)..).unwrap_or_default();
+        let view = request.profile.dialect.parse(message, &mut table).ok();
+        let made = view.and_then(|view| view.transmission_time());
+        !request.processing.moves_no_money() && self.may_be_lost(now, request.mti, made)
     }
 
     /// The request in flight at `place` is answered 98/91 because its acquirer reverses it; what the

@@ -137,7 +137,7 @@ impl Transaction {
 }
 
 /// Trace numbers are six digits: a number's last six.
-const STANS: u32 = 1_000_000;
+pub(super) const STANS: u32 = 1_000_000;
 
 /// All of them; a number is a place. 0 is none.
 pub(super) struct Book {

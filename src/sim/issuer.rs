@@ -3,6 +3,7 @@
 //!
 //! Not here: limits and repeats of acquirers, of which an issuer knows nothing.
 
+use super::book::STANS;
 use super::events::Event;
 use super::options::FaultKind;
 use super::plan::{ISSUER_WAIT_MS, ISSUERS, NS_PER_MS, NS_PER_US};
@@ -136,10 +137,19 @@ impl World {
             && let Some((_, named)) = self.issuers.numbers.get(&(issuer, stan, time)).copied()
             && seen.class() == 42
             && named != seen.reference
+            && !self.is_as_its_acquirer_wrote((stan, time), seen.reference)
         {
             let text = format!("DE 90 of its reversal names transaction {named}");
             self.fail("I-8", seen.reference, text);
         }
+    }
+
+    /// What this switch never forwarded, or does not know any more, is named in DE 90 as its acquirer
+    /// named it. That these are the switch's numbers for another transaction is chance: an issuer
+    /// compares card and DE 37 too.
+    fn is_as_its_acquirer_wrote(&self, (stan, time): (u32, u32), number: u32) -> bool {
+        let original = self.book.get(number);
+        original.is_some_and(|original| (stan, time) == (number % STANS, original.time))
     }
 
     fn on_issuer_request(&mut self, to: (u8, u8, u32), seen: &Seen, message: &[u8]) {

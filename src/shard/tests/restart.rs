@@ -196,6 +196,35 @@ fn a_request_that_may_have_been_forwarded_and_lost_is_reversed_when_it_is_declin
 }
 
 #[test]
+fn a_request_that_may_have_been_forwarded_and_lost_is_reversed_when_it_cannot_be_handed_over() {
+    let first = Journaled::new();
+    let (mut second, ..) = first.restart();
+    let refuse = |process: &mut Journaled| {
+        let forward = process.world.forwarded.last().unwrap().2.clone();
+        let World { shard, now, outbox, .. } = &mut process.world;
+        shard.on_forward_refused(*now, IssuerId(0), connection(1).acquirer, &forward, outbox);
+        process.take()
+    };
+    let lost = Request { extra: &[(7, b"1122115959")], ..buy(1, 6_000) };
+    assert_eq!(second.request(&lost), ["I0 0200"]);
+    let numbers = with_view(&second.world.forwarded.last().unwrap().2, |view| {
+        [text(view.raw(11)), text(view.raw(7))].concat()
+    });
+    assert_eq!(refuse(&mut second), ["A1 0210 91", "I0 0420"]);
+    let reversal = second.world.forwarded.last().unwrap().2.clone();
+    with_view(&reversal, |view| {
+        // By numbers that name nothing at the issuer: it goes by DE 37.
+        assert!(text(view.raw(90)).starts_with(&format!("0200{numbers}")));
+        assert_eq!(text(view.raw(37)), "000000000001");
+        assert_ne!(text(view.raw(11)), numbers[..6]);
+    });
+    assert_eq!(second.request(&lost), ["A1 0210 91"], "once");
+    let new = Request { extra: &[(7, b"1122130000")], ..buy(2, 6_000) };
+    assert_eq!(second.request(&new), ["I0 0200"]);
+    assert_eq!(refuse(&mut second), ["A1 0210 91"], "made after the restart: nothing was lost");
+}
+
+#[test]
 fn records_replayed_twice_make_the_same_state() {
     let mut first = Journaled::new();
     for stan in 1..60 {
