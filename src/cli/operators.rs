@@ -21,7 +21,7 @@ pub(super) enum Told {
 }
 
 /// Counters that somebody should know of when they grow.
-const WATCHED: [Counter; 20] = [
+const WATCHED: [Counter; 21] = [
     Counter::FrameZero,
     Counter::FrameTooLong,
     Counter::FrameNotDigits,
@@ -31,6 +31,7 @@ const WATCHED: [Counter; 20] = [
     Counter::DroppedResponseMti,
     Counter::DroppedHeader,
     Counter::DroppedRejected,
+    Counter::DroppedRepeat,
     Counter::MisEchoed,
     Counter::Unmatched,
     Counter::LinkDown,

@@ -122,6 +122,7 @@ named_list! {
     Reconciled "reconciliation{in_balance}" "acquirers' totals that are the switch's too";
     ReconciledOut "reconciliation{out_of_balance}" "acquirers' totals that are not the switch's";
     ReconciledUnknown "reconciliation{unknown_date}" "totals asked of a date that is not kept";
+    DroppedRepeat "dropped{repeat}" "marked repeats without a slot on the ring to the card's shard";
 }
 
 /// Numbers of [`Counter`].

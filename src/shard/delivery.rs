@@ -109,8 +109,9 @@ impl Shard {
             relay(view.mti().response()?, (view, echo), nothing, decoded.fields(), out).ok()
         });
         self.counters.add(Counter::Replayed);
-        if self.undelivered.len() > 0 {
-            self.answered_elsewhere(key);
+        // What is known to have reached nobody goes out instead of the former copy; else it is one more.
+        if self.undelivered.len() == 0 || !self.answered_elsewhere(key) {
+            self.duplicates.mark_answered_again(key);
         }
         self.codes.add(code);
         self.note(now, incoming, Note::answered(Counter::Replayed, code));

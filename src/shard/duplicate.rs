@@ -309,6 +309,21 @@ impl DuplicateMemory {
         Some(StoredOriginal { memory: self, original, answer })
     }
 
+    /// An approval is handed out once more: that one copy of it finds nobody no longer means that
+    /// nobody got it. Known until the original is changed or forgotten, and by this process only.
+    pub fn mark_answered_again(&mut self, key: &DuplicateKey) {
+        if let Some(at) = self.originals.find(OriginalKey::of(key)) {
+            self.originals.mark_answered_again(at);
+        }
+    }
+
+    /// Whether an approval was handed out more than once.
+    #[must_use]
+    pub fn is_answered_again(&self, key: &DuplicateKey) -> bool {
+        let original = self.originals.find(OriginalKey::of(key));
+        original.is_some_and(|at| self.originals.is_answered_again(at))
+    }
+
     /// Whether an entry of the log is the one that a look-up finds: a later answer to its key takes
     /// its place.
     fn is_current(&self, at: u32) -> bool {

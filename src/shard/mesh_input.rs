@@ -7,7 +7,8 @@ use super::undelivered::Home;
 use super::{Action, Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId};
 
 impl Shard {
-    /// Hands a request to the shard that holds its card; without a credit it is refused.
+    /// Hands a request to the shard that holds its card; without a credit it is refused, or dropped if
+    /// it says that it was sent before.
     pub(super) fn hand_over(
         &mut self,
         now: Now,
@@ -15,8 +16,18 @@ impl Shard {
         to: ShardId,
         outbox: &mut Outbox,
     ) {
-        let is_new = Kind::of(incoming.view.mti()) == Some(Kind::Request);
-        let taken = if is_new { self.credits.take_for_new(to) } else { self.credits.take(to) };
+        let mti = incoming.view.mti();
+        let is_request = Kind::of(mti) == Some(Kind::Request);
+        let is_repeat = is_request && mti != mti.without_repeat();
+        let taken = if is_request && !is_repeat {
+            self.credits.take_for_new(to)
+        } else {
+            self.credits.take(to)
+        };
+        if !taken && is_repeat {
+            // Its first transmission may have been approved: a refusal could be taken for its answer.
+            return self.drop_message(incoming.connection, Counter::DroppedRepeat, outbox);
+        }
         if !taken {
             return self.answer_own(now, incoming, Reason::NoCredit, outbox);
         }

@@ -3,6 +3,9 @@
 //! over for any connection of that acquirer on any shard, which are asked in turn. Then it is taken
 //! back: a reversal is owed. A repeat of its request that is answered meanwhile ends the wait.
 //!
+//! A second copy of an approval, for a repeat, is not taken back, nor is the first one once there is a
+//! second: the acquirer may have got the other, and reverses what it never got an answer to.
+//!
 //! Only a few wait at a time; what is more is taken back at once. Not durable: after a crash an
 //! approval that nobody got stands until its acquirer repeats or reverses it, as one that was lost on
 //! its way does.
@@ -249,6 +252,10 @@ impl Shard {
         (frame, key, original): (&[u8], DuplicateKey, &OriginalRecord),
         outbox: &mut Outbox,
     ) {
+        if self.duplicates.is_answered_again(&key) {
+            self.note(now, incoming, Note::only(Counter::UndeliverableOther));
+            return self.counters.add(Counter::UndeliverableOther);
+        }
         let left_ms = self.left_ms(now, &incoming.view, (incoming.profile, original));
         let stands = original.state == OriginalState::Approved;
         let entry = Entry {
@@ -413,13 +420,15 @@ impl Shard {
         self.ask_next(now, place);
     }
 
-    /// The request is answered again: its first answer need not arrive any more.
+    /// The request is answered again: its first answer need not arrive any more. Whether that one is
+    /// still here, and with nobody else.
     #[cold]
-    pub(super) fn answered_elsewhere(&mut self, key: &DuplicateKey) {
+    pub(super) fn answered_elsewhere(&mut self, key: &DuplicateKey) -> bool {
         let waits = self.undelivered.entries.iter_mut().flatten().find(|entry| entry.key == *key);
-        if let Some(entry) = waits {
-            entry.is_over = true;
-        }
+        let Some(entry) = waits else { return false };
+        let is_here = !entry.is_over && !entry.is_offered;
+        entry.is_over = true;
+        is_here
     }
 
     fn end_wait(&mut self, place: u32) {

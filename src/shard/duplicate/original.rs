@@ -77,6 +77,22 @@ const _: () = assert!(ISSUERS_MAX <= 1 << 6 && STANS <= 1 << 20);
 /// currency (DE 6) than the one that was approved.
 pub(in crate::shard) const ORIGINAL_BYTES: usize = RESERVATION + RESERVATION_BYTES;
 
+/// State of what was approved and answered more than once. Of this life only: it is not copied with
+/// the record.
+const ANSWERED_AGAIN: u8 = 3;
+
+/// Notes in a stored record that its approval was handed out more than once.
+pub(super) fn mark_answered_again(record: &mut [u8; ORIGINAL_BYTES]) {
+    if record[LEG] & 0x3 == OriginalState::Approved as u8 {
+        record[LEG] |= ANSWERED_AGAIN;
+    }
+}
+
+/// Whether it is so marked.
+pub(super) fn is_answered_again(record: &[u8; ORIGINAL_BYTES]) -> bool {
+    record[LEG] & 0x3 == ANSWERED_AGAIN
+}
+
 /// Bits of second, minute, hour, day and month, from the lowest.
 const TIME_BITS: [u32; 5] = [6, 6, 5, 5, 4];
 
@@ -150,7 +166,10 @@ impl OriginalRecord {
         card.copy_from_slice(&bytes[CARD..CODE]);
         response_code.copy_from_slice(&bytes[CODE..AMOUNT]);
         Self {
-            state: OriginalState::of(leg as u8 & 0x3),
+            state: match leg as u8 & 0x3 {
+                ANSWERED_AGAIN => OriginalState::Approved,
+                number => OriginalState::of(number),
+            },
             response_code,
             issuer: IssuerId((leg >> 2) as u8 & 0x3F),
             card: CardKey(card),

@@ -8,7 +8,7 @@
 
 use super::index::{Index, Place};
 use super::key::DuplicateKey;
-use super::original::{ORIGINAL_BYTES, OriginalRecord};
+use super::original::{ORIGINAL_BYTES, OriginalRecord, is_answered_again, mark_answered_again};
 use super::scan::within;
 use crate::memory::prefault;
 use crate::shard::velocity::prefetch;
@@ -102,6 +102,18 @@ impl Originals {
         if let Some(out) = self.entries[at as usize].last_chunk_mut() {
             record.encode(out);
         }
+    }
+
+    /// Its approval is handed out once more.
+    pub(super) fn mark_answered_again(&mut self, at: u32) {
+        if let Some(record) = self.entries[at as usize].last_chunk_mut() {
+            mark_answered_again(record);
+        }
+    }
+
+    /// Whether its approval was handed out more than once.
+    pub(super) fn is_answered_again(&self, at: u32) -> bool {
+        self.entries[at as usize].last_chunk().is_some_and(is_answered_again)
     }
 
     /// Adds an original, or changes the one with this key where it is.

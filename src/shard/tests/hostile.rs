@@ -1,8 +1,8 @@
 //! Inputs that must not hurt: what an acquirer or an issuer may send by mistake or on purpose.
 
-use super::fixture::{Request, World, config, connection, issuer_answer, with_view};
+use super::fixture::{Request, World, config, connection, cups_header, issuer_answer, with_view};
 use crate::shard::{Counter, IssuerId};
-use tapswitch_protocol::Dialect;
+use tapswitch_protocol::{Dialect, Framing};
 
 fn world() -> World {
     World::new(&config(1))
@@ -88,6 +88,58 @@ fn an_undeliverable_approval_of_a_track_only_request_is_taken_back_by_pan() {
         assert_eq!(view.raw(2), Some(&b"6228480000000000011"[..]));
     });
     assert_eq!(world.shard.counters().value(Counter::Undeliverable), 1);
+}
+
+/// A response as its connection would carry it.
+fn framed(response: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 4_096];
+    let at = Framing::Cups.begin_response(&cups_header(), &mut frame).unwrap();
+    frame[at..at + response.len()].copy_from_slice(response);
+    Framing::Cups.finish(&mut frame, at + response.len());
+    frame.truncate(at + response.len());
+    frame
+}
+
+/// B1: the acquirer has the first answer; that a copy for a late repeat finds nobody says nothing.
+#[test]
+fn b1_an_approval_is_not_taken_back_because_a_copy_of_it_finds_nobody() {
+    let message = Request::default().message(Dialect::cups());
+    // Which of the two copies finds nobody?
+    for first_is_lost in [false, true] {
+        let mut world = world();
+        let forward = world.request(1, &message).remove(0);
+        let first = world.issuer(IssuerId(0), &issuer_answer(&forward.bytes, "00", &[])).remove(0);
+        let copy = world.request(2, &message).remove(0);
+        assert_eq!((&*first.text, &*copy.text), ("A1 0210 00", "A2 0210 00"));
+        let lost = if first_is_lost { (1, first) } else { (2, copy) };
+        [1, 2].into_iter().for_each(|slot| world.shard.on_connection_closed(connection(slot)));
+        let frame = framed(&lost.1.bytes);
+        let World { shard, now, outbox, .. } = &mut world;
+        shard.on_undeliverable(*now, connection(lost.0), &frame, outbox);
+        world.at_ms(11_000);
+        assert!(world.tick().is_empty(), "the approval stands");
+        assert_eq!(world.shard.counters().value(Counter::UndeliverableOther), 1);
+    }
+}
+
+/// B1: a copy that goes out instead of one that is known to have reached nobody is as good as that.
+#[test]
+fn b1_an_approval_of_which_no_copy_found_anybody_is_taken_back() {
+    let mut world = world();
+    let message = Request::default().message(Dialect::cups());
+    let forward = world.request(1, &message).remove(0);
+    [1, 2].into_iter().for_each(|slot| world.shard.on_connection_closed(connection(slot)));
+    assert!(world.issuer(IssuerId(0), &issuer_answer(&forward.bytes, "00", &[])).is_empty());
+    world.shard.on_connection_open(connection(3));
+    let copy = world.request(3, &message).remove(0);
+    assert_eq!(copy.text, "A3 0210 00");
+    world.shard.on_connection_closed(connection(3));
+    let frame = framed(&copy.bytes);
+    let World { shard, now, outbox, .. } = &mut world;
+    shard.on_undeliverable(*now, connection(3), &frame, outbox);
+    world.at_ms(11_000);
+    let done = world.tick();
+    assert_eq!(done.iter().map(|done| &*done.text).collect::<Vec<_>>(), ["I0 0420"]);
 }
 
 #[test]

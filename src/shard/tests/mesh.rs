@@ -288,6 +288,27 @@ fn without_a_credit_a_request_is_refused_at_once() {
     // The one in flight since the search holds a credit too.
     assert_eq!(answered, 11);
     assert_eq!(pair.total(Counter::RefusedNoCredit), 11);
+
+    // What says that it was sent before may have been approved: it is never refused.
+    let repeat = |stan: u32| {
+        let pan = format!("622848{:013}", crossing.unwrap());
+        Request { mti: 201, pan: &pan, stan, ..Request::default() }.message(Dialect::cups())
+    };
+    let mut texts = Vec::new();
+    for stan in 1..=crate::limits::MESH_CREDITS_KEPT_BACK as u32 + 1 {
+        let (message, outbox) = (repeat(stan), &mut pair.outboxes[0]);
+        let staged = pair.shards[0].stage(connection(0), &message);
+        pair.shards[0].on_request(NOW, staged, &cups_header(), &message, outbox);
+        texts.extend(outbox.actions().iter().map(|action| match action {
+            Action::Mesh { kind: MeshKind::Request, .. } => "crosses",
+            Action::NoAnswer { .. } => "dropped",
+            _ => "another",
+        }));
+        outbox.clear();
+    }
+    let (last, others) = texts.split_last().unwrap();
+    assert!(others.iter().all(|text| *text == "crosses"), "{others:?}");
+    assert_eq!((*last, pair.total(Counter::DroppedRepeat)), ("dropped", 1));
 }
 
 /// Reverses by DE 90 alone: neither DE 2 nor DE 35.
