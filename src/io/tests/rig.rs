@@ -12,8 +12,9 @@ use tapswitch_protocol::{FrameStep, Framing};
 /// Both engines; every socket test runs on each.
 pub(super) const ENGINES: [EngineChoice; 2] = [EngineChoice::TokioUring, EngineChoice::Tokio];
 
-/// No wait of a test is longer: a hang becomes a failure.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// No wait of a test is longer: a hang becomes a failure. A machine that stands still for a while does
+/// not.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a test wants to be different.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ impl Setup {
         config.acquirers.truncate(2);
         for acquirer in &mut config.acquirers {
             acquirer.listen.set_port(0);
+            // No request runs out of time while the machine stands still.
+            (acquirer.answer_within_ms, acquirer.transit_answer_within_ms) = (90_000, 90_000);
         }
         let framings: Vec<_> = config.acquirers.iter().map(|acquirer| acquirer.framing).collect();
         assert_eq!(framings, [Framing::Cups, Framing::Be2]);
@@ -161,6 +164,11 @@ impl Client {
                 bytes => self.read.extend_from_slice(&chunk[..bytes]),
             }
         }
+    }
+
+    /// Whether bytes were read of which no answer was taken yet.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.read.is_empty()
     }
 
     pub(super) fn answers(&mut self, count: usize) -> Vec<Vec<u8>> {
