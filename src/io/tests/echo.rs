@@ -16,7 +16,8 @@ use crate::shard::{
 };
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tapswitch_protocol::Framing;
 
 /// Requests after which buffers have their size and lists their room.
@@ -48,6 +49,8 @@ pub(super) struct EchoRules {
     /// By acquirer.
     pub(super) framings: Vec<Framing>,
     pub(super) delay_ms: u64,
+    /// Set as soon as the first of them knows that the switch stops.
+    pub(super) draining: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy)]
@@ -263,6 +266,7 @@ impl Decider for Echo {
 
     fn on_drain(&mut self) {
         self.draining = true;
+        self.rules.draining.store(true, Ordering::Release);
     }
 
     fn in_flight(&self) -> usize {

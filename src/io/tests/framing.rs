@@ -141,6 +141,7 @@ fn a_frame_that_is_not_ended_in_time_closes_the_connection() {
         client.send(&[&good, &good[..20]].concat());
         assert_eq!(client.answers(1), [message(b'e', 1, 50)]);
         assert_eq!(client.answer(), None);
+        drop(client);
         let seen = rig.stop();
         assert_eq!(seen[0].faults, [ConnectionFault::FrameTimeout]);
         assert_eq!((seen[0].opened, seen[0].closed), (1, 1));

@@ -1,18 +1,27 @@
 //! Links that their issuer makes, and pairs of connections of which each carries one direction: the test
 //! itself is the bank.
 
-use super::issuer_links::{accept, approval, code, count, listener, until_forwarded};
+use super::issuer_links::{
+    LOOKS, Waits, accept, approval, code, count, listener, next_request, take_request,
+    until_forwarded, waits,
+};
 use super::rig::{Client, ENGINES, Setup, frame};
 use super::whole_switch::{purchase_message, start};
 use crate::config::{Config, IssuerLinkConfig};
 use crate::shard::Counter;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 use tapswitch_protocol::{Dialect, Framing};
 
-/// An address that nobody listens at.
+/// An address that nobody listens at, and that nobody else takes: the kernel gives out ports of
+/// 127.0.0.1 to connections, but this process alone uses this address.
 fn free_address() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = [127, 64 | high & 63, low, NEXT.fetch_add(1, Ordering::Relaxed)];
+    TcpListener::bind(SocketAddr::from((host, 0))).unwrap().local_addr().unwrap()
 }
 
 /// The configuration with ABC, whose cards `purchase_message` uses, behind this link.
@@ -29,6 +38,43 @@ fn cups(connect: SocketAddr) -> IssuerLinkConfig {
 
 fn send_purchase(client: &mut Client, number: u32) {
     client.send(&frame(Framing::Cups, &purchase_message(200, number, &[])));
+}
+
+/// Which of two banks is asked next, and what.
+fn next_asked(banks: &mut [&mut Client; 2]) -> (usize, Vec<u8>) {
+    for _ in 0..LOOKS {
+        let Some(asked) = banks.iter().position(|bank| waits(bank) == Waits::Bytes) else {
+            continue;
+        };
+        if let Some(request) = take_request(banks[asked]) {
+            return (asked, request);
+        }
+    }
+    panic!("no bank is asked");
+}
+
+/// Two purchases while nothing else is under way: each goes by another link, the one with fewer under
+/// way, as soon as both are known to be up. What both banks were asked; `None` when one of them was asked
+/// twice, and has answered.
+fn one_by_each(
+    client: &mut Client,
+    mut banks: [&mut Client; 2],
+    number: u32,
+) -> Option<[Vec<u8>; 2]> {
+    send_purchase(client, number);
+    let (one, first) = next_asked(&mut banks);
+    send_purchase(client, number + 1);
+    let (other, second) = next_asked(&mut banks);
+    if one != other {
+        return Some(if one == 0 { [first, second] } else { [second, first] });
+    }
+    for request in [first, second] {
+        banks[one].send(&approval(&request));
+        assert_eq!(code(&client.answer().unwrap()), "00");
+    }
+    // As many as come before the link is known do not fill the switch's tables.
+    std::thread::park_timeout(Duration::from_millis(10));
+    None
 }
 
 #[test]
@@ -55,9 +101,10 @@ fn an_issuer_connects_by_itself() {
         let mut third = Client::connect(address, Framing::Cups);
         assert_eq!(third.answer(), None, "two were asked for");
 
-        send_purchase(&mut client, 200_000);
-        send_purchase(&mut client, 200_001);
-        let requests = [first.answer().unwrap(), second.answer().unwrap()];
+        let requests = (200_000..300_000)
+            .step_by(2)
+            .find_map(|number| one_by_each(&mut client, [&mut first, &mut second], number))
+            .expect("both links are used");
         // Answers are taken on any link of the issuer.
         first.send(&approval(&requests[1]));
         assert_eq!(code(&client.answer().unwrap()), "00");
@@ -68,22 +115,22 @@ fn an_issuer_connects_by_itself() {
         second.send(&approval(&reversal));
 
         let mut again = Client::connect(address, Framing::Cups);
-        for number in 300_000..300_002 {
-            send_purchase(&mut client, number);
+        let requests = (300_000..400_000)
+            .step_by(2)
+            .find_map(|number| {
+                // Its place is free once nothing of the lost link is left.
+                if waits(&again) == Waits::End {
+                    again = Client::connect(address, Framing::Cups);
+                }
+                one_by_each(&mut client, [&mut second, &mut again], number)
+            })
+            .expect("the link that was made again is used");
+        for (bank, request) in [(&mut second, &requests[0]), (&mut again, &requests[1])] {
+            bank.send(&approval(request));
+            assert_eq!(code(&client.answer().unwrap()), "00");
         }
-        // Perhaps before the new link is known: then both went by the other.
-        let request = second.answer().unwrap();
-        second.send(&approval(&request));
-        assert_eq!(code(&client.answer().unwrap()), "00");
-        again.stream.set_nonblocking(false).unwrap();
-        let mut stray = [0; 1];
-        again.stream.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
-        let other = if again.stream.peek(&mut stray).is_ok() { &mut again } else { &mut second };
-        let request = other.answer().unwrap();
-        other.send(&approval(&request));
-        assert_eq!(code(&client.answer().unwrap()), "00");
 
-        drop((client, second, again));
+        drop(client);
         let stopped = switch.stop().unwrap();
         assert_eq!(count(&stopped, Counter::LinkUp), 3);
         assert_eq!(count(&stopped, Counter::LinkLost), 1);
@@ -94,7 +141,8 @@ fn an_issuer_connects_by_itself() {
 #[test]
 fn requests_leave_by_one_connection_and_answers_come_by_the_other() {
     for engine in ENGINES {
-        let setup = Setup::on(engine);
+        // What is owed to a bank that is gone is not waited for.
+        let setup = Setup { drain_ms: 400, ..Setup::on(engine) };
         let (listener, address) = (listener(), free_address());
         let link =
             IssuerLinkConfig { listen: Some(address), ..cups(listener.local_addr().unwrap()) };
@@ -121,7 +169,7 @@ fn requests_leave_by_one_connection_and_answers_come_by_the_other() {
             assert_eq!(code(&client.answer().unwrap()), "00");
             next += 200_000;
             send_purchase(&mut client, next);
-            there.answer().expect("a request");
+            next_request(&mut there);
             drop(back);
             assert_eq!(code(&client.answer().unwrap()), "98");
             assert_eq!(there.answer(), None, "the other direction is closed with it");

@@ -3,17 +3,19 @@
 use super::echo::{Echo, EchoRules, Seen};
 use crate::config::{Config, EngineChoice, Idle};
 use crate::io::{IoTimeouts, Stopped, Switch};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tapswitch_protocol::{FrameStep, Framing};
 
 /// Both engines; every socket test runs on each.
 pub(super) const ENGINES: [EngineChoice; 2] = [EngineChoice::TokioUring, EngineChoice::Tokio];
 
-/// No wait of a test is longer: a hang becomes a failure.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// No wait of a test is longer: a hang becomes a failure. A machine that stands still for a while does
+/// not.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a test wants to be different.
 #[derive(Clone, Debug)]
@@ -33,8 +35,14 @@ impl Setup {
             engine,
             shards: 1,
             idle: Idle::Park,
-            timeouts: IoTimeouts { quiet_ms: 20, linger_ms: 200, ..IoTimeouts::default() },
-            drain_ms: 10_000,
+            // No peer is given up because the machine stood still.
+            timeouts: IoTimeouts {
+                frame_timeout_ms: 60_000,
+                slow_consumer_ms: 60_000,
+                linger_ms: 20_000,
+                quiet_ms: 20,
+            },
+            drain_ms: 40_000,
             delay_ms: 20,
             cores: Vec::new(),
         }
@@ -57,6 +65,8 @@ impl Setup {
         config.acquirers.truncate(2);
         for acquirer in &mut config.acquirers {
             acquirer.listen.set_port(0);
+            // No request runs out of time while the machine stands still.
+            (acquirer.answer_within_ms, acquirer.transit_answer_within_ms) = (90_000, 90_000);
         }
         let framings: Vec<_> = config.acquirers.iter().map(|acquirer| acquirer.framing).collect();
         assert_eq!(framings, [Framing::Cups, Framing::Be2]);
@@ -75,17 +85,21 @@ impl Setup {
             shards: self.shards as u8,
             framings: config.acquirers.iter().map(|acquirer| acquirer.framing).collect(),
             delay_ms: self.delay_ms,
+            draining: Arc::default(),
         };
+        let draining = Arc::clone(&rules.draining);
         let switch = Switch::start(Arc::new(config), self.timeouts, move |shard| {
             Echo::new(shard, rules.clone())
         });
-        Rig { switch: switch.unwrap() }
+        Rig { switch: switch.unwrap(), draining }
     }
 }
 
 /// A running switch of echoes.
 pub(super) struct Rig {
     pub(super) switch: Switch<Echo>,
+    /// Whether a shard knows that the switch stops.
+    pub(super) draining: Arc<AtomicBool>,
 }
 
 impl Rig {
@@ -153,14 +167,22 @@ impl Client {
                 }
             }
             let mut chunk = [0; 65_536];
-            match self.stream.read(&mut chunk).unwrap() {
-                0 => {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => {
                     assert!(self.read.is_empty(), "the last answer is whole");
                     return None;
                 }
-                bytes => self.read.extend_from_slice(&chunk[..bytes]),
+                Ok(bytes) => self.read.extend_from_slice(&chunk[..bytes]),
+                // The process was stopped for a while.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("no answer: {error}"),
             }
         }
+    }
+
+    /// Whether bytes were read of which no answer was taken yet.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.read.is_empty()
     }
 
     pub(super) fn answers(&mut self, count: usize) -> Vec<Vec<u8>> {

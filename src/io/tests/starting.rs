@@ -48,7 +48,12 @@ fn the_engine_asked_for_is_the_one_that_runs() {
 }
 
 fn start(config: Config, setup: &Setup) -> Result<Switch<Echo>, StartError> {
-    let rules = EchoRules { shards: 1, framings: vec![Framing::Cups, Framing::Be2], delay_ms: 0 };
+    let rules = EchoRules {
+        shards: 1,
+        framings: vec![Framing::Cups, Framing::Be2],
+        delay_ms: 0,
+        draining: Arc::default(),
+    };
     Switch::start(Arc::new(config), setup.timeouts, move |id| Echo::new(id, rules.clone()))
 }
 
