@@ -52,7 +52,17 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
         if plan.linked[issuer] {
             let port = 9_101 + issuer;
             let _ = writeln!(text, "connect = \"127.0.0.1:{port}\"\ndialect = \"{dialect}\"");
-            text.push_str("sign_on = false\n");
+            let session = &plan.sessions[issuer];
+            let _ = writeln!(
+                text,
+                "connections = {}\nsign_on = {}\necho_idle_ms = {}\necho_misses = {}\n\
+                 breaker_timeouts = {}",
+                session.connections,
+                session.sign_on,
+                session.echo_idle_ms,
+                session.echo_misses,
+                session.breaker_timeouts
+            );
         }
     }
     text.push_str("[velocity]\nlines = 65_536\n");

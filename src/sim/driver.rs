@@ -111,7 +111,11 @@ impl World {
                 let ring = &mut self.switch.unit(shard).mesh[peer];
                 let is_visible = ring.front().is_some_and(|it| it.visible_ns <= now.mono_ns);
                 let Some(crossing) = ring.pop_front_if(|_| is_visible) else { break };
-                let is_answer = crossing.kind != MeshKind::Request;
+                // An issuer's answer is decided here; an acquirer's was decided there.
+                let is_answer = !matches!(
+                    crossing.kind,
+                    MeshKind::Request | MeshKind::IssuerMessage | MeshKind::SignedOff
+                );
                 let (unit, outbox) = self.switch.unit(shard).parts();
                 unit.on_mesh(now, crossing.from, crossing.message(), outbox);
                 self.act(shard, now, is_answer);
@@ -125,29 +129,29 @@ impl World {
             && let Some(input) = self.switch.unit(shard).issuers.pop_front()
         {
             match input {
-                FromIssuer::Answer(issuer, message) => {
-                    if let Some(number) = self.answered(issuer.0, &message) {
+                FromIssuer::Answer(link, message) => {
+                    if let Some(number) = self.answered(link.issuer.0, &message) {
                         self.oracle.limits.on_issuer_answer(number);
                     }
                     self.make_room(shard, now);
                     let acquirer = self.any_acquirer();
                     let (unit, outbox) = self.switch.unit(shard).parts();
-                    unit.on_issuer_response(now, issuer, acquirer, &message, outbox);
+                    unit.on_issuer_response(now, link, acquirer, &message, outbox);
                 }
-                FromIssuer::Down(issuer) => {
-                    self.oracle.limits.on_link_down(issuer.0, shard);
-                    self.switch.unit(shard).losing = Some(issuer);
+                FromIssuer::Down(link) => {
+                    self.oracle.limits.on_link_down(link.issuer.0, shard);
+                    self.switch.unit(shard).losing = Some(link);
                 }
-                FromIssuer::Up(issuer) => self.switch.unit(shard).shard.on_issuer_up(now, issuer),
+                FromIssuer::Up(link) => self.switch.unit(shard).shard.on_issuer_up(now, link),
             }
         }
         self.settle(shard, now);
     }
 
     fn finish_loss(&mut self, shard: usize, now: Now) -> bool {
-        while let Some(issuer) = self.switch.unit(shard).losing {
+        while let Some(link) = self.switch.unit(shard).losing {
             let (unit, outbox) = self.switch.unit(shard).parts();
-            if !unit.on_issuer_down(now, issuer, outbox) {
+            if !unit.on_issuer_down(now, link, outbox) {
                 self.switch.unit(shard).losing = None;
             }
             self.act(shard, now, false);
@@ -348,14 +352,18 @@ impl World {
                 }
             }
             Action::NoAnswer { connection } => self.network.no_answer(*connection),
-            // Its links need no sign-on, and its acquirers none either.
-            Action::Tell { .. }
-            | Action::CloseConnection { .. }
-            | Action::Manage { .. }
-            | Action::CloseLink { .. } => {}
-            Action::Forward { issuer, acquirer, bytes, .. } => {
+            // Acquirers need no sign-on.
+            Action::Tell { .. } | Action::CloseConnection { .. } => {}
+            Action::Manage { link, bytes } => {
+                // What cannot be sent is as good as not answered.
+                self.send_to_issuer(shard, (link.issuer.0, link.number), bytes_of(bytes));
+            }
+            Action::CloseLink { link } => {
+                self.lose_link(link.issuer.0, shard as u8, link.number);
+            }
+            Action::Forward { issuer, link, acquirer, bytes } => {
                 let message = bytes_of(bytes);
-                if !self.forward(shard, issuer.0, message) {
+                if !self.forward(shard, (issuer.0, *link), message) {
                     let came = Came::ForwardRefused(*issuer, *acquirer);
                     self.switch.unit(shard).returned.push(came, message);
                 }

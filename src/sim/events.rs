@@ -1,5 +1,6 @@
 //! What is to happen, in the order of time; of one moment, in the order in which it was arranged.
 
+use super::links::Line;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
@@ -64,23 +65,26 @@ pub(super) enum Event {
     },
     /// A message reaches an issuer, on the link that had this number.
     ToIssuer {
-        issuer: u8,
-        shard: u8,
-        link: u32,
+        line: Line,
         message: Vec<u8>,
     },
     /// An issuer's answer reaches a shard.
     FromIssuer {
-        issuer: u8,
-        shard: u8,
-        link: u32,
+        line: Line,
         message: Vec<u8>,
     },
     /// An issuer's link is made.
     LinkUp {
+        line: Line,
+        process: u32,
+    },
+    /// An issuer signs off, comes back, and says so until it is answered.
+    SignOff,
+    Return {
         issuer: u8,
-        shard: u8,
-        life: u32,
+    },
+    Say {
+        issuer: u8,
     },
     /// The next link somewhere fails.
     Flap,
@@ -114,13 +118,14 @@ impl Event {
             Self::Cycle { shard, life } => (11, u64::from(*shard), u64::from(*life)),
             Self::Committed { shard, life } => (12, u64::from(*shard), u64::from(*life)),
             Self::SnapshotWritten { shard, life } => (13, u64::from(*shard), u64::from(*life)),
-            Self::ToIssuer { issuer, shard, message, .. } => {
-                (14, u64::from(*issuer) << 8 | u64::from(*shard), super::trace::digest(message))
+            Self::ToIssuer { line, message } => (14, line.digest(), super::trace::digest(message)),
+            Self::FromIssuer { line, message } => {
+                (15, line.digest(), super::trace::digest(message))
             }
-            Self::FromIssuer { issuer, shard, message, .. } => {
-                (15, u64::from(*issuer) << 8 | u64::from(*shard), super::trace::digest(message))
-            }
-            Self::LinkUp { issuer, shard, .. } => (17, u64::from(*issuer), u64::from(*shard)),
+            Self::LinkUp { line, .. } => (17, line.digest(), 0),
+            Self::SignOff => (25, 0, 0),
+            Self::Return { issuer } => (26, u64::from(*issuer), 0),
+            Self::Say { issuer } => (27, u64::from(*issuer), 0),
             Self::Flap => (18, 0, 0),
             Self::BrownOut => (19, 0, 0),
             Self::Recovered { issuer } => (20, u64::from(*issuer), 0),

@@ -1,16 +1,15 @@
 //! Issuing banks with books of their own: they know a transaction by DE 37 whatever its trace number
 //! is, and the original of a void by DE 90. They answer late, never, twice or wrongly.
 //!
-//! Not here: limits and repeats of acquirers, of which an issuer knows nothing.
+//! Not here: limits and repeats of acquirers, of which an issuer knows nothing; its links (`links`).
 
 use super::book::STANS;
 use super::events::Event;
+use super::links::Line;
 use super::options::FaultKind;
 use super::plan::{ISSUER_WAIT_MS, ISSUERS, NS_PER_MS, NS_PER_US};
-use super::switch::FromIssuer;
 use super::wire::{Seen, issuer_of};
 use super::world::World;
-use crate::shard::IssuerId;
 use std::collections::BTreeMap;
 
 /// How a transaction stands at its issuer.
@@ -38,28 +37,16 @@ pub(super) struct Entry {
 }
 
 /// All issuers.
+#[derive(Default)]
 pub(super) struct Issuers {
     /// By number of the transaction.
     entries: Vec<Entry>,
     /// (issuer, trace number, DE 7) of every message, and what it was.
     numbers: BTreeMap<(u8, u32, u32), (u16, u32)>,
-    /// Number of the present link of each issuer and shard; even: it is up.
-    links: Vec<[u32; ISSUERS]>,
-    arrive_ns: Vec<[u64; ISSUERS]>,
     pub(super) is_brown: [bool; ISSUERS],
 }
 
 impl Issuers {
-    pub(super) fn new(shards: usize) -> Self {
-        Self {
-            entries: Vec::new(),
-            numbers: BTreeMap::new(),
-            links: vec![[1; ISSUERS]; shards],
-            arrive_ns: vec![[0; ISSUERS]; shards],
-            is_brown: [false; ISSUERS],
-        }
-    }
-
     pub(super) fn entry(&mut self, number: u32) -> &mut Entry {
         let number = number as usize;
         if number >= self.entries.len() {
@@ -70,35 +57,17 @@ impl Issuers {
 }
 
 impl World {
-    /// A shard hands a message over. `false`: it cannot be taken.
-    pub(super) fn forward(&mut self, shard: usize, issuer: u8, message: &[u8]) -> bool {
-        let at = usize::from(issuer);
-        let link = self.issuers.links[shard][at];
-        let is_down = self.plan.linked[at] && link % 2 == 1;
-        let refused = self.plan.trouble.forward_refused;
-        if is_down || (!self.plan.linked[at] && self.strikes(FaultKind::Link, refused)) {
-            return false;
-        }
-        let delay_ns = self.streams.issuer.between(10, 100) * NS_PER_US;
-        let arrive_ns = &mut self.issuers.arrive_ns[shard][at];
-        *arrive_ns = (*arrive_ns).max(self.now_ns + delay_ns);
-        let (at_ns, message, shard) = (*arrive_ns, message.to_vec(), shard as u8);
-        self.events.at(at_ns, Event::ToIssuer { issuer, shard, link, message });
-        true
-    }
-
-    pub(super) fn on_to_issuer(&mut self, issuer: u8, shard: u8, link: u32, message: &[u8]) {
-        let is_current = self.issuers.links[usize::from(shard)][usize::from(issuer)] == link;
-        if !is_current && self.streams.issuer.below(2) == 0 {
+    pub(super) fn on_to_issuer(&mut self, line: Line, message: &[u8]) {
+        let issuer = line.issuer;
+        if !self.links.is_current(line) && self.streams.issuer.below(2) == 0 {
             // Cut off on its way.
             return;
         }
         let Some(seen) = self.wire.read(message) else {
             return self.fail("I-15", 0, format!("issuer {issuer} cannot read a message"));
         };
-        if seen.class() == 80 {
-            let answer = self.wire.answer(message, *b"00", 0);
-            return self.answer_later((issuer, shard, link), answer, NS_PER_MS);
+        if seen.mti / 100 == 8 {
+            return self.on_management(line, message);
         }
         let number = seen.reference;
         self.trace.tell(self.now_ns, number, || format!("issuer {issuer} gets {:04}", seen.mti));
@@ -108,14 +77,14 @@ impl World {
         }
         self.check_numbers(issuer, &seen);
         match seen.class() {
-            10 | 20 => self.on_issuer_request((issuer, shard, link), &seen, message),
+            10 | 20 => self.on_issuer_request(line, &seen, message),
             12 | 22 => {
                 self.on_issuer_advice(&seen);
-                self.acknowledge((issuer, shard, link), message);
+                self.acknowledge(line, message);
             }
             42 => {
                 self.on_issuer_reversal(&seen);
-                self.acknowledge((issuer, shard, link), message);
+                self.acknowledge(line, message);
             }
             _ => self.fail("I-7", number, format!("an issuer got a {:04}", seen.mti)),
         }
@@ -152,13 +121,13 @@ impl World {
         original.is_some_and(|original| (stan, time) == (number % STANS, original.time))
     }
 
-    fn on_issuer_request(&mut self, to: (u8, u8, u32), seen: &Seen, message: &[u8]) {
+    fn on_issuer_request(&mut self, to: Line, seen: &Seen, message: &[u8]) {
         let trouble = self.plan.trouble.clone();
         if self.strikes_issuer(trouble.issuer_lost) {
             return;
         }
-        let code = self.decide_at_issuer(to.0, seen);
-        let brown = self.issuers.is_brown[usize::from(to.0)];
+        let code = self.decide_at_issuer(to.issuer, seen);
+        let brown = self.issuers.is_brown[usize::from(to.issuer)];
         if brown && self.streams.issuer.below(4) > 0 || self.strikes_issuer(trouble.issuer_silent) {
             return;
         }
@@ -168,6 +137,7 @@ impl World {
                 self.streams.issuer.between(ISSUER_WAIT_MS - 300, 2 * ISSUER_WAIT_MS) * NS_PER_MS;
         }
         let mut answer = self.wire.answer(message, code, seen.reference);
+        self.stray(to, &answer);
         if self.strikes_issuer(trouble.issuer_mis_echoed) {
             let field = self.streams.issuer.pick(&[2, 4, 37]);
             self.wire.mis_echo(&mut answer, field);
@@ -190,14 +160,10 @@ impl World {
         strikes
     }
 
-    fn answer_later(
-        &mut self,
-        (issuer, shard, link): (u8, u8, u32),
-        message: Vec<u8>,
-        delay_ns: u64,
-    ) {
+    fn answer_later(&mut self, asked: Line, message: Vec<u8>, delay_ns: u64) {
+        let line = self.answering_line(asked);
         let at_ns = self.now_ns + delay_ns + 20 * NS_PER_US;
-        self.events.at(at_ns, Event::FromIssuer { issuer, shard, link, message });
+        self.events.at(at_ns, Event::FromIssuer { line, message });
     }
 
     /// What the issuer decides, once for each transaction.
@@ -270,9 +236,9 @@ impl World {
         }
     }
 
-    fn acknowledge(&mut self, to: (u8, u8, u32), message: &[u8]) {
+    fn acknowledge(&mut self, to: Line, message: &[u8]) {
         let lost = self.plan.trouble.acknowledgement_lost;
-        if self.strikes_issuer(lost) || self.issuers.is_brown[usize::from(to.0)] {
+        if self.strikes_issuer(lost) || self.issuers.is_brown[usize::from(to.issuer)] {
             return;
         }
         let answer = self.wire.answer(message, *b"00", 0);
@@ -291,63 +257,5 @@ impl World {
             self.issuers.entry(number).is_vouched = true;
         }
         Some(number)
-    }
-
-    pub(super) fn on_from_issuer(&mut self, issuer: u8, shard: u8, link: u32, message: Vec<u8>) {
-        let is_current = self.issuers.links[usize::from(shard)][usize::from(issuer)] == link;
-        if is_current && self.switch.is_up() {
-            let input = FromIssuer::Answer(IssuerId(issuer), message);
-            self.switch.unit(usize::from(shard)).issuers.push_back(input);
-            self.wake(usize::from(shard));
-        }
-    }
-
-    /// A link is lost, with everything on its way, and made again after a while.
-    pub(super) fn lose_link(&mut self, issuer: u8, shard: u8) {
-        let link = &mut self.issuers.links[usize::from(shard)][usize::from(issuer)];
-        if *link % 2 == 1 || !self.switch.is_up() {
-            return;
-        }
-        *link += 1;
-        let input = FromIssuer::Down(IssuerId(issuer));
-        self.switch.unit(usize::from(shard)).issuers.push_back(input);
-        self.wake(usize::from(shard));
-        let away_ns = self.streams.trouble.exponential(700 * NS_PER_MS);
-        let life = self.switch.life;
-        self.events.at(self.now_ns + away_ns, Event::LinkUp { issuer, shard, life });
-    }
-
-    pub(super) fn make_link(&mut self, issuer: u8, shard: u8, life: u32) {
-        let link = &mut self.issuers.links[usize::from(shard)][usize::from(issuer)];
-        if life != self.switch.life || !self.switch.is_up() || link.is_multiple_of(2) {
-            return;
-        }
-        *link += 1;
-        let input = FromIssuer::Up(IssuerId(issuer));
-        self.switch.unit(usize::from(shard)).issuers.push_back(input);
-        self.wake(usize::from(shard));
-    }
-
-    /// A process is gone: its links and rings with it.
-    pub(super) fn lose_all_links(&mut self) {
-        for links in &mut self.issuers.links {
-            links.iter_mut().for_each(|link| *link = (*link + 1) | 1);
-        }
-    }
-
-    /// A new process has its rings at once and makes its links one after the other.
-    pub(super) fn make_all_links(&mut self) {
-        let life = self.switch.life;
-        for shard in 0..self.plan.shards {
-            for issuer in 0..ISSUERS {
-                if self.plan.linked[issuer] {
-                    let wait_ns = self.streams.trouble.exponential(300 * NS_PER_MS);
-                    let (issuer, shard) = (issuer as u8, shard as u8);
-                    self.events.at(self.now_ns + wait_ns, Event::LinkUp { issuer, shard, life });
-                } else {
-                    self.issuers.links[shard][issuer] += 1;
-                }
-            }
-        }
     }
 }

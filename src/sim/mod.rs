@@ -25,6 +25,7 @@ mod ending;
 mod events;
 mod issuer;
 mod judge;
+mod links;
 mod network;
 mod options;
 mod oracle;

@@ -12,6 +12,8 @@ pub(super) const NS_PER_S: u64 = 1_000_000_000;
 
 /// Issuers of a world.
 pub(super) const ISSUERS: usize = 3;
+/// Links of one issuer to a shard, at most.
+pub(super) const LINKS: usize = 3;
 /// Every request is answered within this.
 pub(super) const ANSWER_WITHIN_MS: u64 = 4_000;
 /// So long before that its issuer's time is over.
@@ -58,6 +60,14 @@ pub(super) struct Trouble {
     pub(super) issuer_garbage: u32,
     pub(super) acknowledgement_lost: u32,
     pub(super) forward_refused: u32,
+    /// Sign-ons and echoes that are not answered, or refused.
+    pub(super) management_lost: u32,
+    pub(super) management_refused: u32,
+    /// Answers that come by another link of the issuer, of any shard.
+    pub(super) crossed_answer: u32,
+    /// Answers that another issuer gives first.
+    pub(super) stray_answer: u32,
+    pub(super) sign_off_every_ms: u64,
     pub(super) brown_out_every_ms: u64,
     pub(super) link_flap_every_ms: u64,
     pub(super) slow_commit: u32,
@@ -71,6 +81,29 @@ pub(super) struct Trouble {
     pub(super) malformed: u32,
 }
 
+/// How the links of an issuer live.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    /// Of each shard.
+    pub(super) connections: u8,
+    pub(super) sign_on: bool,
+    pub(super) echo_idle_ms: u64,
+    pub(super) echo_misses: u64,
+    pub(super) breaker_timeouts: u64,
+}
+
+impl Session {
+    fn draw(draw: &mut Stream) -> Self {
+        Self {
+            connections: draw.between(1, LINKS as u64) as u8,
+            sign_on: draw.below(3) > 0,
+            echo_idle_ms: draw.pick(&[200, 1_000, 5_000, 600_000]),
+            echo_misses: draw.between(1, 3),
+            breaker_timeouts: draw.pick(&[0, 0, 3, 20]),
+        }
+    }
+}
+
 /// A world.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -82,6 +115,8 @@ pub(super) struct Plan {
     pub(super) connections: usize,
     /// Which issuers are reached by a link; the banks of the others answer over rings.
     pub(super) linked: [bool; ISSUERS],
+    /// By what the links of each live.
+    pub(super) sessions: [Session; ISSUERS],
     pub(super) intent_first: [bool; ISSUERS],
     pub(super) cards: u64,
     /// So many of them get half of all requests.
@@ -107,9 +142,11 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn draw(options: &Options) -> Self {
         let mut stream = Stream::new(options.seed, "plan");
+        let mut links = Stream::new(options.seed, "links of the plan");
         let draw = &mut stream;
         let marked_repeats = draw.below(3) > 0;
         let mut trouble = Trouble::draw(draw, options.faults);
+        trouble.draw_links(&mut links, options.faults);
         if !marked_repeats {
             trouble.clock_step_every_ms = 0;
         }
@@ -125,6 +162,7 @@ impl Plan {
             acquirers: draw.between(1, 3) as usize,
             connections: draw.between(1, 6) as usize,
             linked: [draw.below(2) == 0, draw.below(3) == 0, draw.below(4) == 0],
+            sessions: core::array::from_fn(|_| Session::draw(&mut links)),
             intent_first: [false, false, draw.below(4) == 0],
             cards: draw.pick(&[200, 2_000, 20_000]),
             hot_cards,
@@ -181,6 +219,27 @@ fn draw_limits(draw: &mut Stream, counters: usize) -> Vec<Limit> {
 }
 
 impl Trouble {
+    fn draw_links(&mut self, draw: &mut Stream, faults: Faults) {
+        let light = faults.light;
+        let mut some = |most: u32| match draw.below(if light { 2 } else { 4 }) {
+            _ if !faults.has(FaultKind::Link) => 0,
+            0 => 0,
+            1 => most / 20,
+            2 => most / 4,
+            _ => most,
+        };
+        self.management_lost = some(200_000);
+        self.management_refused = some(100_000);
+        self.crossed_answer = some(500_000);
+        self.stray_answer = some(10_000);
+        self.sign_off_every_ms = match draw.below(if light { 2 } else { 3 }) {
+            _ if !faults.has(FaultKind::Link) => 0,
+            0 => 0,
+            1 => 30_000,
+            _ => 6_000,
+        };
+    }
+
     fn draw(draw: &mut Stream, faults: Faults) -> Self {
         let mut some = |kind: FaultKind, most: u32| {
             let strength = if faults.light { draw.below(2) } else { draw.below(4) };

@@ -8,15 +8,15 @@ use super::random::Stream;
 use crate::config::Config;
 use crate::io::{Held, Returned};
 use crate::shard::{
-    Configured, ConnectionId, IssuerId, MeshKind, MeshMessage, Now, Outbox, Secrets, Shard, ShardId,
+    Configured, ConnectionId, LinkId, MeshKind, MeshMessage, Now, Outbox, Secrets, Shard, ShardId,
 };
 use std::collections::VecDeque;
 
 /// An input from an issuer's side.
 pub(super) enum FromIssuer {
-    Answer(IssuerId, Vec<u8>),
-    Down(IssuerId),
-    Up(IssuerId),
+    Answer(LinkId, Vec<u8>),
+    Down(LinkId),
+    Up(LinkId),
 }
 
 /// A message on its way between two shards.
@@ -62,7 +62,7 @@ pub(super) struct Unit {
     pub(super) closed: Vec<ConnectionId>,
     pub(super) ready: VecDeque<u32>,
     pub(super) issuers: VecDeque<FromIssuer>,
-    pub(super) losing: Option<IssuerId>,
+    pub(super) losing: Option<LinkId>,
     /// From each other shard.
     pub(super) mesh: Vec<VecDeque<Crossing>>,
     pub(super) offer: Option<(Configured, usize)>,

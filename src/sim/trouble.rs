@@ -16,6 +16,7 @@ impl World {
         self.arrange(trouble.reload_every_ms, Event::Reload);
         self.arrange(trouble.link_flap_every_ms, Event::Flap);
         self.arrange(trouble.brown_out_every_ms, Event::BrownOut);
+        self.arrange(trouble.sign_off_every_ms, Event::SignOff);
     }
 
     fn arrange(&mut self, every_ms: u64, event: Event) {
@@ -73,7 +74,18 @@ impl World {
         let issuer = self.streams.trouble.below(ISSUERS as u64);
         let shard = self.streams.trouble.below(self.plan.shards as u64);
         if self.plan.linked[issuer as usize] && self.begins(FaultKind::Link) {
-            self.lose_link(issuer as u8, shard as u8);
+            let links = u64::from(self.plan.sessions[issuer as usize].connections);
+            let link = self.streams.link.below(links);
+            self.lose_link(issuer as u8, shard as u8, link as u8);
+        }
+    }
+
+    /// One issuer signs off, and on again later.
+    pub(super) fn on_sign_off(&mut self) {
+        self.arrange(self.plan.trouble.sign_off_every_ms, Event::SignOff);
+        let issuer = self.streams.trouble.below(ISSUERS as u64);
+        if self.plan.linked[issuer as usize] && self.begins(FaultKind::Link) {
+            self.on_leave(issuer as u8);
         }
     }
 

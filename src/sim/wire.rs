@@ -223,6 +223,27 @@ impl Wire {
         out
     }
 
+    /// An issuer's own network management.
+    pub(super) fn manage(&mut self, order: u64, number: u32) -> Vec<u8> {
+        let mti = if self.framing == Framing::Cups { 820 } else { 800 };
+        let mut writer = self.writer(mti);
+        let (stan, order) = (digits::<6>(u64::from(number) % 1_000_000), digits::<3>(order));
+        for (field, value) in
+            [(7, &b"1122120000"[..]), (11, &stan), (33, b"03330000"), (70, &order)]
+        {
+            let put = writer.put(field, value);
+            assert!(put.is_ok(), "Invariant: issuers write what their dialect has: DE {field}");
+        }
+        let bytes = writer.finish().expect("Invariant: there is room for a message");
+        self.out[..bytes].to_vec()
+    }
+
+    /// Of network management: whether it is an answer, and DE 70.
+    pub(super) fn management(&mut self, message: &[u8]) -> Option<(bool, u64)> {
+        let view = self.dialect.parse(message, &mut self.table).ok()?;
+        Some((!view.mti().expects_response(), view.number(70)?))
+    }
+
     /// The same answer with another card, amount or reference number.
     pub(super) fn mis_echo(&mut self, answer: &mut [u8], field: u8) {
         let Ok(view) = self.dialect.parse(answer, &mut self.table) else { return };

@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::configuration::configuration;
 use super::events::{Event, Events};
 use super::issuer::Issuers;
+use super::links::Links;
 use super::network::Network;
 use super::options::{FaultKind, Options};
 use super::oracle::{Limits, Oracle, SecretsWatch};
@@ -42,6 +43,7 @@ pub(super) struct World {
     /// Messages sent under another's key, by that one's number.
     pub(super) conflicting: BTreeMap<u32, u16>,
     pub(super) issuers: Issuers,
+    pub(super) links: Links,
     pub(super) switch: Switch,
     pub(super) wire: Wire,
     pub(super) oracle: Oracle,
@@ -76,7 +78,8 @@ impl World {
             lines: vec![vec![None; plan.connections]; plan.acquirers],
             book: Book::new(),
             conflicting: BTreeMap::new(),
-            issuers: Issuers::new(plan.shards),
+            issuers: Issuers::default(),
+            links: Links::new(plan.shards),
             switch: Switch::new(config),
             oracle: Oracle::new(limits, SecretsWatch::new(wire.beginnings())),
             decided: BTreeMap::new(),
@@ -153,13 +156,12 @@ impl World {
             Event::SnapshotWritten { shard, life } => {
                 self.on_snapshot_written(usize::from(shard), life);
             }
-            Event::ToIssuer { issuer, shard, link, message } => {
-                self.on_to_issuer(issuer, shard, link, &message);
-            }
-            Event::FromIssuer { issuer, shard, link, message } => {
-                self.on_from_issuer(issuer, shard, link, message);
-            }
-            Event::LinkUp { issuer, shard, life } => self.make_link(issuer, shard, life),
+            Event::ToIssuer { line, message } => self.on_to_issuer(line, &message),
+            Event::FromIssuer { line, message } => self.on_from_issuer(line, message),
+            Event::LinkUp { line, process } => self.make_link(line, process),
+            Event::SignOff => self.on_sign_off(),
+            Event::Return { issuer } => self.on_return(issuer),
+            Event::Say { issuer } => self.say(issuer),
             Event::Flap => self.on_flap(),
             Event::BrownOut => self.on_brown_out(),
             Event::Recovered { issuer } => self.issuers.is_brown[usize::from(issuer)] = false,
