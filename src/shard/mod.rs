@@ -64,7 +64,7 @@ pub mod routing;
 mod saf;
 mod scope_limits;
 mod secrets;
-mod settlement_day;
+pub mod settlement_day;
 mod shedding;
 pub mod snapshot;
 mod stand_in;

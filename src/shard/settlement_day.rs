@@ -44,6 +44,13 @@ impl SettlementDay {
     }
 }
 
+/// Which settlement date it is by the clock: days since 1970, and when it ends in UTC milliseconds.
+#[must_use]
+pub fn day_at(cutoff: Option<CutOff>, wall_ms: u64) -> (u32, u64) {
+    let mut settlement_day = SettlementDay::new(cutoff);
+    (settlement_day.by_clock(wall_ms), settlement_day.ends_ms)
+}
+
 /// MMDD of a day since 1970, as DE 15 has it.
 pub(super) fn digits_of(day: u32) -> [u8; 4] {
     let date = date_of(u64::from(day));

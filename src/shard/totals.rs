@@ -271,6 +271,12 @@ impl Totals {
         }
     }
 
+    /// Becomes what another shard's, or a shard's a moment later, are. Allocates nothing.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.days = other.days;
+        self.sums.copy_from_slice(&other.sums);
+    }
+
     /// The current date; 0 before the first.
     #[inline]
     pub(super) const fn day(&self) -> u32 {
