@@ -122,6 +122,10 @@ named_list! {
     Reconciled "reconciliation{in_balance}" "acquirers' totals that are the switch's too";
     ReconciledOut "reconciliation{out_of_balance}" "acquirers' totals that are not the switch's";
     ReconciledUnknown "reconciliation{unknown_date}" "totals asked of a date that is not kept";
+    IssuerTotalsIn "issuer_totals{in_balance}" "issuers' totals that are the switch's too";
+    IssuerTotalsOut "issuer_totals{out_of_balance}" "issuers' totals that are not the switch's";
+    IssuerTotalsUnknown "issuer_totals{unknown_date}" "issuers' totals of a date that is not kept";
+    IssuerTotalsRefused "issuer_totals{refused}" "issuers' totals that cannot be read, or that another shard had no room for";
 }
 
 /// Numbers of [`Counter`].

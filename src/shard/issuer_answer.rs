@@ -38,7 +38,7 @@ impl Shard {
         let mut table = self.scratch.issuer.take().unwrap_or_default();
         let error = profile.dialect.parse(body, &mut table).err();
         if let Some(view) = table.view(profile.dialect, body) {
-            if !self.take_from_link(now, link, &view, outbox) {
+            if !self.take_from_link(now, link, (&view, error.is_none()), outbox) {
                 let whose = (link.issuer, acquirer);
                 self.match_answer(now, whose, (&view, error.is_none()), outbox);
             }

@@ -120,14 +120,14 @@ impl Shard {
         false
     }
 
-    /// What comes on a link and is no answer to a request of this shard: network management, and
-    /// answers whose number is another shard's. Tells whether it was dealt with.
+    /// What comes on a link and is no answer to a request of this shard: network management, totals,
+    /// and answers whose number is another shard's. Tells whether it was dealt with.
     #[inline]
     pub(super) fn take_from_link(
         &mut self,
         now: Now,
         link: LinkId,
-        view: &MessageView<'_>,
+        (view, is_well_formed): (&MessageView<'_>, bool),
         outbox: &mut Outbox,
     ) -> bool {
         if let Some(links) = self.legs.links(link.issuer) {
@@ -138,6 +138,13 @@ impl Shard {
                 true => self.answer_issuer(now, link, view, outbox),
                 false => self.on_management_answer(now, link, view, outbox),
             }
+            return true;
+        }
+        if view.mti().class() == MtiClass::Reconciliation
+            && view.mti().expects_response()
+            && self.legs.dialect(link.issuer).is_some()
+        {
+            self.reconcile_issuer(now, link, (view, is_well_formed), outbox);
             return true;
         }
         if self.shards == 1 {
