@@ -300,7 +300,7 @@ fn write_totals(out: &mut Out<'_>, board: &Board, all: &Copied) -> fmt::Result {
     let status = TotalsStatus::of(&board.config(), all.totals(), board.now().wall_ms);
     let help = "the current settlement date as a number, year, month and day";
     out.gauge("tapswitch_settlement_date", help, status.date_number)?;
-    let current = || status.rows.iter().filter(|row| row.date == status.date);
+    let current = || status.rows.iter().filter(|row| row.is_current);
     for (kind, whose) in [(PartyKind::Acquirer, "acquirer"), (PartyKind::Issuer, "issuer")] {
         let name = format!("tapswitch_{whose}_day_count");
         let help = "transactions of the current settlement date, as 0500 and 0520 count them";

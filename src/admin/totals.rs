@@ -16,7 +16,7 @@ const MS_PER_DAY: u64 = 86_400_000;
 /// Totals of all shards.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TotalsStatus {
-    /// The current settlement date, as in 2026-11-22; empty while the switch starts.
+    /// The current settlement date of the switch, as in 2026-11-22; empty while it starts.
     pub date: String,
     /// The same as a number, as in 20261122.
     pub date_number: u64,
@@ -69,6 +69,8 @@ impl From<Tally> for Counted {
 pub struct TotalsRow {
     /// The settlement date.
     pub date: String,
+    /// Whether what happens now counts on it; an issuer may be a date ahead of the others.
+    pub is_current: bool,
     /// What it is.
     pub of: PartyKind,
     /// Its name.
@@ -92,9 +94,10 @@ pub struct TotalsRow {
 }
 
 impl TotalsRow {
-    fn of(day: u32, (of, name): (PartyKind, &str), sums: &Sums) -> Self {
+    fn of((day, current): (u32, u32), (of, name): (PartyKind, &str), sums: &Sums) -> Self {
         Self {
             date: date_of(day),
+            is_current: day == current,
             of,
             name: name.to_owned(),
             credits: sums.credits.into(),
@@ -153,7 +156,9 @@ impl TotalsStatus {
         let mut days: Vec<u32> = shards.clone().flat_map(Totals::days).chain([by_clock]).collect();
         days.sort_unstable_by(|a, b| b.cmp(a));
         days.dedup();
-        let current = days.first().copied().unwrap_or(by_clock);
+        let current = shards.clone().map(Totals::day).fold(by_clock, u32::max);
+        let current_of =
+            |issuer| shards.clone().map(|it| it.day_of(issuer)).fold(current, u32::max);
         let sum = |day: u32, party: Party| {
             let mut sums = Sums::default();
             shards.clone().filter_map(|it| it.of(day, party)).for_each(|it| sums.add(it));
@@ -163,11 +168,12 @@ impl TotalsStatus {
         for &day in &days {
             for (id, acquirer) in (0..).map(AcquirerId).zip(&config.acquirers) {
                 let whose = (PartyKind::Acquirer, acquirer.name.as_str());
-                rows.push(TotalsRow::of(day, whose, &sum(day, Party::Acquirer(id))));
+                rows.push(TotalsRow::of((day, current), whose, &sum(day, Party::Acquirer(id))));
             }
             for (id, issuer) in (0..).map(IssuerId).zip(&config.issuers) {
                 let whose = (PartyKind::Issuer, issuer.name.as_str());
-                rows.push(TotalsRow::of(day, whose, &sum(day, Party::Issuer(id))));
+                let sums = sum(day, Party::Issuer(id));
+                rows.push(TotalsRow::of((day, current_of(id)), whose, &sums));
             }
         }
         let date = date_of(current);

@@ -69,6 +69,7 @@ impl Shard {
             Change::Started => self.started_wall_ms = Some(wall_ms),
             Change::Configured { epoch } => self.epoch = *epoch,
             Change::SettlementDay { day } => self.apply_settlement_day(*day),
+            Change::IssuerDay { issuer, day } => self.totals.begin_of(*issuer, *day),
             Change::ScopeRow(_) | Change::ScopePool(_) | Change::ScopeHeld { .. } => {
                 self.apply_scope(wall_ms, &record.change);
             }

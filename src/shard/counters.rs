@@ -126,6 +126,8 @@ named_list! {
     IssuerTotalsOut "issuer_totals{out_of_balance}" "issuers' totals that are not the switch's";
     IssuerTotalsUnknown "issuer_totals{unknown_date}" "issuers' totals of a date that is not kept";
     IssuerTotalsRefused "issuer_totals{refused}" "issuers' totals that cannot be read, or that another shard had no room for";
+    IssuerCutOff "issuer{cut_off}" "settlement dates that issuers announced and that began for them";
+    IssuerCutOffRefused "issuer{cut_off_refused}" "cut-offs of issuers without a date, or with one that cannot be";
 }
 
 /// Numbers of [`Counter`].

@@ -111,6 +111,13 @@ pub enum Change<'a> {
         /// Days since 1970.
         day: u32,
     },
+    /// An issuer announced its cut-off: what follows counts for it on this date.
+    IssuerDay {
+        /// Which.
+        issuer: IssuerId,
+        /// Days since 1970.
+        day: u32,
+    },
 }
 
 /// A request on its way to its issuer.
@@ -254,6 +261,7 @@ enum Kind {
     // As 2 and 3, with what they add to the totals.
     AnsweredEntered = 17,
     UndoneEntered = 18,
+    IssuerDay = 19,
 }
 
 impl Record<'_> {
@@ -338,6 +346,11 @@ impl Change<'_> {
             Self::SettlementDay { day } => {
                 writer.put(day.to_le_bytes());
                 Kind::SettlementDay
+            }
+            Self::IssuerDay { issuer, day } => {
+                writer.put([issuer.0]);
+                writer.put(day.to_le_bytes());
+                Kind::IssuerDay
             }
         }
     }

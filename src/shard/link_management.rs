@@ -210,7 +210,11 @@ impl Shard {
             (MeshKind::SignedOff, &[signed_off, first]) => {
                 self.set_signed_off(now, (issuer, signed_off != 0), ShardId(first), outbox);
             }
-            (MeshKind::SignedOff, _) => {}
+            (MeshKind::IssuerDate, &[first, a, b, c, d]) => {
+                let day = u32::from_le_bytes([a, b, c, d]);
+                self.begin_date_of(now, (issuer, day), ShardId(first), outbox);
+            }
+            (MeshKind::SignedOff | MeshKind::IssuerDate, _) => {}
             _ => {
                 let acquirer = self.legs.dialect(issuer).and_then(|spoken| {
                     let same = |it: &std::rc::Rc<crate::config::AcquirerConfig>| {
@@ -264,6 +268,7 @@ impl Shard {
         };
         let order = issuer_order(view);
         let code = match order {
+            Ok(IssuerOrder::CutOff) => self.cut_off(now, link.issuer, view, outbox),
             Ok(_) => ResponseCode::APPROVED,
             Err(code) => code,
         };
@@ -274,7 +279,12 @@ impl Shard {
             .and_then(|mti| respond(view, mti, dialect.echo, &added, outbox.room()).ok());
         let Some(bytes) = written else { return self.counters.add(Counter::Unmatched) };
         let bytes = outbox.claim(bytes);
-        outbox.push(Action::Manage { link, bytes });
+        let manage = Action::Manage { link, bytes };
+        match order {
+            // An issuer that has been told so counts on it.
+            Ok(IssuerOrder::CutOff) => outbox.push_gated(manage),
+            _ => outbox.push(manage),
+        }
         self.counters.add(Counter::LinkManaged);
         if let Ok(IssuerOrder::SignOn | IssuerOrder::SignOff) = order {
             let signed_off = order == Ok(IssuerOrder::SignOff);

@@ -140,7 +140,7 @@ impl Shard {
         let view = stating.view();
         let date = match view.raw(15) {
             Some(date) => *date.first_chunk().ok_or(Reason::Format(15))?,
-            None => digits_of(self.totals.day()),
+            None => digits_of(self.day_of(link)),
         };
         if view.present().and(COMPARED) == FieldSet::EMPTY {
             return Err(Reason::Format(74));
@@ -150,10 +150,18 @@ impl Shard {
         self.ask_for_totals(now, stating, (0, gathered), outbox)
     }
 
+    /// The current date of an issuer, or of an acquirer.
+    fn day_of(&self, link: Option<LinkId>) -> u32 {
+        link.map_or(self.totals.day(), |link| self.totals.day_of(link.issuer))
+    }
+
     /// Adds what this shard has.
     fn gather(&self, connection: ConnectionId, gathered: &mut Gathered) {
         let party = gathered.party(connection);
-        let day = self.totals.days().find(|&day| digits_of(day) == gathered.date);
+        // Only others may be ahead of its date.
+        let newest = self.day_of(gathered.link);
+        let mut days = self.totals.days().filter(|&day| day <= newest);
+        let day = days.find(|&day| digits_of(day) == gathered.date);
         if let Some(sums) = day.and_then(|day| self.totals.of(day, party)) {
             gathered.is_known = true;
             gathered.sums.add(sums);

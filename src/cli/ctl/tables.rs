@@ -201,7 +201,7 @@ fn totals(out: &mut dyn Write, status: &Status) -> Result<()> {
         ">other",
         ">net CNY",
     ]);
-    for row in totals.rows.iter().filter(|row| row.date == totals.date || !row.is_empty()) {
+    for row in totals.rows.iter().filter(|row| row.is_current || !row.is_empty()) {
         let net = row.net_minor();
         let sign = if net < 0 { "-" } else { "" };
         let mut cells = vec![row.date.clone(), row.of.name().to_owned(), row.name.clone()];

@@ -5,7 +5,7 @@ use super::{
     Answered, Change, Forwarded, HEAD_BYTES, Kind, NO_STAN, OwedId, OwedMessage, RECORD_BYTES_MAX,
     RESERVATION_BYTES, Record, Settlement, Undone,
 };
-use crate::limits::REMEMBERED_BYTES_MAX;
+use crate::limits::{ISSUERS_MAX, REMEMBERED_BYTES_MAX};
 use crate::shard::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
 use crate::shard::field_list::StoredFields;
 use crate::shard::identity::{AcquirerId, CardKey, IssuerId};
@@ -154,6 +154,13 @@ impl<'a> Reader<'a> {
             Change::Undone(Undone { entry: Some(self.entry()?), ..undone })
         } else if is(Kind::SettlementDay) {
             Change::SettlementDay { day: u32::from_le_bytes(self.take()?) }
+        } else if is(Kind::IssuerDay) {
+            let [issuer] = self.take()?;
+            if usize::from(issuer) >= ISSUERS_MAX {
+                return Err(RecordError::Value("issuer"));
+            }
+            let day = u32::from_le_bytes(self.take()?);
+            Change::IssuerDay { issuer: IssuerId(issuer), day }
         } else if is(Kind::Owed) {
             Change::Owed(self.owed()?)
         } else if is(Kind::OwedSent) {

@@ -11,13 +11,13 @@ use tapswitch_protocol::{Dialect, MessageWriter, Mti};
 const ISSUER: IssuerId = IssuerId(0);
 
 /// Issuer 0 is reached over TCP, and needs no sign-on.
-fn configured(shards: usize) -> Config {
+pub(super) fn configured(shards: usize) -> Config {
     let mut config = with_cutoff(config(shards));
     linked(&mut config, |link| link.sign_on = false);
     config
 }
 
-fn linked_world() -> World {
+pub(super) fn linked_world() -> World {
     let mut world = World::new(&configured(1));
     world.shard.on_issuer_up(world.now, LinkId { issuer: ISSUER, number: 0 });
     world.tick();
@@ -25,7 +25,7 @@ fn linked_world() -> World {
 }
 
 /// Totals in the issuer's own message.
-fn stated(mti: u16, stan: &str, fields: &[(u8, &str)]) -> Vec<u8> {
+pub(super) fn stated(mti: u16, stan: &str, fields: &[(u8, &str)]) -> Vec<u8> {
     let mut out = vec![0; 512];
     let mti = Mti::from_number(mti).unwrap();
     let mut writer = MessageWriter::new(Dialect::cups(), mti, &mut out).unwrap();

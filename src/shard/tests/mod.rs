@@ -6,6 +6,7 @@ mod field_list;
 pub(in crate::shard) mod fixture;
 mod forgotten;
 mod hostile;
+mod issuer_cut_off;
 mod issuer_totals;
 mod layouts;
 mod levels;

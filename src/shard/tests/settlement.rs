@@ -245,7 +245,7 @@ fn the_sum_is_over_all_shards() {
 }
 
 /// A snapshot of a shard, put into another one.
-fn load(from: &mut World, (carried, stan): (bool, u32), into: &mut Shard) {
+pub(super) fn load(from: &mut World, (carried, stan): (bool, u32), into: &mut Shard) {
     let header = match carried {
         true => from.shard.carry_begin(from.now),
         false => from.shard.snapshot_begin(from.now),
