@@ -128,6 +128,8 @@ named_list! {
     IssuerTotalsRefused "issuer_totals{refused}" "issuers' totals that cannot be read, or that another shard had no room for";
     IssuerCutOff "issuer{cut_off}" "settlement dates that issuers announced and that began for them";
     IssuerCutOffRefused "issuer{cut_off_refused}" "cut-offs of issuers without a date, or with one that cannot be";
+    RefusedOriginalAmount "refused{original_amount}" "voids of another amount than stands of their originals";
+    Reinstated "void{reversed}" "originals that stand again because their voids were reversed";
 }
 
 /// Numbers of [`Counter`].

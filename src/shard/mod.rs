@@ -75,6 +75,7 @@ pub mod totals;
 mod undelivered;
 mod unnamed_reversal;
 pub mod velocity;
+mod void;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -222,6 +222,9 @@ impl Shard {
             entry: original.taken_back(acquirer, original.amount_minor),
         };
         self.commit(now, Change::Undone(undone), outbox);
+        if let Some(voided) = original.voids {
+            self.reinstate(now, (voided, acquirer), original, outbox);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is kept of a completed request that moved money, or may have, so that reversals and voids
 //! find it.
 
+use super::originals::OriginalKey;
 use crate::limits::{ISSUERS_MAX, STANS};
 use crate::shard::totals::{Entry, Sort};
 use crate::shard::velocity::{RESERVATION_BYTES, Reservation};
@@ -57,9 +58,12 @@ pub struct OriginalRecord {
     pub reservation: Reservation,
     /// What a reversal of it is in the totals.
     pub sort: Sort,
+    /// Of an approved void that reserves nothing itself: what it took back, and what stands again when
+    /// it is reversed.
+    pub voids: Option<OriginalKey>,
 }
 
-const _: () = assert!(size_of::<OriginalRecord>() <= 72);
+const _: () = assert!(size_of::<OriginalRecord>() <= 88);
 
 const CARD: usize = 0;
 const CODE: usize = CARD + 16;
@@ -67,6 +71,8 @@ const AMOUNT: usize = CODE + 2;
 /// DE 4 has twelve digits: 40 bits.
 const AMOUNT_BYTES: usize = 5;
 const LEG: usize = AMOUNT + AMOUNT_BYTES;
+/// The state of an approved void that has its original's key in place of a reservation.
+const VOID: u8 = 3;
 /// State 2 bits, issuer 6, DE 11 20, DE 7 26, sort 2.
 const LEG_BYTES: usize = 7;
 const RESERVATION: usize = LEG + LEG_BYTES;
@@ -122,6 +128,34 @@ impl OriginalRecord {
         })
     }
 
+    /// How it ended, as a number, and what goes with it: its reservation, or what it took back.
+    #[inline]
+    pub(in crate::shard) fn end(&self) -> (u8, [u8; RESERVATION_BYTES]) {
+        match self.voids {
+            Some(OriginalKey(key)) if self.state == OriginalState::Approved => {
+                let mut bytes = [0; RESERVATION_BYTES];
+                bytes[..key.len()].copy_from_slice(&key);
+                (VOID, bytes)
+            }
+            _ => (self.state as u8, self.reservation.to_bytes()),
+        }
+    }
+
+    /// The same record with the end that [`OriginalRecord::end`] told; `None`: there is none such.
+    #[inline]
+    pub(in crate::shard) fn with_end(
+        self,
+        state: u8,
+        bytes: &[u8; RESERVATION_BYTES],
+    ) -> Option<Self> {
+        if state == VOID {
+            let voids = bytes.first_chunk().map(|key| OriginalKey(*key));
+            return Some(Self { state: OriginalState::Approved, voids, ..self });
+        }
+        let state = OriginalState::from_number(state)?;
+        Some(Self { state, reservation: Reservation::from_bytes(bytes), ..self })
+    }
+
     #[inline]
     pub(in crate::shard) fn encode(&self, out: &mut [u8; ORIGINAL_BYTES]) {
         assert!(self.amount_minor < 1 << 40, "Invariant: an amount has twelve digits");
@@ -132,25 +166,27 @@ impl OriginalRecord {
         out[CARD..CODE].copy_from_slice(&self.card.0);
         out[CODE..AMOUNT].copy_from_slice(&self.response_code);
         out[AMOUNT..LEG].copy_from_slice(&self.amount_minor.to_le_bytes()[..AMOUNT_BYTES]);
-        let leg = self.state as u64
+        let (state, end) = self.end();
+        let leg = u64::from(state)
             | u64::from(self.issuer.0) << 2
             | u64::from(self.issuer_stan) << 8
             | pack_time(self.issuer_transmission_time) << 28
             | (self.sort.of_original() as u64) << 54;
         out[LEG..RESERVATION].copy_from_slice(&leg.to_le_bytes()[..LEG_BYTES]);
-        out[RESERVATION..].copy_from_slice(&self.reservation.to_bytes());
+        out[RESERVATION..].copy_from_slice(&end);
     }
 
     #[inline]
     pub(in crate::shard) fn decode(bytes: &[u8; ORIGINAL_BYTES]) -> Self {
         let leg = number(&bytes[LEG..RESERVATION]);
-        let mut reservation = [0; RESERVATION_BYTES];
-        reservation.copy_from_slice(&bytes[RESERVATION..]);
+        let mut end = [0; RESERVATION_BYTES];
+        end.copy_from_slice(&bytes[RESERVATION..]);
+        let state = leg as u8 & 0x3;
         let (mut card, mut response_code) = ([0; 16], [0; 2]);
         card.copy_from_slice(&bytes[CARD..CODE]);
         response_code.copy_from_slice(&bytes[CODE..AMOUNT]);
-        Self {
-            state: OriginalState::of(leg as u8 & 0x3),
+        let record = Self {
+            state: OriginalState::Declined,
             response_code,
             issuer: IssuerId((leg >> 2) as u8 & 0x3F),
             card: CardKey(card),
@@ -159,8 +195,11 @@ impl OriginalRecord {
             issuer_transmission_time: unpack_time(leg >> 28),
             // Of an original that an older version wrote: none.
             sort: Sort::from_number((leg >> 54) as u8 & 0x3).unwrap_or_default(),
-            reservation: Reservation::from_bytes(&reservation),
-        }
+            reservation: Reservation::default(),
+            voids: None,
+        };
+        // Two bits are always some state.
+        record.clone().with_end(state, &end).unwrap_or(record)
     }
 }
 
@@ -188,6 +227,7 @@ mod tests {
             issuer_stan in 0..STANS,
             (month, day, hour) in (1..=12u32, 1..=31u32, 0..24u32),
             sort in 0..4u8,
+            voids in any::<Option<[u8; 12]>>(),
             (minute, second) in (0..60u32, 0..60u32),
         ) {
             let record = OriginalRecord {
@@ -201,6 +241,7 @@ mod tests {
                     (((month * 100 + day) * 100 + hour) * 100 + minute) * 100 + second,
                 reservation: Reservation::default(),
                 sort: Sort::from_number(sort).unwrap(),
+                voids: voids.filter(|_| state == 1).map(OriginalKey),
             };
             let mut bytes = [0; ORIGINAL_BYTES];
             record.encode(&mut bytes);

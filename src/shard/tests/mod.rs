@@ -27,3 +27,4 @@ mod snapshot;
 mod stand_in;
 mod store_and_forward;
 mod transitions;
+mod voids;
