@@ -5,6 +5,7 @@
 //! Not here: refunds, which are advices (`advice`).
 
 use super::AcquirerId;
+use super::authorization::Reply;
 use super::completion::OF_ONE_NAME_MAX;
 use super::duplicate::{DuplicateKey, OriginalKey, OriginalRecord, OriginalState};
 use super::intake::StagedRequest;
@@ -46,9 +47,7 @@ impl Shard {
     ) {
         let original = self.duplicates.original_by(key).map(|stored| stored.record());
         let (reservation, sort, amount_minor) = match original {
-            Some(it) if it.state == OriginalState::Reversed => {
-                (it.reservation, it.sort, it.amount_minor)
-            }
+            Some(it) if it.is_voided() => (it.reservation, it.sort, it.amount_minor),
             Some(_) => return,
             // Of one that was never known here, or is forgotten, the void said what it took back.
             None => (Reservation::default(), Sort::Debit, void.amount_minor),
@@ -58,6 +57,38 @@ impl Shard {
         let entry = Entry { acquirer, issuer, sort, is_reversal: false, amount_minor };
         let reinstated = Reinstated { key, card: void.card, reservation, entry };
         self.commit(now, Change::Reinstated(reinstated), outbox);
+    }
+
+    /// What a void took back is reversed itself: nothing is to be taken back any more, but its issuer is
+    /// told, so that a reversal of the void does not make it stand again, there or here.
+    #[cold]
+    pub(super) fn reverse_voided(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        (key, original): (&DuplicateKey, &OriginalRecord),
+        outbox: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let whose = (original.issuer, original.card);
+        let owed = self.store_message(now, incoming, whose, Some(original), outbox)?;
+        let undone = Undone {
+            key: *key,
+            card: original.card,
+            reservation: Reservation::default(),
+            response_code: *incoming.profile.codes.time_out.bytes(),
+            amount_minor: 0,
+            less_minor: 0,
+            entry: None,
+        };
+        self.commit(now, Change::Undone(undone), outbox);
+        let what = Counter::ReversalRepeated;
+        self.counters.add(what);
+        self.acknowledge(now, incoming, staged, (Reply::Accept, what), outbox);
+        if let Some(place) = owed {
+            self.send_owed(now, place, outbox);
+        }
+        Ok(())
     }
 
     /// A void takes back all that stands of its original and says so: a part of it, or more, is refused.

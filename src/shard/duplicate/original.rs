@@ -6,6 +6,7 @@ use crate::limits::{ISSUERS_MAX, STANS};
 use crate::shard::totals::{Entry, Sort};
 use crate::shard::velocity::{RESERVATION_BYTES, Reservation};
 use crate::shard::{AcquirerId, CardKey, IssuerId};
+use tapswitch_protocol::ResponseCode;
 
 /// How a completed request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,6 +127,11 @@ impl OriginalRecord {
             is_reversal: true,
             amount_minor,
         })
+    }
+
+    /// Whether a void took it back, not a reversal of its own: repeats get its approval on.
+    pub(in crate::shard) fn is_voided(&self) -> bool {
+        self.state == OriginalState::Reversed && ResponseCode::new(self.response_code).is_approval()
     }
 
     /// How it ended, as a number, and what goes with it: its reservation, or what it took back.

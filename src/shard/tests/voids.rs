@@ -111,6 +111,28 @@ fn what_a_void_took_back_stands_again_when_the_void_is_reversed() {
     assert_eq!(world.shard.counters().value(Counter::Reinstated), 2);
 }
 
+/// A void undone after its original was reversed too must not debit the card again.
+#[test]
+fn what_was_voided_and_then_reversed_stands_no_more_when_its_void_is_reversed() {
+    let mut world = World::new(&by_amount());
+    send(&mut world, &buy(1, 6_000));
+    approve(&mut world);
+    send(&mut world, &void(2, 6_000));
+    approve(&mut world);
+    assert_eq!(send(&mut world, &buy(1, 6_000)), ["A1 0210 00"]);
+    assert_eq!(send(&mut world, &reversal(3, 1, 6_000)), ["A1 0430 00", "I0 0420"]);
+    approve(&mut world);
+    for stan in [3, 4] {
+        assert_eq!(send(&mut world, &reversal(stan, 1, 6_000)), ["A1 0430 00"], "told once");
+    }
+    assert_eq!(send(&mut world, &buy(1, 6_000)), ["A1 0210 98"], "a repeat");
+    assert_eq!(send(&mut world, &reversal(5, 2, 6_000)), ["A1 0430 00", "I0 0420"]);
+    approve(&mut world);
+    assert_eq!(debits(&world), [1, 6_000, 1, 6_000]);
+    assert_eq!(left(&mut world, 100), 10_000);
+    assert_eq!(world.shard.counters().value(Counter::Reinstated), 0);
+}
+
 #[test]
 fn a_void_that_took_nothing_back_makes_nothing_stand_again() {
     let mut world = World::new(&by_amount());
