@@ -39,6 +39,7 @@ fn record() -> OriginalRecord {
         issuer_transmission_time: 101_120_000,
         reservation: Reservation::default(),
         sort: Sort::Debit,
+        voids: None,
     }
 }
 

@@ -247,6 +247,7 @@ impl Source {
                 issuer_transmission_time: 101_120_000,
                 reservation: self.reservation,
                 sort: Sort::Debit,
+                voids: None,
             };
             let answered = Answered {
                 key: DuplicateKey(spread(number, 3)),

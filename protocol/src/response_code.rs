@@ -39,6 +39,7 @@ codes! {
     NOT_PERMITTED = b"57", "not permitted to cardholder";
     NOT_PERMITTED_TERMINAL = b"58", "not permitted to terminal or not signed on";
     AMOUNT_LIMIT = b"61", "exceeds amount limit";
+    ORIGINAL_AMOUNT = b"64", "original amount wrong";
     COUNT_LIMIT = b"65", "exceeds count limit";
     ISSUER_UNAVAILABLE = b"91", "issuer unavailable";
     NO_ROUTE = b"92", "no route";

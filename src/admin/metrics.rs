@@ -6,6 +6,7 @@
 use super::board::Board;
 use super::process::ProcessFacts;
 use super::status::Copied;
+use super::totals::{PartyKind, TotalsStatus};
 use crate::io::journal::Space;
 use crate::io::{IoCounters, SwitchView};
 use crate::shard::levels::Level;
@@ -54,6 +55,7 @@ impl Collector for Scrape {
             write_journal(&mut out, view, board.now().wall_ms)?;
         }
         write_issuers(&mut out, board, &all)?;
+        write_totals(&mut out, board, &all)?;
         write_switch_time(&mut out, &all)
     }
 }
@@ -289,6 +291,36 @@ fn write_issuers(out: &mut Out<'_>, board: &Board, all: &Copied) -> fmt::Result 
         let label = [("issuer", name)];
         let mut of_issuer = family.encode_family(&label)?;
         encode_times(&mut of_issuer, &all.issuer_times(id))?;
+    }
+    Ok(())
+}
+
+/// Totals of the current date, of everybody whom the configuration names.
+fn write_totals(out: &mut Out<'_>, board: &Board, all: &Copied) -> fmt::Result {
+    let status = TotalsStatus::of(&board.config(), all.totals(), board.now().wall_ms);
+    let help = "the current settlement date as a number, year, month and day";
+    out.gauge("tapswitch_settlement_date", help, status.date_number)?;
+    let current = || status.rows.iter().filter(|row| row.is_current);
+    for (kind, whose) in [(PartyKind::Acquirer, "acquirer"), (PartyKind::Issuer, "issuer")] {
+        let name = format!("tapswitch_{whose}_day_count");
+        let help = "transactions of the current settlement date, as 0500 and 0520 count them";
+        let mut family = out.family(&name, help, MetricType::Gauge)?;
+        for row in current().filter(|row| row.of == kind) {
+            for (sort, count, _) in row.sorts() {
+                let labels = [(whose, row.name.as_str()), ("sort", sort)];
+                family.encode_family(&labels)?.encode_gauge(&count)?;
+            }
+        }
+        let name = format!("tapswitch_{whose}_day_amount_minor");
+        let help = "their amounts, in the smallest unit of CNY";
+        let mut family = out.family(&name, help, MetricType::Gauge)?;
+        for row in current().filter(|row| row.of == kind) {
+            for (sort, _, amount) in row.sorts() {
+                let Some(amount) = amount else { continue };
+                let labels = [(whose, row.name.as_str()), ("sort", sort)];
+                family.encode_family(&labels)?.encode_gauge(&amount)?;
+            }
+        }
     }
     Ok(())
 }

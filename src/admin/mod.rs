@@ -25,6 +25,7 @@ mod routes;
 mod socket;
 pub mod status;
 mod token;
+pub mod totals;
 
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,12 @@
 use super::board::{Board, Phase};
 use super::notable::Notable;
 use super::process::ProcessFacts;
+use super::totals::TotalsStatus;
 use crate::config::{Config, IssuerConfig, IssuerLinkConfig};
 use crate::io::{IoCounters, SwitchView};
 use crate::shard::levels::{Level, Levels};
 use crate::shard::time_buckets::TimeBuckets;
+use crate::shard::totals::Totals;
 use crate::shard::{Counters, IssuerId, Published, Shard, SwitchTime};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,9 @@ pub struct Status {
     pub links: Vec<LinkStatus>,
     /// Its shards.
     pub shards: Vec<ShardStatus>,
+    /// What is counted for reconciliation, over all shards.
+    #[serde(default)]
+    pub totals: TotalsStatus,
     /// All shards' counters that are not 0, by name.
     pub counters: BTreeMap<String, u64>,
     /// Answers by code.
@@ -198,6 +203,11 @@ impl Copied {
         all
     }
 
+    /// Totals of each shard.
+    pub(super) fn totals(&self) -> impl Iterator<Item = &Totals> + Clone {
+        self.shards.iter().map(|shard| &shard.levels.totals)
+    }
+
     /// An issuer's answers, over all shards.
     pub(super) fn issuer_times(&self, issuer: IssuerId) -> TimeBuckets {
         let mut times = TimeBuckets::default();
@@ -231,6 +241,7 @@ impl Status {
             issuers: Vec::new(),
             links: Vec::new(),
             shards: Vec::new(),
+            totals: TotalsStatus::default(),
             counters: BTreeMap::new(),
             codes: BTreeMap::new(),
             switch_time_us: Quantiles::default(),
@@ -264,6 +275,7 @@ impl Status {
             let journal = is_journaled.then(|| journal_status(io, wall_ms));
             self.shards.push(shard_status(place as u64, io, shard, journal));
         }
+        self.totals = TotalsStatus::of(config, all.totals(), wall_ms);
         self.counters = by_name(&all.counters);
         for shard in &all.shards {
             for (code, count) in shard.levels.codes.iter() {

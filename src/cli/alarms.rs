@@ -64,6 +64,8 @@ struct Seen {
     cross_issuer: u64,
     /// Sign-ons that were refused or not answered.
     not_signed_on: u64,
+    /// Issuers' totals that are not the switch's.
+    out_of_balance: u64,
 }
 
 /// Finds what is alarming in what is seen.
@@ -77,6 +79,7 @@ struct Judge {
     snapshots_given_up: u64,
     cross_issuer: u64,
     not_signed_on: u64,
+    out_of_balance: u64,
     /// Names of issuers, and in how many looks in a row some shard had no link to each.
     issuers: Vec<(String, u32)>,
 }
@@ -165,6 +168,11 @@ impl Judge {
         if more > 0 {
             let text = format!("{more} sign-ons were refused by an issuer or not answered");
             alarms.push(Alarm::new("link{sign_on}", text));
+        }
+        let more = self::more(&mut self.out_of_balance, seen.out_of_balance);
+        if more > 0 {
+            let text = format!("{more} times an issuer's totals were not the switch's");
+            alarms.push(Alarm::new("issuer{out_of_balance}", text));
         }
     }
 
@@ -311,6 +319,7 @@ impl Alarms {
             links: switch.published().map(|published| published.links().collect()).collect(),
             cross_issuer: all.value(Counter::CrossIssuer),
             not_signed_on: all.value(Counter::SignOnRefused) + all.value(Counter::SignOnSilent),
+            out_of_balance: all.value(Counter::IssuerTotalsOut),
             snapshots_given_up: given_up.sum(),
             space: switch.journal_space(),
             is_clock_held: switch.is_clock_held(),
@@ -400,8 +409,10 @@ mod tests {
         assert_eq!(texts.len(), 3);
         assert!(texts[0].starts_with("ABC: no link") && texts[1].starts_with("CMB: does not"));
         assert!(texts[2].starts_with("ICBC: has signed off"));
-        let looked = Seen { cross_issuer: 1, not_signed_on: 2, ..seen(vec![vec![up; 3]; 2]) };
-        assert_eq!(names(&mut judge, &looked), ["issuer{cross_issuer}", "link{sign_on}"]);
+        let rest = seen(vec![vec![up; 3]; 2]);
+        let looked = Seen { cross_issuer: 1, not_signed_on: 2, out_of_balance: 1, ..rest };
+        let all = ["issuer{cross_issuer}", "link{sign_on}", "issuer{out_of_balance}"];
+        assert_eq!(names(&mut judge, &looked), all);
         assert_eq!(names(&mut judge, &looked), [""; 0], "counts have not grown");
     }
 

@@ -110,7 +110,17 @@ fn show_switch(out: &mut dyn Write, switch: &SwitchConfig, host: &Host) -> io::R
         cores => format!("pinned to cores {cores:?}"),
     };
     let (shards, cores) = (switch.shards, host.cores.len());
-    writeln!(out, "shards    {shards} on {cores} cores, {pinned}, {idle}; {engine}")
+    writeln!(out, "shards    {shards} on {cores} cores, {pinned}, {idle}; {engine}")?;
+    match switch.cutoff {
+        Some(cutoff) => writeln!(
+            out,
+            "cut-off   {cutoff}: a settlement date ends there; answers without DE 15 state it"
+        ),
+        None => writeln!(
+            out,
+            "cut-off   midnight UTC: a settlement date ends there; answers state none of their own"
+        ),
+    }
 }
 
 fn show_issuers(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {

@@ -70,6 +70,8 @@ pub enum Shown {
     Shards,
     /// What waits, and how much could
     Pending,
+    /// What is counted for reconciliation, by settlement date, acquirer and issuer
+    Totals,
     /// Alarms, refused changes, peers that misbehave
     LastErrors,
     /// The configuration in force
@@ -173,6 +175,7 @@ fn show(
         Shown::Issuers => json(out, &status.issuers),
         Shown::Links => json(out, &status.links),
         Shown::Shards | Shown::Pending => json(out, &status.shards),
+        Shown::Totals => json(out, &status.totals),
         Shown::LastErrors => json(out, &status.last_errors),
         Shown::Config => json(
             out,

@@ -123,6 +123,26 @@ fn check_says_what_a_crash_loses_and_what_is_missing() {
 }
 
 #[test]
+fn check_says_when_a_settlement_date_ends() {
+    let folder = Folder::new("check-cutoff");
+    for (text, said) in [
+        ("cutoff = \"23:00\"", "cut-off   23:00 UTC+08:00: a settlement date ends there; answers"),
+        (
+            "cutoff = \"04:30\"\ncutoff_zone_offset_minutes = -210",
+            "cut-off   04:30 UTC-03:30: a settlement date ends there; answers",
+        ),
+        (
+            "",
+            "cut-off   midnight UTC: a settlement date ends there; answers state none of their own",
+        ),
+    ] {
+        let text = format!("[switch]\nshards = 2\n{text}\n[velocity]\nlines = 1024\n");
+        let shown = say(&["check", &folder.file(&text)], "");
+        assert!(shown.output.contains(said), "{said}\n{}", shown.output);
+    }
+}
+
+#[test]
 fn check_names_every_mistake_with_code_78() {
     let folder = Folder::new("check-bad");
     let file = folder.file("[switch]\nidle = \"nap\"\n[bank]\nseed = -1\n");

@@ -113,6 +113,15 @@ pub struct CutOff {
     pub zone_offset_minutes: i32,
 }
 
+impl core::fmt::Display for CutOff {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (hour, minute) = (self.minute / 60, self.minute % 60);
+        let zone = self.zone_offset_minutes;
+        let (sign, zone) = (if zone < 0 { '-' } else { '+' }, zone.unsigned_abs());
+        write!(f, "{hour:02}:{minute:02} UTC{sign}{:02}:{:02}", zone / 60, zone % 60)
+    }
+}
+
 /// What a shard does when there is nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {

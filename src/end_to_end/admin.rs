@@ -174,6 +174,7 @@ fn ctl_shows_tables_and_json() {
         ("links", &["no links"]),
         ("shards", &["serving, ready", "received", "epoch 1"]),
         ("pending", &["requests at issuers", "open pre-authorizations"]),
+        ("totals", &["settlement date ", "cut-off midnight UTC", "net CNY", "issuer    ICBC"]),
         ("last-errors", &["none since the start"]),
         ("config", &["acquirer.cups.answer_within_ms = 10000", "iin."]),
     ] {

@@ -30,6 +30,8 @@ mod framing;
 #[cfg(test)]
 mod issuer_faults;
 #[cfg(test)]
+mod issuer_totals;
+#[cfg(test)]
 mod layouts;
 #[cfg(test)]
 mod lifecycle;

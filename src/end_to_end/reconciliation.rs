@@ -1,6 +1,7 @@
 //! Totals of a real switch with two shards on a data directory: what an acquirer states is in balance
-//! or not, and the same after a kill.
+//! or not, the same after a kill, and the same to operators.
 
+use crate::admin::Operated;
 use crate::client::Client;
 use crate::message::{Message, Speech};
 use crate::process::{Folder, GENEROUS, Setup, Switch, new_card_key};
@@ -122,4 +123,75 @@ fn totals_over_a_kill() -> Option<()> {
 fn totals_are_in_balance_over_two_shards_and_after_a_kill() {
     // A date ends once a day: not while it is done again.
     totals_over_a_kill().or_else(totals_over_a_kill).expect("a date lasts longer than this");
+}
+
+/// `None`: the date ended meanwhile.
+fn totals_shown_to_operators() -> Option<()> {
+    let switch = "shards = 2\ncutoff = \"23:00\"";
+    let setup = Setup { switch, bank: GENEROUS, ..Setup::default() };
+    let operated = Operated::start(&setup, "", "");
+    let shown = || {
+        let shown = operated.ctl(&["show", "totals", "--json"]).output;
+        serde_json::from_str::<serde_json::Value>(&shown).unwrap()
+    };
+    let date = shown()["date"].as_str().unwrap().to_owned();
+    let mut client = Client::of(&operated.switch, Speech::cups());
+    let mut next = 0;
+    let mut purchases = Vec::new();
+    for card in 0..CARDS {
+        next += 1;
+        let purchase = Message::purchase(Speech::cups(), card, next);
+        assert_eq!(client.ask(&purchase).text(39), "00");
+        purchases.push(purchase);
+    }
+    for of in &purchases[..REVERSED as usize] {
+        next += 1;
+        let original =
+            format!("0200{}{}{:0>11}{:0>11}", of.text(11), of.text(7), of.text(32), of.text(33));
+        let reversal = advice(of, 420, next, &[(90, &original)]);
+        assert_eq!(client.ask(&reversal).outcome(), ("0430".into(), "00".into()));
+    }
+    if shown()["date"] != date {
+        operated.switch.stop();
+        return None;
+    }
+    let acquirer = |what: &str, sort: &str| {
+        format!("tapswitch_acquirer_day_{what}{{acquirer=\"cups\",sort=\"{sort}\"}}")
+    };
+    operated.await_metric(&acquirer("count", "debits"), u64::from(CARDS));
+    operated.await_metric(&acquirer("amount_minor", "debits"), u64::from(100 * CARDS));
+    operated.await_metric(&acquirer("count", "debits_reversed"), u64::from(REVERSED));
+    let number: u64 = date.replace('-', "").parse().unwrap();
+    assert_eq!(operated.metric("tapswitch_settlement_date"), number);
+    let all = shown();
+    let rows: Vec<&serde_json::Value> =
+        all["rows"].as_array().unwrap().iter().filter(|row| row["date"] == date).collect();
+    let sum = |of: &str, what: &str, part: &str| {
+        let rows = rows.iter().filter(|row| row["of"] == of);
+        rows.map(|row| row[what][part].as_u64().unwrap()).sum::<u64>()
+    };
+    for of in ["acquirer", "issuer"] {
+        assert_eq!(sum(of, "debits", "count"), u64::from(CARDS), "{of}");
+        assert_eq!(sum(of, "debits", "amount_minor"), u64::from(100 * CARDS), "{of}");
+        assert_eq!(sum(of, "debits_reversed", "amount_minor"), u64::from(100 * REVERSED), "{of}");
+        assert_eq!(sum(of, "credits", "count"), 0, "{of}");
+    }
+    let status: serde_json::Value =
+        serde_json::from_str(&operated.ctl(&["show", "totals", "--json"]).output).unwrap();
+    assert_eq!(status["cutoff"], "23:00 UTC+08:00");
+    let table = operated.ctl(&["show", "totals"]).output;
+    let begins = format!("settlement date {date}, cut-off 23:00 UTC+08:00, ");
+    assert!(table.starts_with(&begins), "{table}");
+    let row = table.lines().find(|line| line.contains("acquirer  cups")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    // 24 of 1.00, of which 7 are reversed.
+    assert_eq!(cells[3..7], ["24", "24.00", "7", "7.00"], "{table}");
+    assert_eq!(cells.last(), Some(&"17.00"), "{table}");
+    operated.switch.stop();
+    Some(())
+}
+
+#[test]
+fn operators_see_the_totals_of_all_shards() {
+    totals_shown_to_operators().or_else(totals_shown_to_operators).expect("a date lasts longer");
 }

@@ -46,7 +46,10 @@ pub enum MeshKind {
     /// An issuer has signed off or on: the issuer, which of both, and the shard that was told first.
     /// Holds one credit.
     SignedOff,
-    /// Gives the credit of one of the two above back.
+    /// A settlement date has begun for an issuer: the issuer, the shard that was told first, the day.
+    /// Holds one credit.
+    IssuerDate,
+    /// Gives the credit of one of the three above back.
     Returned,
 }
 

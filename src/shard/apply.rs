@@ -4,7 +4,7 @@
 //! Not here: deciding, and what must not outlive the process (requests in flight, timers, numbers).
 
 use super::journal_record::{
-    Answered, Change, Forwarded, OwedId, OwedMessage, Record, Settlement, Undone,
+    Answered, Change, Forwarded, OwedId, OwedMessage, Record, Reinstated, Settlement, Undone,
 };
 use super::recovery::InFlight;
 use super::saf::Owed;
@@ -47,6 +47,7 @@ impl Shard {
             Change::Forwarded(forwarded) => self.apply_forwarded(wall_ms, forwarded),
             Change::Answered(answered) => self.apply_answered(wall_ms, answered),
             Change::Undone(undone) => self.apply_undone(wall_ms, undone),
+            Change::Reinstated(reinstated) => self.apply_reinstated(wall_ms, reinstated),
             Change::Owed(owed) => return self.apply_owed(wall_ms, owed),
             Change::OwedSent { id, stan, time } => {
                 if let Some(place) = self.saf.find(*id)
@@ -69,6 +70,7 @@ impl Shard {
             Change::Started => self.started_wall_ms = Some(wall_ms),
             Change::Configured { epoch } => self.epoch = *epoch,
             Change::SettlementDay { day } => self.apply_settlement_day(*day),
+            Change::IssuerDay { issuer, day } => self.totals.begin_of(*issuer, *day),
             Change::ScopeRow(_) | Change::ScopePool(_) | Change::ScopeHeld { .. } => {
                 self.apply_scope(wall_ms, &record.change);
             }
@@ -152,9 +154,27 @@ impl Shard {
             let before = stored.record();
             let state = if is_whole { OriginalState::Reversed } else { before.state };
             let amount_minor = if is_whole { before.amount_minor } else { amount_minor };
-            let reservation = left;
+            // What was counted stays known: a void that is undone makes it stand again.
+            let reservation = if is_whole { reservation } else { left };
             let after =
                 OriginalRecord { state, response_code, amount_minor, reservation, ..before };
+            stored.set_record(&after);
+        }
+    }
+
+    /// It is counted again, in the windows in which it was counted, as far as they are open.
+    fn apply_reinstated(&mut self, wall_ms: u64, reinstated: &Reinstated) {
+        let Reinstated { key, card, reservation, entry } = reinstated;
+        self.totals.enter(entry);
+        let pending = reservation.unposted();
+        let held = self.velocity.hold(wall_ms, *card, &pending);
+        let reservation = match held {
+            true => self.velocity.post(wall_ms, *card, &pending, pending.amount_minor(), false),
+            false => Reservation::default(),
+        };
+        if let Some(mut stored) = self.duplicates.original_by(*key) {
+            let state = OriginalState::Approved;
+            let after = OriginalRecord { state, reservation, ..stored.record() };
             stored.set_record(&after);
         }
     }

@@ -4,21 +4,20 @@
 //! counts whole. Either way it is not declined for a limit: the hold has passed them, or another
 //! switch has.
 
-use super::AcquirerId;
-use super::duplicate::{DuplicateKey, OriginalState};
+use super::duplicate::DuplicateKey;
 use super::intake::{StagedRequest, Transaction};
-use super::journal_record::{Change, Undone};
+use super::journal_record::Change;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::preauthorization::{Hold, HoldName, takes};
 use super::velocity::{Reservation, VelocityTransaction};
 use super::{CardKey, Counter, Incoming, Now, Outbox, Shard};
-use tapswitch_protocol::{MessageView, MtiClass, ResponseCode};
+use tapswitch_protocol::{MessageView, MtiClass};
 
 /// DE 25 of a pre-authorization that adds to an earlier one.
 const INCREASE: u64 = 60;
 /// A hold and its increases that are completed or cancelled at once; there are a few at most.
-const OF_ONE_NAME_MAX: usize = 16;
+pub(super) const OF_ONE_NAME_MAX: usize = 16;
 
 impl Shard {
     /// What a completion counts for, and the hold that it completes.
@@ -150,49 +149,6 @@ impl Shard {
         let is_authorization = incoming.view.mti().class() == MtiClass::Authorization;
         let name = hold_name(&incoming.view, staged.card, None).filter(|_| is_authorization)?;
         self.preauthorizations.find(&name, now.wall_ms).map(|hold| hold.key)
-    }
-
-    /// A void was approved: its original is undone, once; a hold with all its increases.
-    #[cold]
-    pub(super) fn undo_voided(
-        &mut self,
-        now: Now,
-        (key, acquirer, card): (DuplicateKey, AcquirerId, CardKey),
-        outbox: &mut Outbox,
-    ) {
-        for _ in 0..OF_ONE_NAME_MAX {
-            let Some(hold) = self.preauthorizations.sibling(card, &key).copied() else { break };
-            self.undo_one(now, (&hold.key, acquirer, Some(&hold)), outbox);
-        }
-        let hold = self.preauthorizations.of_key(card, &key).copied();
-        let hold = hold.filter(|hold| hold.key == key);
-        self.undo_one(now, (&key, acquirer, hold.as_ref()), outbox);
-    }
-
-    /// An original that may be forgotten, while its hold is open.
-    fn undo_one(
-        &mut self,
-        now: Now,
-        (key, acquirer, hold): (&DuplicateKey, AcquirerId, Option<&Hold>),
-        outbox: &mut Outbox,
-    ) {
-        if let Some(original) = self.original(key) {
-            if original.state == OriginalState::Approved {
-                let code = ResponseCode::new(original.response_code);
-                self.undo_original(now, (key, acquirer), &original, code, outbox);
-            }
-        } else if let Some(hold) = hold.filter(|hold| hold.completed_by.is_none()) {
-            let undone = Undone {
-                key: *key,
-                card: hold.name.card,
-                reservation: hold.reservation,
-                response_code: *ResponseCode::APPROVED.bytes(),
-                amount_minor: 0,
-                less_minor: hold.reservation.amount_minor(),
-                entry: None,
-            };
-            self.commit(now, Change::Undone(undone), outbox);
-        }
     }
 }
 

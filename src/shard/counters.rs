@@ -123,6 +123,14 @@ named_list! {
     ReconciledOut "reconciliation{out_of_balance}" "acquirers' totals that are not the switch's";
     ReconciledUnknown "reconciliation{unknown_date}" "totals asked of a date that is not kept";
     DroppedRepeat "dropped{repeat}" "marked repeats without a slot on the ring to the card's shard";
+    IssuerTotalsIn "issuer_totals{in_balance}" "issuers' totals that are the switch's too";
+    IssuerTotalsOut "issuer_totals{out_of_balance}" "issuers' totals that are not the switch's";
+    IssuerTotalsUnknown "issuer_totals{unknown_date}" "issuers' totals of a date that is not kept";
+    IssuerTotalsRefused "issuer_totals{refused}" "issuers' totals that cannot be read, or that another shard had no room for";
+    IssuerCutOff "issuer{cut_off}" "settlement dates that issuers announced and that began for them";
+    IssuerCutOffRefused "issuer{cut_off_refused}" "cut-offs of issuers without a date, or with one that cannot be";
+    RefusedOriginalAmount "refused{original_amount}" "voids of another amount than stands of their originals";
+    Reinstated "void{reversed}" "originals that stand again because their voids were reversed";
 }
 
 /// Numbers of [`Counter`].

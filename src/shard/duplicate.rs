@@ -324,6 +324,20 @@ impl DuplicateMemory {
         original.is_some_and(|at| self.originals.is_answered_again(at))
     }
 
+    /// The same by the part of the key that names it.
+    pub fn original_by(&mut self, key: OriginalKey) -> Option<StoredOriginal<'_>> {
+        let original = self.originals.find(key)?;
+        let is_it = |place| match place {
+            Place::Answered(at) => OriginalKey::of(&self.log.key(at)) == key,
+            Place::InFlight(_) => false,
+        };
+        let answer = match self.index.find(key.hash(), is_it).map(|slot| self.index.place(slot)) {
+            Ok(Place::Answered(at)) => Some(at),
+            Ok(Place::InFlight(_)) | Err(_) => None,
+        };
+        Some(StoredOriginal { memory: self, original, answer })
+    }
+
     /// Whether an entry of the log is the one that a look-up finds: a later answer to its key takes
     /// its place.
     fn is_current(&self, at: u32) -> bool {

@@ -208,6 +208,10 @@ impl Shard {
             Some((key, _)) => Some(*key),
             None => self.hold_to_cancel(now, incoming, staged),
         };
+        if let Some(key) = &voids {
+            let record = original.as_ref().map(|(_, record)| record);
+            self.check_voided(now, incoming, staged, (transaction.amount, record, key))?;
+        }
         let launch =
             Launch { transaction, pan, issuer, reservation, scopes, original, completes, voids };
         self.launch(now, incoming, staged, launch, outbox)

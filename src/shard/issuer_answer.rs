@@ -2,7 +2,7 @@
 
 use super::authorization::{Event, Hold, State, Step, step};
 use super::delivery::{Gate, write_frame};
-use super::duplicate::{OriginalRecord, OriginalState};
+use super::duplicate::{OriginalKey, OriginalRecord, OriginalState};
 use super::issuer_link::Waiting;
 use super::journal_record::{Answered, Change, Settlement};
 use super::outcomes::Note;
@@ -15,8 +15,8 @@ use crate::config::AcquirerConfig;
 use crate::limits::FRAME_BYTES_MAX;
 use std::rc::Rc;
 use tapswitch_protocol::{
-    AmountMinor, Dialect, FieldSet, FieldTable, MessageView, ProcessingCode, ResponseCode,
-    WireField, relay,
+    AmountMinor, Dialect, FieldSet, FieldTable, MessageView, MtiClass, ProcessingCode,
+    ResponseCode, WireField, relay,
 };
 
 impl Shard {
@@ -38,7 +38,7 @@ impl Shard {
         let mut table = self.scratch.issuer.take().unwrap_or_default();
         let error = profile.dialect.parse(body, &mut table).err();
         if let Some(view) = table.view(profile.dialect, body) {
-            if !self.take_from_link(now, link, &view, outbox) {
+            if !self.take_from_link(now, link, (&view, error.is_none()), outbox) {
                 let whose = (link.issuer, acquirer);
                 self.match_answer(now, whose, (&view, error.is_none()), outbox);
             }
@@ -242,7 +242,12 @@ impl Shard {
         additions: &Additions,
         outbox: &mut Outbox,
     ) {
-        let original = record_of(request, state, code);
+        let mut original = record_of(request, state, code);
+        if let Some(key) = original.voids.filter(|key| *key != OriginalKey::UNKNOWN) {
+            // What is undone already does not stand again with this one's reversal.
+            let voided = self.duplicates.original_by(key).map(|stored| stored.record().state);
+            original.voids = original.voids.filter(|_| voided == Some(OriginalState::Approved));
+        }
         let (key, fingerprint, answer) = (request.key, request.fingerprint, additions.bytes());
         let (original, entry) = (&original, entry_of(request, state));
         let answered = Answered { key, fingerprint, original, settlement, entry, answer };
@@ -463,6 +468,19 @@ fn record_of(request: &PendingRequest, state: State, code: ResponseCode) -> Orig
         issuer_transmission_time: request.sent.0,
         reservation: request.reservation,
         sort: Entry::sort_of_original(entry_of(request, state).as_ref()),
+        voids: voids_of(request, state),
+    }
+}
+
+/// What an approved void takes back. Not of a cancellation: too little is left of a hold to open it again.
+fn voids_of(request: &PendingRequest, state: State) -> Option<OriginalKey> {
+    let is_void = request.processing.transaction_type() == ProcessingCode::REFUND_OR_VOID;
+    if state != State::Approved || !is_void || request.mti.class() != MtiClass::Financial {
+        return None;
+    }
+    match &request.void_of {
+        Some(key) => Some(OriginalKey::of(key)),
+        None => (request.sort != Sort::None).then_some(OriginalKey::UNKNOWN),
     }
 }
 

@@ -17,7 +17,7 @@ mod scope;
 pub use decode::RecordError;
 pub use describe::read_records;
 
-use super::duplicate::{DuplicateKey, OriginalRecord};
+use super::duplicate::{DuplicateKey, OriginalKey, OriginalRecord};
 use super::field_list::StoredFields;
 use super::identity::{AcquirerId, CardKey, IssuerId};
 use super::preauthorization::Hold;
@@ -50,6 +50,8 @@ pub enum Change<'a> {
     Answered(Answered<'a>),
     /// An answered request is undone, or its amount becomes less.
     Undone(Undone),
+    /// What was undone by a void stands again, because the void is undone.
+    Reinstated(Reinstated),
     /// A reversal or advice is owed to an issuer.
     Owed(OwedMessage<'a>),
     /// It got its numbers on the issuer leg only now: it is sent with these and no others.
@@ -108,6 +110,13 @@ pub enum Change<'a> {
     },
     /// A settlement date begins: what follows counts on it.
     SettlementDay {
+        /// Days since 1970.
+        day: u32,
+    },
+    /// An issuer announced its cut-off: what follows counts for it on this date.
+    IssuerDay {
+        /// Which.
+        issuer: IssuerId,
         /// Days since 1970.
         day: u32,
     },
@@ -201,6 +210,19 @@ pub struct Undone {
     pub entry: Option<Entry>,
 }
 
+/// An original that stands again.
+#[derive(Clone, Copy)]
+pub struct Reinstated {
+    /// Which.
+    pub key: OriginalKey,
+    /// Its card.
+    pub card: CardKey,
+    /// What was counted for it before it was undone.
+    pub reservation: Reservation,
+    /// What it adds to the totals.
+    pub entry: Entry,
+}
+
 /// A message owed to an issuer, by number; and where it lies, which finds it faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OwedId {
@@ -254,6 +276,8 @@ enum Kind {
     // As 2 and 3, with what they add to the totals.
     AnsweredEntered = 17,
     UndoneEntered = 18,
+    IssuerDay = 19,
+    Reinstated = 20,
 }
 
 impl Record<'_> {
@@ -286,6 +310,7 @@ impl Change<'_> {
                 undone.encode(writer);
                 if undone.entry.is_some() { Kind::UndoneEntered } else { Kind::Undone }
             }
+            Self::Reinstated(reinstated) => reinstated.encode(writer),
             Self::Owed(owed) => {
                 owed.encode(writer);
                 Kind::Owed
@@ -322,6 +347,11 @@ impl Change<'_> {
                 writer.put(epoch.to_le_bytes());
                 Kind::Configured
             }
+            Self::SettlementDay { day } => writer.day(*day, Kind::SettlementDay),
+            Self::IssuerDay { issuer, day } => {
+                writer.put([issuer.0]);
+                writer.day(*day, Kind::IssuerDay)
+            }
             Self::ScopeRow(row) => {
                 row.encode(writer);
                 Kind::ScopeRow
@@ -334,10 +364,6 @@ impl Change<'_> {
                 writer.put(key.0);
                 hold.encode(writer);
                 Kind::ScopeHeld
-            }
-            Self::SettlementDay { day } => {
-                writer.put(day.to_le_bytes());
-                Kind::SettlementDay
             }
         }
     }
@@ -363,13 +389,14 @@ impl Answered<'_> {
         let original = self.original;
         writer.put(self.key.0);
         writer.put(self.fingerprint.to_le_bytes());
-        writer.put([original.state as u8, original.issuer.0]);
+        let (state, end) = original.end();
+        writer.put([state, original.issuer.0]);
         writer.put(original.response_code);
         writer.put(original.card.0);
         writer.put(original.amount_minor.to_le_bytes());
         writer.put(original.issuer_stan.to_le_bytes());
         writer.put(original.issuer_transmission_time.to_le_bytes());
-        writer.put(original.reservation.to_bytes());
+        writer.put(end);
         let (kind, amount, pin) = match self.settlement {
             Settlement::None => (0, 0, false),
             Settlement::Release => (1, 0, false),
@@ -396,6 +423,16 @@ impl Undone {
         if let Some(entry) = &self.entry {
             writer.put(entry.encode());
         }
+    }
+}
+
+impl Reinstated {
+    fn encode(&self, writer: &mut Writer<'_>) -> Kind {
+        writer.put(self.key.0);
+        writer.put(self.card.0);
+        writer.put(self.reservation.to_bytes());
+        writer.put(self.entry.encode());
+        Kind::Reinstated
     }
 }
 
@@ -443,6 +480,11 @@ impl Writer<'_> {
     #[inline]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
         self.bytes(&bytes);
+    }
+
+    fn day(&mut self, day: u32, kind: Kind) -> Kind {
+        self.put(day.to_le_bytes());
+        kind
     }
 
     #[inline]

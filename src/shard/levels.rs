@@ -1,10 +1,11 @@
 //! What a shard publishes besides its counters: how full its tables are, how its issuers are, which
-//! codes it answered with. Copied as a whole, so that a reader sees one moment.
+//! codes it answered with, its totals for reconciliation. Copied as a whole, so that a reader sees one moment.
 //!
 //! Not here: what is alarming in it (`cli::alarms`), and how it is shown (`admin`).
 
 use super::answer_codes::AnswerCodes;
 use super::time_buckets::TimeBuckets;
+use super::totals::Totals;
 use super::{IssuerId, Shard};
 use crate::limits::ISSUERS_MAX;
 use crate::named_list::named_list;
@@ -51,6 +52,8 @@ pub struct Levels {
     values: [u64; LEVELS],
     /// Answers by their codes.
     pub codes: AnswerCodes,
+    /// What is counted for reconciliation.
+    pub totals: Totals,
     issuers: [IssuerLevels; ISSUERS_MAX],
 }
 
@@ -59,6 +62,7 @@ impl Default for Levels {
         Self {
             values: [0; LEVELS],
             codes: AnswerCodes::default(),
+            totals: Totals::new(),
             issuers: [IssuerLevels::default(); ISSUERS_MAX],
         }
     }
@@ -127,6 +131,7 @@ impl Shard {
             levels.set(level, value);
         }
         levels.codes.copy_from(&self.codes);
+        levels.totals.copy_from(&self.totals);
         for (place, levels) in (0..).zip(&mut levels.issuers) {
             let issuer = IssuerId(place);
             let Some((in_flight, in_flight_max)) = self.legs.window(issuer) else { break };

@@ -120,14 +120,14 @@ impl Shard {
         false
     }
 
-    /// What comes on a link and is no answer to a request of this shard: network management, and
-    /// answers whose number is another shard's. Tells whether it was dealt with.
+    /// What comes on a link and is no answer to a request of this shard: network management, totals,
+    /// and answers whose number is another shard's. Tells whether it was dealt with.
     #[inline]
     pub(super) fn take_from_link(
         &mut self,
         now: Now,
         link: LinkId,
-        view: &MessageView<'_>,
+        (view, is_well_formed): (&MessageView<'_>, bool),
         outbox: &mut Outbox,
     ) -> bool {
         if let Some(links) = self.legs.links(link.issuer) {
@@ -138,6 +138,13 @@ impl Shard {
                 true => self.answer_issuer(now, link, view, outbox),
                 false => self.on_management_answer(now, link, view, outbox),
             }
+            return true;
+        }
+        if view.mti().class() == MtiClass::Reconciliation
+            && view.mti().expects_response()
+            && self.legs.dialect(link.issuer).is_some()
+        {
+            self.reconcile_issuer(now, link, (view, is_well_formed), outbox);
             return true;
         }
         if self.shards == 1 {
@@ -203,7 +210,11 @@ impl Shard {
             (MeshKind::SignedOff, &[signed_off, first]) => {
                 self.set_signed_off(now, (issuer, signed_off != 0), ShardId(first), outbox);
             }
-            (MeshKind::SignedOff, _) => {}
+            (MeshKind::IssuerDate, &[first, a, b, c, d]) => {
+                let day = u32::from_le_bytes([a, b, c, d]);
+                self.begin_date_of(now, (issuer, day), ShardId(first), outbox);
+            }
+            (MeshKind::SignedOff | MeshKind::IssuerDate, _) => {}
             _ => {
                 let acquirer = self.legs.dialect(issuer).and_then(|spoken| {
                     let same = |it: &std::rc::Rc<crate::config::AcquirerConfig>| {
@@ -257,6 +268,7 @@ impl Shard {
         };
         let order = issuer_order(view);
         let code = match order {
+            Ok(IssuerOrder::CutOff) => self.cut_off(now, link.issuer, view, outbox),
             Ok(_) => ResponseCode::APPROVED,
             Err(code) => code,
         };
@@ -267,7 +279,12 @@ impl Shard {
             .and_then(|mti| respond(view, mti, dialect.echo, &added, outbox.room()).ok());
         let Some(bytes) = written else { return self.counters.add(Counter::Unmatched) };
         let bytes = outbox.claim(bytes);
-        outbox.push(Action::Manage { link, bytes });
+        let manage = Action::Manage { link, bytes };
+        match order {
+            // An issuer that has been told so counts on it.
+            Ok(IssuerOrder::CutOff) => outbox.push_gated(manage),
+            _ => outbox.push(manage),
+        }
         self.counters.add(Counter::LinkManaged);
         if let Ok(IssuerOrder::SignOn | IssuerOrder::SignOff) = order {
             let signed_off = order == Ok(IssuerOrder::SignOff);

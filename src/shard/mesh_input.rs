@@ -72,7 +72,7 @@ impl Shard {
                 self.credits.give(from);
                 self.answer_nothing(message.connection, outbox);
             }
-            MeshKind::IssuerMessage | MeshKind::SignedOff => {
+            MeshKind::IssuerMessage | MeshKind::SignedOff | MeshKind::IssuerDate => {
                 self.on_crossed_issuer_message(now, from, message, outbox);
             }
             MeshKind::Returned => self.credits.give(from),

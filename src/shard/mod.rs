@@ -64,7 +64,7 @@ pub mod routing;
 mod saf;
 mod scope_limits;
 mod secrets;
-mod settlement_day;
+pub mod settlement_day;
 mod shedding;
 pub mod snapshot;
 mod stand_in;
@@ -75,6 +75,7 @@ pub mod totals;
 mod undelivered;
 mod unnamed_reversal;
 pub mod velocity;
+mod void;
 
 #[cfg(test)]
 pub(crate) mod tests;

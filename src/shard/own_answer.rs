@@ -71,6 +71,8 @@ pub(super) enum Reason {
     Conflict,
     /// What it is about is not known, or does not stand.
     OriginalNotFound,
+    /// It takes back another amount than stands.
+    OriginalAmount,
 }
 
 impl Reason {
@@ -106,6 +108,7 @@ impl Reason {
             | Self::JournalFull => codes.overload,
             Self::Conflict => codes.duplicate,
             Self::OriginalNotFound => codes.original_not_found,
+            Self::OriginalAmount => ResponseCode::ORIGINAL_AMOUNT,
         }
     }
 
@@ -139,6 +142,7 @@ impl Reason {
             Self::NoCredit => Counter::RefusedNoCredit,
             Self::Conflict => Counter::Conflict,
             Self::OriginalNotFound => Counter::RefusedOriginal,
+            Self::OriginalAmount => Counter::RefusedOriginalAmount,
         }
     }
 

@@ -259,6 +259,7 @@ impl Shard {
             issuer_transmission_time: request.sent.0,
             reservation: request.reservation,
             sort: Sort::None,
+            voids: None,
         };
         let settlement =
             if original.reservation.is_empty() { Settlement::None } else { Settlement::Release };

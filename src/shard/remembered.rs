@@ -26,6 +26,7 @@ pub(super) fn declined(card: CardKey, code: ResponseCode) -> OriginalRecord {
         issuer_transmission_time: 0,
         reservation: Reservation::default(),
         sort: Sort::None,
+        voids: None,
     }
 }
 

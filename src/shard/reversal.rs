@@ -55,6 +55,11 @@ impl Shard {
             let original = known.ok_or(Reason::OriginalNotFound)?;
             return self.reduce(now, incoming, staged, (key, &original, left), outbox);
         }
+        if let (Some(key), Some(original)) = (&key, &known)
+            && original.is_voided()
+        {
+            return self.reverse_voided(now, incoming, staged, (key, original), outbox);
+        }
         let step = step(state, Event::Reversal);
         // Room first: nothing is undone that cannot be owed.
         if step.owe_reversal && !self.saf.has_room(self.pending.len() + 1) {
@@ -222,6 +227,9 @@ impl Shard {
             entry: original.taken_back(acquirer, original.amount_minor),
         };
         self.commit(now, Change::Undone(undone), outbox);
+        if let Some(voided) = original.voids {
+            self.reinstate(now, (voided, acquirer), original, outbox);
+        }
     }
 }
 

@@ -2,15 +2,22 @@
 //! that it began is recorded, so that a replay counts everything on the date on which it happened.
 //! A date never goes back.
 //!
+//! An issuer may announce its cut-off (network management 201, 202) with its new date in DE 15: then
+//! it is a date ahead until the switch's own cut-off comes. A date that is behind, or further ahead,
+//! is refused. Every shard is told, one by the next.
+//!
 //! Not here: what is counted on it (`totals`).
 
+use super::delivery::copy_in;
 use super::issuer_link::date_of;
 use super::journal_record::Change;
 use super::remembered::Additions;
 use super::totals::Totals;
-use super::{Incoming, Now, Outbox, Shard};
+use super::{
+    Action, ConnectionId, Counter, Incoming, IssuerId, MeshKind, Now, Outbox, Shard, ShardId,
+};
 use crate::config::CutOff;
-use tapswitch_protocol::{MessageView, MtiClass};
+use tapswitch_protocol::{MessageView, MtiClass, ResponseCode};
 
 const DAY_S: u64 = 86_400;
 
@@ -42,6 +49,13 @@ impl SettlementDay {
         self.ends_ms = ((day + 1) * DAY_S).saturating_add_signed(-ahead_s) * 1_000;
         u32::try_from(day).unwrap_or(u32::MAX)
     }
+}
+
+/// Which settlement date it is by the clock: days since 1970, and when it ends in UTC milliseconds.
+#[must_use]
+pub fn day_at(cutoff: Option<CutOff>, wall_ms: u64) -> (u32, u64) {
+    let mut settlement_day = SettlementDay::new(cutoff);
+    (settlement_day.by_clock(wall_ms), settlement_day.ends_ms)
 }
 
 /// MMDD of a day since 1970, as DE 15 has it.
@@ -77,6 +91,61 @@ impl Shard {
     pub(super) fn apply_settlement_day(&mut self, day: u32) {
         self.totals.begin(day);
         self.settlement_day.digits = digits_of(self.totals.day());
+    }
+
+    /// An issuer's 201 or 202: from here on its transactions count on the date in DE 15.
+    #[cold]
+    pub(super) fn cut_off(
+        &mut self,
+        now: Now,
+        issuer: IssuerId,
+        view: &MessageView<'_>,
+        outbox: &mut Outbox,
+    ) -> ResponseCode {
+        let current = self.totals.day();
+        let day = match view.raw(15) {
+            Some(date) => [current, current + 1].into_iter().find(|&day| digits_of(day) == date),
+            None => {
+                self.counters.add(Counter::IssuerCutOffRefused);
+                return ResponseCode::FORMAT_ERROR;
+            }
+        };
+        let Some(day) = day.filter(|&day| day >= self.totals.day_of(issuer)) else {
+            self.counters.add(Counter::IssuerCutOffRefused);
+            return ResponseCode::INVALID_TRANSACTION;
+        };
+        if day > self.totals.day_of(issuer) {
+            self.counters.add(Counter::IssuerCutOff);
+        }
+        self.begin_date_of(now, (issuer, day), self.id, outbox);
+        ResponseCode::APPROVED
+    }
+
+    /// An issuer's date begins: here, then on the next shard, until all know.
+    pub(super) fn begin_date_of(
+        &mut self,
+        now: Now,
+        (issuer, day): (IssuerId, u32),
+        first: ShardId,
+        outbox: &mut Outbox,
+    ) {
+        if day > self.totals.day_of(issuer) {
+            self.commit(now, Change::IssuerDay { issuer, day }, outbox);
+        }
+        // Below SHARDS_MAX.
+        let next = ShardId(((usize::from(self.id.0) + 1) % self.shards) as u8);
+        if next == first || next == self.id || !self.credits.take_reserved(next) {
+            return;
+        }
+        let whose = copy_in(&[issuer.0, first.0], outbox);
+        let day = copy_in(&day.to_le_bytes(), outbox);
+        outbox.push(Action::Mesh {
+            to: next,
+            kind: MeshKind::IssuerDate,
+            connection: ConnectionId::default(),
+            header_bytes: 0,
+            bytes: whose.start..day.end,
+        });
     }
 
     /// DE 15 of an answer by the switch to a transaction that has none; `None`: it gets none.

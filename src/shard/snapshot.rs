@@ -163,7 +163,16 @@ impl Shard {
         out: &mut Vec<u8>,
         bytes_max: usize,
     ) -> SnapshotStep {
-        for row in taking.totals.take().iter().flat_map(Totals::rows) {
+        let totals = taking.totals.take();
+        // First which date is current and who is ahead of it: a row of a date says neither.
+        for totals in totals.iter().filter(|totals| totals.day() != 0) {
+            let day = totals.day();
+            add_record(out, taking.wall_ms, Change::SettlementDay { day });
+            for (issuer, day) in totals.ahead() {
+                add_record(out, taking.wall_ms, Change::IssuerDay { issuer, day });
+            }
+        }
+        for row in totals.iter().flat_map(Totals::rows) {
             let at = begin(out, TOTALS);
             out.extend_from_slice(&row);
             end(out, at);

@@ -254,6 +254,7 @@ impl Shard {
             issuer_transmission_time: time,
             reservation,
             sort: transaction.sort(&incoming.view).of_original(),
+            voids: None,
         };
         let entry = Entry {
             acquirer: incoming.connection.acquirer,

@@ -1,7 +1,8 @@
 //! Totals for reconciliation: how many transactions of each sort, and how much money, by settlement
 //! date, acquirer and issuer. A few dates are kept; what happens counts on the date that is current
-//! then, a late reversal too. Only records change them (`apply`), so that they are counted once and are
-//! there after a restart.
+//! then, a late reversal too. An issuer that has announced its cut-off is a date ahead of the others
+//! until theirs comes. Only records change them (`apply`), so that they are counted once and are there
+//! after a restart.
 //!
 //! Amounts are in CNY. Not here: when a date begins (`settlement_day`), and messages (`reconciliation`).
 
@@ -260,6 +261,10 @@ impl Sums {
 pub struct Totals {
     /// Settlement dates as days since 1970, newest first; 0: none yet.
     days: [u32; SETTLEMENT_DATES],
+    /// The current one; 0 before the first.
+    current: u32,
+    /// The date that each issuer announced; of use while it is ahead of the current one.
+    announced: [u32; ISSUERS_MAX],
     sums: Vec<Sums>,
 }
 
@@ -267,15 +272,40 @@ impl Totals {
     pub(super) fn new() -> Self {
         Self {
             days: [0; SETTLEMENT_DATES],
+            current: 0,
+            announced: [0; ISSUERS_MAX],
             sums: vec![Sums::default(); SETTLEMENT_DATES * PARTIES],
         }
     }
 
+    /// Becomes what another shard's, or a shard's a moment later, are. Allocates nothing.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.days = other.days;
+        self.current = other.current;
+        self.announced = other.announced;
+        self.sums.copy_from_slice(&other.sums);
+    }
+
     /// The current date; 0 before the first.
     #[inline]
-    pub(super) const fn day(&self) -> u32 {
-        let [day, ..] = self.days;
-        day
+    #[must_use]
+    pub const fn day(&self) -> u32 {
+        self.current
+    }
+
+    /// The date on which an issuer's transactions count: the current one, or the next one, which it
+    /// has announced.
+    #[inline]
+    #[must_use]
+    pub fn day_of(&self, issuer: IssuerId) -> u32 {
+        let announced = self.announced.get(usize::from(issuer.0)).copied().unwrap_or_default();
+        self.current.max(announced)
+    }
+
+    /// The issuers that are ahead of the current date, and their dates.
+    pub fn ahead(&self) -> impl Iterator<Item = (IssuerId, u32)> {
+        let announced = (0..).map(IssuerId).zip(self.announced);
+        announced.filter(|(_, day)| *day > self.current)
     }
 
     /// The dates kept, newest first.
@@ -290,11 +320,13 @@ impl Totals {
         self.sums.get(row * PARTIES + party.place())
     }
 
-    /// Adds to the current date.
+    /// Adds to the current date, and to the issuer's own.
     #[inline]
     pub(super) fn enter(&mut self, entry: &Entry) {
-        for party in [Party::Acquirer(entry.acquirer), Party::Issuer(entry.issuer)] {
-            if let Some(sums) = self.sums.get_mut(party.place()) {
+        let of_issuer = (self.day_of(entry.issuer), Party::Issuer(entry.issuer));
+        for (day, party) in [(self.current, Party::Acquirer(entry.acquirer)), of_issuer] {
+            let row = self.days.iter().position(|&kept| kept == day).unwrap_or_default();
+            if let Some(sums) = self.sums.get_mut(row * PARTIES + party.place()) {
                 sums.enter(entry);
             }
         }
@@ -302,8 +334,21 @@ impl Totals {
 
     /// A later date begins.
     pub(super) fn begin(&mut self, day: u32) {
-        if day > self.day() {
+        if day > self.current {
+            self.current = day;
             let _ = self.row(day);
+        }
+    }
+
+    /// A later date begins for an issuer.
+    pub(super) fn begin_of(&mut self, issuer: IssuerId, day: u32) {
+        if let Some(announced) = self.announced.get_mut(usize::from(issuer.0))
+            && day > *announced
+        {
+            *announced = day;
+            if day > self.current {
+                let _ = self.row(day);
+            }
         }
     }
 
@@ -351,7 +396,9 @@ impl Totals {
 
     pub(super) fn state_hash(&self) -> u64 {
         let bytes = self.rows().flat_map(|row| row.into_iter());
-        bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        let ahead =
+            self.ahead().flat_map(|(issuer, day)| (day << 8 | u32::from(issuer.0)).to_le_bytes());
+        bytes.chain(ahead).fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
         })
     }
@@ -382,6 +429,32 @@ mod tests {
         assert_eq!(totals.of(101, party), None);
         assert_eq!(totals.of(0, party), None);
         assert!(totals.of(105, Party::Issuer(IssuerId(3))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_issuer_that_is_ahead_counts_there_until_the_others_follow() {
+        let mut totals = Totals::new();
+        totals.begin(100);
+        totals.enter(&entry(Sort::Debit, false, 1));
+        totals.begin_of(IssuerId(2), 101);
+        totals.enter(&entry(Sort::Debit, false, 2));
+        totals.enter(&Entry { issuer: IssuerId(3), ..entry(Sort::Debit, false, 4) });
+        let debits = |totals: &Totals, day: u32, party: Party| {
+            totals.of(day, party).map(|sums| sums.debits.amount_minor)
+        };
+        let (acquirer, issuer) = (Party::Acquirer(AcquirerId(1)), Party::Issuer(IssuerId(2)));
+        assert_eq!((totals.day(), totals.day_of(IssuerId(2))), (100, 101));
+        assert_eq!(totals.ahead().collect::<Vec<_>>(), [(IssuerId(2), 101)]);
+        assert_eq!([100, 101].map(|day| debits(&totals, day, acquirer)), [Some(7), Some(0)]);
+        assert_eq!([100, 101].map(|day| debits(&totals, day, issuer)), [Some(1), Some(2)]);
+        assert_eq!(debits(&totals, 100, Party::Issuer(IssuerId(3))), Some(4));
+        totals.begin_of(IssuerId(2), 100);
+        assert_eq!(totals.day_of(IssuerId(2)), 101, "never back");
+        totals.begin(101);
+        assert_eq!((totals.ahead().count(), totals.days().count()), (0, 2));
+        totals.enter(&entry(Sort::Debit, false, 8));
+        assert_eq!([100, 101].map(|day| debits(&totals, day, acquirer)), [Some(7), Some(8)]);
+        assert_eq!([100, 101].map(|day| debits(&totals, day, issuer)), [Some(1), Some(10)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Shown;
 use crate::admin::status::{ShardStatus, Status};
-use crate::cli::quantity::{bytes, grouped};
+use crate::cli::quantity::{amount, bytes, duration_s, grouped};
 use crate::io::clock::moment;
 use crate::shard::levels::Level;
 use std::io::{Result, Write};
@@ -14,6 +14,7 @@ pub(super) fn show(out: &mut dyn Write, what: Shown, status: &Status) -> Result<
         Shown::Links => links(out, status),
         Shown::Shards => shards(out, status),
         Shown::Pending => pending(out, status),
+        Shown::Totals => totals(out, status),
         Shown::LastErrors => last_errors(out, status),
         Shown::Config => {
             for (key, value) in &status.config {
@@ -178,6 +179,44 @@ fn pending(out: &mut dyn Write, status: &Status) -> Result<()> {
         row("open pre-authorizations", Level::Holds, Level::HoldsRoom, None);
     }
     table.write(out)
+}
+
+fn totals(out: &mut dyn Write, status: &Status) -> Result<()> {
+    let totals = &status.totals;
+    let left = duration_s(totals.ends_ms.saturating_sub(status.wall_ms).div_ceil(60_000) * 60);
+    writeln!(out, "settlement date {}, cut-off {}, {left} left", totals.date, totals.cutoff)?;
+    let mut table = Table::new(&[
+        "date",
+        "of",
+        "name",
+        ">debits",
+        ">CNY",
+        ">reversed",
+        ">CNY",
+        ">credits",
+        ">CNY",
+        ">reversed",
+        ">CNY",
+        ">transfers",
+        ">other",
+        ">net CNY",
+    ]);
+    for row in totals.rows.iter().filter(|row| row.is_current || !row.is_empty()) {
+        let net = row.net_minor();
+        let sign = if net < 0 { "-" } else { "" };
+        let mut cells = vec![row.date.clone(), row.of.name().to_owned(), row.name.clone()];
+        for tally in [row.debits, row.debits_reversed, row.credits, row.credits_reversed] {
+            cells.extend([grouped(tally.count), amount(tally.amount_minor)]);
+        }
+        let transfers = row.transfers.count.saturating_sub(row.transfers_reversed.count);
+        cells.push(grouped(transfers));
+        cells.push(grouped(row.inquiries.saturating_add(row.authorizations)));
+        let net = u64::try_from(net.unsigned_abs()).unwrap_or(u64::MAX);
+        cells.push(format!("{sign}{}", amount(net)));
+        table.rows.push(cells);
+    }
+    table.write(out)?;
+    writeln!(out, "other: balance inquiries and pre-authorizations; --json has all of it apart")
 }
 
 fn last_errors(out: &mut dyn Write, status: &Status) -> Result<()> {

@@ -1,10 +1,12 @@
 //! What is kept of a completed request that moved money, or may have, so that reversals and voids
 //! find it.
 
+use super::originals::OriginalKey;
 use crate::limits::{ISSUERS_MAX, STANS};
 use crate::shard::totals::{Entry, Sort};
 use crate::shard::velocity::{RESERVATION_BYTES, Reservation};
 use crate::shard::{AcquirerId, CardKey, IssuerId};
+use tapswitch_protocol::ResponseCode;
 
 /// How a completed request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,9 +59,12 @@ pub struct OriginalRecord {
     pub reservation: Reservation,
     /// What a reversal of it is in the totals.
     pub sort: Sort,
+    /// Of an approved void that reserves nothing itself: what it took back, and what stands again when
+    /// it is reversed.
+    pub voids: Option<OriginalKey>,
 }
 
-const _: () = assert!(size_of::<OriginalRecord>() <= 72);
+const _: () = assert!(size_of::<OriginalRecord>() <= 88);
 
 const CARD: usize = 0;
 const CODE: usize = CARD + 16;
@@ -67,6 +72,8 @@ const AMOUNT: usize = CODE + 2;
 /// DE 4 has twelve digits: 40 bits.
 const AMOUNT_BYTES: usize = 5;
 const LEG: usize = AMOUNT + AMOUNT_BYTES;
+/// The state of an approved void that has its original's key in place of a reservation.
+const VOID: u8 = 3;
 /// State 2 bits, issuer 6, DE 11 20, DE 7 26, sort 2.
 const LEG_BYTES: usize = 7;
 const RESERVATION: usize = LEG + LEG_BYTES;
@@ -77,20 +84,18 @@ const _: () = assert!(ISSUERS_MAX <= 1 << 6 && STANS <= 1 << 20);
 /// currency (DE 6) than the one that was approved.
 pub(in crate::shard) const ORIGINAL_BYTES: usize = RESERVATION + RESERVATION_BYTES;
 
-/// State of what was approved and answered more than once. Of this life only: it is not copied with
-/// the record.
-const ANSWERED_AGAIN: u8 = 3;
+/// Of the first byte of a code, which is a character: its approval was answered more than once. Of
+/// this life only: it is not copied with the record.
+const ANSWERED_AGAIN: u8 = 0x80;
 
 /// Notes in a stored record that its approval was handed out more than once.
 pub(super) fn mark_answered_again(record: &mut [u8; ORIGINAL_BYTES]) {
-    if record[LEG] & 0x3 == OriginalState::Approved as u8 {
-        record[LEG] |= ANSWERED_AGAIN;
-    }
+    record[CODE] |= ANSWERED_AGAIN;
 }
 
 /// Whether it is so marked.
 pub(super) fn is_answered_again(record: &[u8; ORIGINAL_BYTES]) -> bool {
-    record[LEG] & 0x3 == ANSWERED_AGAIN
+    record[CODE] & ANSWERED_AGAIN != 0
 }
 
 /// Bits of second, minute, hour, day and month, from the lowest.
@@ -138,6 +143,39 @@ impl OriginalRecord {
         })
     }
 
+    /// Whether a void took it back, not a reversal of its own: repeats get its approval on.
+    pub(in crate::shard) fn is_voided(&self) -> bool {
+        self.state == OriginalState::Reversed && ResponseCode::new(self.response_code).is_approval()
+    }
+
+    /// How it ended, as a number, and what goes with it: its reservation, or what it took back.
+    #[inline]
+    pub(in crate::shard) fn end(&self) -> (u8, [u8; RESERVATION_BYTES]) {
+        match self.voids {
+            Some(OriginalKey(key)) if self.state == OriginalState::Approved => {
+                let mut bytes = [0; RESERVATION_BYTES];
+                bytes[..key.len()].copy_from_slice(&key);
+                (VOID, bytes)
+            }
+            _ => (self.state as u8, self.reservation.to_bytes()),
+        }
+    }
+
+    /// The same record with the end that [`OriginalRecord::end`] told; `None`: there is none such.
+    #[inline]
+    pub(in crate::shard) fn with_end(
+        self,
+        state: u8,
+        bytes: &[u8; RESERVATION_BYTES],
+    ) -> Option<Self> {
+        if state == VOID {
+            let voids = bytes.first_chunk().map(|key| OriginalKey(*key));
+            return Some(Self { state: OriginalState::Approved, voids, ..self });
+        }
+        let state = OriginalState::from_number(state)?;
+        Some(Self { state, reservation: Reservation::from_bytes(bytes), ..self })
+    }
+
     #[inline]
     pub(in crate::shard) fn encode(&self, out: &mut [u8; ORIGINAL_BYTES]) {
         assert!(self.amount_minor < 1 << 40, "Invariant: an amount has twelve digits");
@@ -148,28 +186,28 @@ impl OriginalRecord {
         out[CARD..CODE].copy_from_slice(&self.card.0);
         out[CODE..AMOUNT].copy_from_slice(&self.response_code);
         out[AMOUNT..LEG].copy_from_slice(&self.amount_minor.to_le_bytes()[..AMOUNT_BYTES]);
-        let leg = self.state as u64
+        let (state, end) = self.end();
+        let leg = u64::from(state)
             | u64::from(self.issuer.0) << 2
             | u64::from(self.issuer_stan) << 8
             | pack_time(self.issuer_transmission_time) << 28
             | (self.sort.of_original() as u64) << 54;
         out[LEG..RESERVATION].copy_from_slice(&leg.to_le_bytes()[..LEG_BYTES]);
-        out[RESERVATION..].copy_from_slice(&self.reservation.to_bytes());
+        out[RESERVATION..].copy_from_slice(&end);
     }
 
     #[inline]
     pub(in crate::shard) fn decode(bytes: &[u8; ORIGINAL_BYTES]) -> Self {
         let leg = number(&bytes[LEG..RESERVATION]);
-        let mut reservation = [0; RESERVATION_BYTES];
-        reservation.copy_from_slice(&bytes[RESERVATION..]);
+        let mut end = [0; RESERVATION_BYTES];
+        end.copy_from_slice(&bytes[RESERVATION..]);
+        let state = leg as u8 & 0x3;
         let (mut card, mut response_code) = ([0; 16], [0; 2]);
         card.copy_from_slice(&bytes[CARD..CODE]);
         response_code.copy_from_slice(&bytes[CODE..AMOUNT]);
-        Self {
-            state: match leg as u8 & 0x3 {
-                ANSWERED_AGAIN => OriginalState::Approved,
-                number => OriginalState::of(number),
-            },
+        response_code[0] &= !ANSWERED_AGAIN;
+        let record = Self {
+            state: OriginalState::Declined,
             response_code,
             issuer: IssuerId((leg >> 2) as u8 & 0x3F),
             card: CardKey(card),
@@ -178,8 +216,11 @@ impl OriginalRecord {
             issuer_transmission_time: unpack_time(leg >> 28),
             // Of an original that an older version wrote: none.
             sort: Sort::from_number((leg >> 54) as u8 & 0x3).unwrap_or_default(),
-            reservation: Reservation::from_bytes(&reservation),
-        }
+            reservation: Reservation::default(),
+            voids: None,
+        };
+        // Two bits are always some state.
+        record.clone().with_end(state, &end).unwrap_or(record)
     }
 }
 
@@ -200,13 +241,14 @@ mod tests {
         #[test]
         fn a_record_is_what_it_was(
             state in 0..3u8,
-            response_code in any::<[u8; 2]>(),
+            response_code in [0..0x80u8, 0..0x80u8],
             issuer in 0..ISSUERS_MAX as u8,
             card in any::<[u8; 16]>(),
             amount_minor in 0..=999_999_999_999u64,
             issuer_stan in 0..STANS,
             (month, day, hour) in (1..=12u32, 1..=31u32, 0..24u32),
             sort in 0..4u8,
+            voids in any::<Option<[u8; 12]>>(),
             (minute, second) in (0..60u32, 0..60u32),
         ) {
             let record = OriginalRecord {
@@ -220,6 +262,7 @@ mod tests {
                     (((month * 100 + day) * 100 + hour) * 100 + minute) * 100 + second,
                 reservation: Reservation::default(),
                 sort: Sort::from_number(sort).unwrap(),
+                voids: voids.filter(|_| state == 1).map(OriginalKey),
             };
             let mut bytes = [0; ORIGINAL_BYTES];
             record.encode(&mut bytes);

@@ -18,6 +18,9 @@ use crate::shard::velocity::prefetch;
 pub struct OriginalKey(pub [u8; 12]);
 
 impl OriginalKey {
+    /// Of no request that is known.
+    pub const UNKNOWN: Self = Self([0; 12]);
+
     /// Of the request with this key.
     #[inline]
     #[must_use]
@@ -28,7 +31,7 @@ impl OriginalKey {
 
     /// The same as the request's own.
     #[inline]
-    fn hash(self) -> u32 {
+    pub(super) fn hash(self) -> u32 {
         let [.., a, b, c, d] = self.0;
         u32::from_le_bytes([a, b, c, d])
     }

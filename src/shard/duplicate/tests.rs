@@ -42,6 +42,7 @@ fn record(number: u32) -> OriginalRecord {
         issuer_transmission_time: 1_231_235_900 + number % 60,
         reservation: Reservation::default(),
         sort: Sort::Debit,
+        voids: None,
     }
 }
 

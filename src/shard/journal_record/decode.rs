@@ -3,10 +3,10 @@
 
 use super::{
     Answered, Change, Forwarded, HEAD_BYTES, Kind, NO_STAN, OwedId, OwedMessage, RECORD_BYTES_MAX,
-    RESERVATION_BYTES, Record, Settlement, Undone,
+    RESERVATION_BYTES, Record, Reinstated, Settlement, Undone,
 };
-use crate::limits::REMEMBERED_BYTES_MAX;
-use crate::shard::duplicate::{DuplicateKey, OriginalRecord, OriginalState};
+use crate::limits::{ISSUERS_MAX, REMEMBERED_BYTES_MAX};
+use crate::shard::duplicate::{DuplicateKey, OriginalKey, OriginalRecord, OriginalState};
 use crate::shard::field_list::StoredFields;
 use crate::shard::identity::{AcquirerId, CardKey, IssuerId};
 use crate::shard::preauthorization::{Hold, HoldName};
@@ -154,6 +154,20 @@ impl<'a> Reader<'a> {
             Change::Undone(Undone { entry: Some(self.entry()?), ..undone })
         } else if is(Kind::SettlementDay) {
             Change::SettlementDay { day: u32::from_le_bytes(self.take()?) }
+        } else if is(Kind::Reinstated) {
+            Change::Reinstated(Reinstated {
+                key: OriginalKey(self.take()?),
+                card: CardKey(self.take()?),
+                reservation: self.reservation()?,
+                entry: self.entry()?,
+            })
+        } else if is(Kind::IssuerDay) {
+            let [issuer] = self.take()?;
+            if usize::from(issuer) >= ISSUERS_MAX {
+                return Err(RecordError::Value("issuer"));
+            }
+            let day = u32::from_le_bytes(self.take()?);
+            Change::IssuerDay { issuer: IssuerId(issuer), day }
         } else if is(Kind::Owed) {
             Change::Owed(self.owed()?)
         } else if is(Kind::OwedSent) {
@@ -222,17 +236,20 @@ impl<'a> Reader<'a> {
         let card = CardKey(self.take()?);
         let amount_minor = self.number()?;
         let (stan, time) = self.numbers()?;
-        let mut original = OriginalRecord {
-            state: OriginalState::from_number(state).ok_or(RecordError::Value("state"))?,
+        let original = OriginalRecord {
+            state: OriginalState::Declined,
             response_code,
             issuer: IssuerId(issuer),
             card,
             amount_minor,
             issuer_stan: stan.0,
             issuer_transmission_time: time.0,
-            reservation: self.reservation()?,
+            reservation: Reservation::default(),
             sort: Sort::None,
+            voids: None,
         };
+        let original = original.with_end(state, &self.take()?);
+        let mut original = original.ok_or(RecordError::Value("state"))?;
         let [kind, pin] = self.take()?;
         let (amount_minor, pin) = (self.number()?, pin != 0);
         let settlement = match kind {

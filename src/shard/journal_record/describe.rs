@@ -75,6 +75,12 @@ impl fmt::Display for Record<'_> {
             Change::Forwarded(forwarded) => forwarded.fmt(f),
             Change::Answered(answered) => answered.fmt(f),
             Change::Undone(undone) => undone.fmt(f),
+            Change::Reinstated(reinstated) => {
+                let (card, amount) = (Card(reinstated.card), reinstated.entry.amount_minor);
+                let [a, b, c, d, ..] = reinstated.key.0;
+                let key = format_args!("key ..{a:02x}{b:02x}{c:02x}{d:02x}");
+                write!(f, "reinstated     {key} {card}, DE 4 {amount}: its void is undone")
+            }
             Change::Owed(owed) => owed.fmt(f),
             Change::OwedSent { id, stan, time } => {
                 write!(f, "owed-sent      {id}: DE 11 {:06}, DE 7 {:010}", stan.0, time.0)
@@ -96,6 +102,10 @@ impl fmt::Display for Record<'_> {
                 let date = settlement_day::digits_of(*day);
                 let [a, b, c, d] = date.map(char::from);
                 write!(f, "settlement-day {a}{b}{c}{d}, day {day}")
+            }
+            Change::IssuerDay { issuer, day } => {
+                let [a, b, c, d] = settlement_day::digits_of(*day).map(char::from);
+                write!(f, "issuer-day     issuer {}: {a}{b}{c}{d}, day {day}", issuer.0)
             }
             Change::ScopeHeld { key, hold } if hold.is_empty() => {
                 write!(f, "scope-held     {}: nothing", Key(*key))

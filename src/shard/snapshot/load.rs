@@ -226,7 +226,9 @@ impl Shard {
     /// every shard's.
     fn load_total(&mut self, row: &[u8; ROW_BYTES], is_foreign: bool) -> Option<()> {
         let day = u32::from_le_bytes(*row.first_chunk()?);
-        self.apply_settlement_day(day);
+        if self.totals.ahead().all(|(_, ahead)| ahead != day) {
+            self.apply_settlement_day(day);
+        }
         if is_foreign && self.id != ShardId(0) {
             return Some(());
         }
@@ -252,6 +254,9 @@ impl Shard {
                 let reservation = from.translation.reservation(&hold.reservation);
                 let hold = Hold { reservation, ..hold };
                 self.apply(&Record { change: Change::HoldOpened(hold), ..record });
+            }
+            Change::SettlementDay { .. } | Change::IssuerDay { .. } => {
+                self.apply(&record);
             }
             Change::ScopeRow(row) => {
                 let place = from.scopes.get(usize::from(row.counter)).copied().flatten();

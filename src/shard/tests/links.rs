@@ -193,7 +193,7 @@ fn what_an_issuer_asks_is_answered() {
     let mut links = Links::new(|_| {});
     links.up(0);
     for (order, code) in
-        [("301", "00"), ("001", "00"), ("201", "00"), ("202", "00"), ("101", "12"), ("777", "12")]
+        [("301", "00"), ("001", "00"), ("201", "30"), ("202", "30"), ("101", "12"), ("777", "12")]
     {
         let told = links.bring(0, &managed(order, 5));
         assert_eq!(told, [format!("L0.0 0830 {order} {code}")]);

@@ -4,8 +4,8 @@ use super::fixture::{Request, config, cups_header, issuer_answer, secrets};
 use super::links::{linked, managed};
 use crate::config::Config;
 use crate::shard::{
-    AcquirerId, Action, ConnectionId, Counter, IssuerId, MeshKind, MeshMessage, Now, Outbox, Shard,
-    ShardId,
+    AcquirerId, Action, ConnectionId, Counter, IssuerId, LinkId, MeshKind, MeshMessage, Now,
+    Outbox, Shard, ShardId,
 };
 use tapswitch_protocol::Dialect;
 
@@ -15,7 +15,7 @@ pub(super) struct Pair {
     pub(super) responses: Vec<(usize, ConnectionId, Vec<u8>)>,
     forwards: Vec<(usize, IssuerId, Vec<u8>)>,
     unanswered: Vec<(usize, ConnectionId)>,
-    managed: Vec<(usize, Vec<u8>)>,
+    pub(super) managed: Vec<(usize, Vec<u8>)>,
 }
 
 const NOW: Now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
@@ -104,8 +104,14 @@ impl Pair {
         self.bring(shard, issuer, &answer);
     }
 
+    /// A link of a shard is made.
+    pub(super) fn up(&mut self, shard: usize, link: LinkId) {
+        self.shards[shard].on_issuer_up(NOW, link);
+        self.tick(0);
+    }
+
     /// A message on an issuer's link of a shard.
-    fn bring(&mut self, shard: usize, issuer: IssuerId, message: &[u8]) {
+    pub(super) fn bring(&mut self, shard: usize, issuer: IssuerId, message: &[u8]) {
         let outbox = &mut self.outboxes[shard];
         self.shards[shard].on_issuer_response(NOW, issuer, AcquirerId(0), message, outbox);
         self.carry();

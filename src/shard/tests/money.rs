@@ -7,18 +7,18 @@ use crate::shard::{AcquirerId, Counter, IssuerId};
 use tapswitch_protocol::Dialect;
 
 /// Without a limit by count, so that amounts alone decide.
-fn by_amount() -> Config {
+pub(super) fn by_amount() -> Config {
     let mut config = config(1);
     config.velocity.limits[0].count_max = None;
     config
 }
 
-fn send(world: &mut World, request: &Request<'_>) -> Vec<String> {
+pub(super) fn send(world: &mut World, request: &Request<'_>) -> Vec<String> {
     let message = request.message(Dialect::cups());
     world.request(1, &message).into_iter().map(|done| done.text).collect()
 }
 
-fn approve(world: &mut World) -> Vec<String> {
+pub(super) fn approve(world: &mut World) -> Vec<String> {
     let forward = world.forwarded.last().unwrap().2.clone();
     let answer = issuer_answer(&forward, "00", &[]);
     world.issuer(IssuerId(0), &answer).into_iter().map(|done| done.text).collect()
@@ -26,7 +26,7 @@ fn approve(world: &mut World) -> Vec<String> {
 
 /// What may still be spent: the largest purchase that is forwarded. Each is declined by the issuer, so
 /// nothing of the search stays counted.
-fn left(world: &mut World, first_stan: u32) -> u64 {
+pub(super) fn left(world: &mut World, first_stan: u32) -> u64 {
     let (mut low, mut high, mut stan) = (0_u64, 20_000, first_stan);
     while low < high {
         let middle = (low + high).div_ceil(2);
@@ -127,7 +127,7 @@ fn a_notice_is_accepted_once_and_told_without_what_proves_the_card() {
 }
 
 /// Opens a hold over 50.00, approved as A00001.
-fn with_hold() -> World {
+pub(super) fn with_hold() -> World {
     let mut world = World::new(&by_amount());
     let hold = Request {
         mti: 100,

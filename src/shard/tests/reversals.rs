@@ -106,24 +106,24 @@ fn d13_a_reversal_of_another_acquirers_transaction_touches_nothing_and_is_told()
 }
 
 /// Over the ISO 8583:1987 listener, whose dialect has DE 95.
-struct Iso {
-    world: World,
+pub(super) struct Iso {
+    pub(super) world: World,
 }
 
 impl Iso {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut config = config(1);
         config.velocity.limits[0].count_max = None;
         Self { world: World::new(&config) }
     }
 
-    fn send(&mut self, request: &Request<'_>) -> Vec<String> {
+    pub(super) fn send(&mut self, request: &Request<'_>) -> Vec<String> {
         let done = self.world.request(101, &request.message(Dialect::iso87_ascii()));
         done.into_iter().map(|done| done.text).collect()
     }
 
     /// The issuer answers the newest 0100, 0200 or 0420.
-    fn issuer(&mut self, mti: &str, code: &str) -> Vec<String> {
+    pub(super) fn issuer(&mut self, mti: &str, code: &str) -> Vec<String> {
         let dialect = Dialect::iso87_ascii();
         let forwarded = self.world.forwarded.iter().rev();
         let forward = { forwarded }.find(|(_, _, message)| message.starts_with(mti.as_bytes()));

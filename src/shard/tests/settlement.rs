@@ -11,15 +11,15 @@ use crate::shard::{AcquirerId, Counter, IssuerId, Shard, ShardId};
 use tapswitch_protocol::Dialect;
 
 /// Dates end at 23:00 in China: three hours after the tests begin, which is on 1122.
-const CUT_OFF_MS: u64 = 3 * 3_600_000;
-const DAY: u32 = 20_779;
+pub(super) const CUT_OFF_MS: u64 = 3 * 3_600_000;
+pub(super) const DAY: u32 = 20_779;
 
-fn with_cutoff(mut config: Config) -> Config {
+pub(super) fn with_cutoff(mut config: Config) -> Config {
     config.switch.cutoff = Some(CutOff { minute: 23 * 60, zone_offset_minutes: 480 });
     config
 }
 
-fn buy(stan: u32, amount: u64) -> Request<'static> {
+pub(super) fn buy(stan: u32, amount: u64) -> Request<'static> {
     Request { stan, amount: Some(amount), ..Request::default() }
 }
 
@@ -32,24 +32,24 @@ fn totals(stan: u32, fields: &[(u8, &str)]) -> Vec<u8> {
     request.message(Dialect::cups())
 }
 
-fn field(answer: &[u8], field: u8) -> String {
+pub(super) fn field(answer: &[u8], field: u8) -> String {
     with_view(answer, |view| {
         String::from_utf8(view.raw(field).unwrap_or_default().to_vec()).unwrap()
     })
 }
 
-fn sums(shard: &Shard, day: u32) -> (Sums, Sums) {
+pub(super) fn sums(shard: &Shard, day: u32) -> (Sums, Sums) {
     let of = |party| shard.totals().of(day, party).copied().unwrap_or_default();
     (of(Party::Acquirer(AcquirerId(0))), of(Party::Issuer(IssuerId(0))))
 }
 
-fn tally(count: u64, amount_minor: u64) -> Tally {
+pub(super) fn tally(count: u64, amount_minor: u64) -> Tally {
     Tally { count, amount_minor }
 }
 
 impl World {
     /// A purchase, or whatever it is, and its issuer's answer.
-    fn done(&mut self, request: &Request<'_>, code: &str) -> Vec<u8> {
+    pub(super) fn done(&mut self, request: &Request<'_>, code: &str) -> Vec<u8> {
         let sent = self.request(1, &request.message(Dialect::cups()));
         assert!(sent[0].text.starts_with('I'), "{sent:?}");
         self.issuer(IssuerId(0), &issuer_answer(&sent[0].bytes, code, &[])).remove(0).bytes
@@ -245,7 +245,7 @@ fn the_sum_is_over_all_shards() {
 }
 
 /// A snapshot of a shard, put into another one.
-fn load(from: &mut World, (carried, stan): (bool, u32), into: &mut Shard) {
+pub(super) fn load(from: &mut World, (carried, stan): (bool, u32), into: &mut Shard) {
     let header = match carried {
         true => from.shard.carry_begin(from.now),
         false => from.shard.snapshot_begin(from.now),

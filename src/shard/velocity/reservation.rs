@@ -106,6 +106,11 @@ impl Reservation {
         Self { bits: self.bits & POSTED | counters & !POSTED, ..self }
     }
 
+    /// As it was before its posting: it can be held once more, in the windows in which it was held.
+    pub(in crate::shard) fn unposted(self) -> Self {
+        Self { bits: self.bits & !POSTED, generation: 0, ..self }
+    }
+
     /// As bytes, for a log.
     #[inline]
     pub(in crate::shard) fn to_bytes(self) -> [u8; RESERVATION_BYTES] {
