@@ -12,6 +12,8 @@ mod admin;
 #[cfg(test)]
 mod admin_changes;
 #[cfg(test)]
+mod bank_roles;
+#[cfg(test)]
 mod banks;
 #[cfg(test)]
 mod chaos;
