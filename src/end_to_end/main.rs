@@ -46,6 +46,8 @@ mod one_bank;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod parked;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod proxy;

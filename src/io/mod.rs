@@ -40,6 +40,7 @@ mod lines;
 mod listener;
 mod mesh;
 pub mod outcome_log;
+mod parked_orders;
 mod random;
 mod read_buffer;
 pub mod recover;

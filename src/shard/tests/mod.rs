@@ -16,6 +16,7 @@ mod money;
 pub(crate) mod no_allocation;
 mod outcomes;
 mod overload;
+mod parked;
 mod restart;
 mod reversals;
 mod scopes;
