@@ -24,5 +24,6 @@ mod script;
 mod settlement;
 mod snapshot;
 mod stand_in;
+mod stand_in_causes;
 mod store_and_forward;
 mod transitions;
