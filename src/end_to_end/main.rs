@@ -16,6 +16,8 @@ mod bank_roles;
 #[cfg(test)]
 mod banks;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod client;
