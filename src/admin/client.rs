@@ -1,7 +1,7 @@
 //! The other end: one request to a running switch's port, and its answer. For `tapswitch ctl`, and for
 //! whoever tests the port.
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
 use hyper::header::{AUTHORIZATION, HOST};
@@ -96,28 +96,36 @@ pub enum AskError {
 /// # Errors
 /// There is none: see [`AskError`].
 pub fn ask(asked: &Ask<'_>) -> Result<Answer, AskError> {
+    tell(asked, "")
+}
+
+/// Asks, or orders, with words beside it, and waits for the answer.
+///
+/// # Errors
+/// There is none: see [`AskError`].
+pub fn tell(asked: &Ask<'_>, words: &str) -> Result<Answer, AskError> {
     let broken = |what: String| AskError::BrokenOff { place: asked.place.clone(), what };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(|error| broken(error.to_string()))?;
     runtime.block_on(async {
-        let answered = timeout(asked.patience, connect_and_ask(asked)).await;
+        let answered = timeout(asked.patience, connect_and_ask(asked, words)).await;
         answered.unwrap_or_else(|_| {
             Err(AskError::TooLate { place: asked.place.clone(), within: asked.patience })
         })
     })
 }
 
-async fn connect_and_ask(asked: &Ask<'_>) -> Result<Answer, AskError> {
+async fn connect_and_ask(asked: &Ask<'_>, words: &str) -> Result<Answer, AskError> {
     let nobody = |source: io::Error| {
         let likely_cause = likely_cause(&source);
         AskError::NobodyThere { place: asked.place.clone(), source, likely_cause }
     };
     match asked.place {
         Place::Socket(path) => {
-            exchange(UnixStream::connect(path).await.map_err(nobody)?, asked).await
+            exchange(UnixStream::connect(path).await.map_err(nobody)?, asked, words).await
         }
         Place::Http(address) => {
-            exchange(TcpStream::connect(address).await.map_err(nobody)?, asked).await
+            exchange(TcpStream::connect(address).await.map_err(nobody)?, asked, words).await
         }
     }
 }
@@ -131,7 +139,7 @@ fn likely_cause(error: &io::Error) -> &'static str {
     }
 }
 
-async fn exchange<S>(stream: S, asked: &Ask<'_>) -> Result<Answer, AskError>
+async fn exchange<S>(stream: S, asked: &Ask<'_>, words: &str) -> Result<Answer, AskError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -144,7 +152,7 @@ where
     if let Some(token) = asked.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    let request = request.body(Empty::<Bytes>::new());
+    let request = request.body(Full::<Bytes>::from(words.to_owned()));
     let request = request.map_err(|error| broken(error.to_string()))?;
     let answer = sender.send_request(request).await;
     let answer = answer.map_err(|error| broken(error.to_string()))?;

@@ -19,6 +19,8 @@ pub mod client;
 mod metrics;
 mod notable;
 mod order;
+mod parked_routes;
+mod parked_status;
 mod port;
 mod process;
 mod routes;
@@ -32,7 +34,11 @@ mod tests;
 
 pub use board::{Board, Phase};
 pub use notable::{Notable, Notables};
-pub use order::{DrainReport, Order, OrderKind, Orders, ReloadOutcome, ReloadReport, Reply};
+pub use order::{
+    DrainReport, Order, OrderKind, Orders, ParkedKind, ParkedReport, ReloadOutcome, ReloadReport,
+    Reply,
+};
+pub use parked_status::ParkedStatus;
 pub use port::{Port, PortError, PortSettings};
 pub use routes::Refusal;
 pub use token::{TokenError, read_text as read_token};

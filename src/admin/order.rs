@@ -1,6 +1,7 @@
 //! What operators tell the thread that runs the switch, and what it answers.
 
 use crate::config::Difference;
+use crate::shard::parked::ParkedOrder;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -11,6 +12,19 @@ pub enum OrderKind {
     Reload,
     /// Stop with every request answered.
     Drain,
+    /// Send a parked message again, or drop it.
+    Parked(ParkedKind),
+}
+
+/// A parked message, and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkedKind {
+    /// Where it is.
+    pub shard: usize,
+    /// Its number there.
+    pub number: u64,
+    /// What becomes of it.
+    pub order: ParkedOrder,
 }
 
 impl OrderKind {
@@ -20,6 +34,8 @@ impl OrderKind {
         match self {
             Self::Reload => "reload",
             Self::Drain => "drain",
+            Self::Parked(ParkedKind { order: ParkedOrder::Release, .. }) => "release-parked",
+            Self::Parked(ParkedKind { order: ParkedOrder::Drop(_), .. }) => "drop-parked",
         }
     }
 }
@@ -47,6 +63,17 @@ pub enum Reply {
     Reload(ReloadReport),
     /// Of a drain.
     Drain(DrainReport),
+    /// Of what becomes of a parked message.
+    Parked(ParkedReport),
+}
+
+/// What an order about a parked message came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedReport {
+    /// Whether it is done.
+    pub is_done: bool,
+    /// In one sentence.
+    pub said: String,
 }
 
 /// How a reload ended.

@@ -3,10 +3,10 @@
 use super::audit::{AuditEvent, AuditResult};
 use super::board::{Board, Phase};
 use super::caller::{Authority, Caller};
-use super::metrics;
 use super::order::{Order, OrderKind, Orders, ReloadOutcome, Reply};
 use super::status::Status;
 use super::token::Token;
+use super::{metrics, parked_routes};
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -42,6 +42,8 @@ pub(super) fn router(answers: Arc<Answers>) -> Router {
         .route("/status.json", get(show_status))
         .route("/reload", post(reload))
         .route("/drain", post(drain))
+        .route("/parked/{message}/release", post(parked_routes::release))
+        .route("/parked/{message}/drop", post(parked_routes::drop_it))
         .with_state(answers)
 }
 
@@ -52,7 +54,9 @@ async fn contents() -> &'static str {
      GET  /readyz       200 while requests may be sent here, else 503 with the reason\n\
      GET  /status.json  all that `tapswitch ctl show` prints\n\
      POST /reload       read the configuration file again\n\
-     POST /drain        stop with every request answered\n"
+     POST /drain        stop with every request answered\n\
+     POST /parked/SHARD-NUMBER/release   send a parked message again\n\
+     POST /parked/SHARD-NUMBER/drop      drop it; the body says why\n"
 }
 
 async fn show_metrics(State(answers): State<Arc<Answers>>) -> Response {
@@ -89,7 +93,7 @@ async fn drain(
     carry_out(&answers, OrderKind::Drain, caller, &headers).await
 }
 
-fn refuse(status: StatusCode, why: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, why: &str) -> Response {
     (status, Json(Refusal { error: why.to_owned() })).into_response()
 }
 
@@ -98,7 +102,7 @@ fn token_of(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
 }
 
-async fn carry_out(
+pub(super) async fn carry_out(
     answers: &Answers,
     kind: OrderKind,
     caller: Caller,
@@ -134,6 +138,10 @@ async fn carry_out(
         Ok(Reply::Drain(report)) => {
             let is_clean = report.is_clean;
             let status = if is_clean { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+            (status, Json(report)).into_response()
+        }
+        Ok(Reply::Parked(report)) => {
+            let status = if report.is_done { StatusCode::OK } else { StatusCode::CONFLICT };
             (status, Json(report)).into_response()
         }
         Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, ended),

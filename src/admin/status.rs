@@ -3,6 +3,7 @@
 
 use super::board::{Board, Phase};
 use super::notable::Notable;
+use super::parked_status::{ParkedStatus, parked};
 use super::process::ProcessFacts;
 use super::totals::TotalsStatus;
 use crate::config::{Config, IssuerConfig, IssuerLinkConfig};
@@ -59,6 +60,9 @@ pub struct Status {
     pub switch_time_us: Quantiles,
     /// Alarms and other things that an operator should know of, the oldest first.
     pub last_errors: Vec<Notable>,
+    /// Messages owed that wait for an operator.
+    #[serde(default)]
+    pub parked: Vec<ParkedStatus>,
     /// The configuration in force: keys and values.
     pub config: Vec<(String, String)>,
 }
@@ -246,6 +250,7 @@ impl Status {
             codes: BTreeMap::new(),
             switch_time_us: Quantiles::default(),
             last_errors: board.notables.last(),
+            parked: Vec::new(),
             config: config.listing(),
         };
         if let Some(view) = board.view() {
@@ -276,6 +281,7 @@ impl Status {
             self.shards.push(shard_status(place as u64, io, shard, journal));
         }
         self.totals = TotalsStatus::of(config, all.totals(), wall_ms);
+        self.parked = parked(view, config);
         self.counters = by_name(&all.counters);
         for shard in &all.shards {
             for (code, count) in shard.levels.codes.iter() {

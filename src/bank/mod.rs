@@ -20,6 +20,7 @@ mod reference;
 mod request;
 mod response;
 pub mod ring;
+pub mod session;
 mod stage;
 pub mod statement;
 #[cfg(test)]
@@ -28,4 +29,5 @@ mod tests;
 pub use bank_set::{BankSet, Disposition};
 pub use ledger::{Flows, Ledger, LedgerError, LedgerSum, Tally};
 pub use ring::{BankMessage, BankRing, BufferPool, Lane, SendRefused};
+pub use session::{SessionOrder, write_session};
 pub use statement::{BankTotals, SessionTotals, Statement, StatementEntry};

@@ -86,7 +86,7 @@ fn settlement_date(view: &MessageView<'_>, wall_ms: u64) -> [u8; 4] {
 }
 
 /// Month and day, as the number MMDD, of a time since 1970.
-fn month_and_day(ms: u64) -> u32 {
+pub(super) fn month_and_day(ms: u64) -> u32 {
     // Years are counted from March, so that the leap day is the last one; 719,468 days lie between
     // 0000-03-01 and 1970-01-01, 146,097 days are 400 years.
     let day_of_era = (ms / DAY_MS + 719_468) % 146_097;

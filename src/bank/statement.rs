@@ -21,7 +21,7 @@ pub struct Statement {
     pub sessions: Vec<SessionTotals>,
 }
 
-/// What switches said about their sessions at one bank's listener.
+/// What switches said about their sessions at one bank, and the bank to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SessionTotals {
     /// The bank, or the route to it.
@@ -34,6 +34,8 @@ pub struct SessionTotals {
     pub echoes: u64,
     /// Messages on connections that had not signed on. They are served all the same.
     pub without_sign_on: u64,
+    /// The bank's own sign-ons that the switch granted.
+    pub granted: u64,
 }
 
 impl SessionTotals {

@@ -1,11 +1,13 @@
-//! `tapswitch bank`: the simulated banks as a process of their own, until they are told to stop.
+//! `tapswitch bank`: the simulated banks as a process of their own, until they are told to stop. Each is the
+//! other end of its issuer's link in the switch's file: it listens where the switch has `connect`,
+//! connects where the switch has `listen`, and is the other half of the pair where it has both.
 
 use super::switch::load;
 use super::{CommandError, Streams, quantity};
 use crate::bank::{BankTotals, Statement};
 use crate::config::Config;
-use crate::io::BankServer;
 use crate::io::core_dumps::forbid_core_dumps;
+use crate::io::{BankRole, BankServer};
 use crate::shard::IssuerId;
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -18,7 +20,9 @@ use std::sync::Arc;
 /// What `bank` can be told.
 #[derive(Clone, Debug, Args)]
 pub struct BankArgs {
-    /// The switch's configuration file: its issuers that have `connect`
+    /// The switch's configuration file: its issuers that have `connect` (the bank listens there), `listen`
+    /// (the bank connects there, as often as all shards wait for it), or both (a pair: requests come by the
+    /// switch's connection, answers go by the bank's)
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
     /// Only this issuer's bank; may be given several times
@@ -58,17 +62,20 @@ pub(super) fn run(args: &BankArgs, streams: &mut Streams<'_>) -> Result<(), Comm
 /// The issuers that are named, or all that are reached over TCP.
 fn issuers_of(args: &BankArgs, config: &Config) -> Result<Vec<IssuerId>, CommandError> {
     let linked = (0..).map(IssuerId).zip(&config.issuers).filter(|(_, it)| {
-        it.link.as_ref().is_some_and(|link| link.connect.is_some() && link.listen.is_none())
+        it.link.as_ref().is_some_and(|link| link.connect.is_some() || link.listen.is_some())
     });
     let linked: Vec<(IssuerId, &str)> = linked.map(|(id, it)| (id, it.name.as_str())).collect();
     let names: Vec<&str> = linked.iter().map(|&(_, name)| name).collect();
     if let Some(unknown) = args.issuer.iter().find(|name| !names.contains(&name.as_str())) {
         let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let message = format!("issuer `{unknown}` has no `connect`; those that have: {known}");
+        let message = format!(
+            "issuer `{unknown}` has neither `connect` nor `listen`; those that have: {known}"
+        );
         return Err(CommandError::Failed(message));
     }
     if linked.is_empty() {
-        let message = "no issuer has `connect`: write it into [issuer.NAME]".to_owned();
+        let message =
+            "no issuer has `connect` or `listen`: write one into [issuer.NAME]".to_owned();
         return Err(CommandError::Failed(message));
     }
     let is_wanted = |name: &str| args.issuer.is_empty() || args.issuer.iter().any(|it| it == name);
@@ -79,7 +86,12 @@ fn write_first_screen(out: &mut dyn Write, server: &BankServer) -> io::Result<()
     writeln!(out, "tapswitch {} banks", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "engine      {}", server.engine())?;
     for bank in server.served() {
-        writeln!(out, "bank        {} {} ({})", bank.address, bank.name, bank.dialect)?;
+        write!(out, "bank        {} {} ({})", bank.address, bank.name, bank.dialect)?;
+        match bank.role {
+            BankRole::Listens => writeln!(out)?,
+            BankRole::Connects => writeln!(out, ", connects there")?,
+            BankRole::Pairs(answers) => writeln!(out, ", answers go to {answers}")?,
+        }
     }
     writeln!(out, "serving     until SIGTERM; SIGUSR1 writes the ledger")?;
     out.flush()

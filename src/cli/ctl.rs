@@ -1,12 +1,15 @@
-//! `tapswitch ctl`: asks a running switch through its operators' port, or tells it to reload or drain.
+//! `tapswitch ctl`: asks a running switch through its operators' port, or tells it to reload, drain, or what
+//! becomes of a parked message.
 //!
 //! Exit codes: 0 done; 69 nobody answers; 77 not allowed; 78 the configuration has mistakes; 75 what
-//! has changed needs a restart; 1 anything else. Not here: tables (`tables`).
+//! has changed needs a restart; 1 anything else. Not here: tables (`tables`), parked
+//! messages (`parked`).
 
+mod parked;
 mod tables;
 
 use super::{CommandError, Streams};
-use crate::admin::client::{Answer, Ask, AskError, Place, ask};
+use crate::admin::client::{Answer, Ask, AskError, Place, tell};
 use crate::admin::status::Status;
 use crate::admin::{DrainReport, Refusal, ReloadOutcome, ReloadReport, read_token};
 use crate::config::AdminConfig;
@@ -51,6 +54,19 @@ pub enum CtlCommand {
     },
     /// Read the configuration file again, as SIGHUP; says what changed
     Reload,
+    /// Send a message again that its issuer refused
+    ReleaseParked {
+        /// Which: SHARD-NUMBER, as `show parked` has it
+        message: String,
+    },
+    /// Forget a message that its issuer refuses: what it says is settled otherwise
+    DropParked {
+        /// Which: SHARD-NUMBER, as `show parked` has it
+        message: String,
+        /// Why, for the journal and the audit file; no card numbers
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
     /// Stop with every request answered, as SIGTERM; waits for the end
     Drain {
         /// How long to wait for it
@@ -74,6 +90,8 @@ pub enum Shown {
     Totals,
     /// Alarms, refused changes, peers that misbehave
     LastErrors,
+    /// Messages owed that their issuers refuse, each with the name that releases or drops it
+    Parked,
     /// The configuration in force
     Config,
 }
@@ -87,6 +105,12 @@ pub(super) fn run(args: &CtlArgs, streams: &mut Streams<'_>) -> Result<(), Comma
     match &args.command {
         CtlCommand::Show { what } => show(&at, *what, args.json, streams),
         CtlCommand::Reload => reload(&at, args.json, streams),
+        CtlCommand::ReleaseParked { message } => {
+            parked::order(&at, (message, None), args.json, streams)
+        }
+        CtlCommand::DropParked { message, note } => {
+            parked::order(&at, (message, Some(note)), args.json, streams)
+        }
         CtlCommand::Drain { within_s } => {
             drain(&at, Duration::from_secs(*within_s), args.json, streams)
         }
@@ -123,9 +147,23 @@ impl At {
     }
 
     fn ask(&self, path: &str, is_order: bool, patience: Duration) -> Result<Answer, CommandError> {
+        self.exchange(path, (is_order, ""), patience)
+    }
+
+    /// An order, with words.
+    fn tell(&self, path: &str, words: &str, patience: Duration) -> Result<Answer, CommandError> {
+        self.exchange(path, (true, words), patience)
+    }
+
+    fn exchange(
+        &self,
+        path: &str,
+        (is_order, words): (bool, &str),
+        patience: Duration,
+    ) -> Result<Answer, CommandError> {
         let token = self.token.as_ref().map(|token| token.as_str());
         let asked = Ask { place: &self.place, path, is_order, token, patience };
-        ask(&asked).map_err(|error| match error {
+        tell(&asked, words).map_err(|error| match error {
             AskError::NobodyThere { .. } => {
                 CommandError::Refused { exit_code: 69, what: error.to_string() }
             }
@@ -177,6 +215,7 @@ fn show(
         Shown::Shards | Shown::Pending => json(out, &status.shards),
         Shown::Totals => json(out, &status.totals),
         Shown::LastErrors => json(out, &status.last_errors),
+        Shown::Parked => json(out, &status.parked),
         Shown::Config => json(
             out,
             &status

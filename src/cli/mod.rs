@@ -21,6 +21,7 @@ pub mod key;
 mod live_screen;
 mod memory_screen;
 mod operators;
+mod parked;
 mod quantity;
 mod reload;
 pub mod run;

@@ -2,6 +2,7 @@
 
 use super::alarms::Alarms;
 use super::operators::{Operators, Told, audit, audit_own};
+use super::parked::ParkedDesk;
 use super::reload::{By, Reload};
 use super::switch::{Remains, load, refused_connections, start, write_first_screen};
 use super::{CommandError, Streams};
@@ -68,8 +69,9 @@ pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError
     audit_own(&operators.board, "start", detail, AuditResult::Done);
     let mut alarms = Alarms::new(&switch, &config.issuers);
     let board = Arc::clone(&operators.board);
+    let parked = ParkedDesk::new(Arc::clone(&board));
     let reload = Reload::new(Arc::clone(&config), args.config.clone(), &switch, board);
-    let watched = Watched { args, switch: &switch, reload, operators: &mut operators };
+    let watched = Watched { args, switch: &switch, reload, parked, operators: &mut operators };
     let stop = watched.until_told(&mut signals, &mut alarms, streams);
     operators.on_draining();
     let why = &stop.why;
@@ -190,6 +192,7 @@ struct Watched<'r> {
     args: &'r RunArgs,
     switch: &'r Switch<Shard>,
     reload: Reload,
+    parked: ParkedDesk,
     operators: &'r mut Operators,
 }
 
@@ -212,6 +215,7 @@ impl Watched<'_> {
             });
             let stop = self.look_after(alarms, streams);
             let _ = self.reload.stop(streams);
+            self.parked.stop();
             handle.close();
             stop
         })
@@ -234,7 +238,9 @@ impl Watched<'_> {
                 alarms_at = now + LOOK_EVERY;
             }
             let _ = self.reload.look(self.switch, streams);
-            let next = if self.reload.is_under_way() { now + LOOK_AGAIN } else { alarms_at };
+            self.parked.look();
+            let is_waited_for = self.reload.is_under_way() || self.parked.is_under_way();
+            let next = if is_waited_for { now + LOOK_AGAIN } else { alarms_at };
             let wait = until.map_or(next, |until| until.min(next)).saturating_sub(now);
             let reload = match self.operators.told.recv_timeout(wait) {
                 Ok(Told::Signal(SIGHUP)) => By::Signal,
@@ -243,6 +249,10 @@ impl Watched<'_> {
                 Ok(Told::Order(order)) => match order.kind {
                     OrderKind::Reload => By::Order(order),
                     OrderKind::Drain => return Stop::by(order),
+                    OrderKind::Parked(_) => {
+                        self.parked.take(order, self.switch);
+                        continue;
+                    }
                 },
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => {

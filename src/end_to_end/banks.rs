@@ -66,10 +66,8 @@ pub(crate) fn total(ledger: &Value, bank: &str, what: &str) -> u64 {
 
 /// Approved over TCP; the banks die: what is in flight is answered 98 and reversed later, what is
 /// new is refused at once; they come back: approved again, and told of every reversal.
-fn die_and_come_back(switch_lines: &str) {
-    let issuers = issuers();
-    let setup =
-        Setup { switch: switch_lines, bank: GENEROUS, issuers: &issuers, ..Setup::default() };
+pub(crate) fn die_and_come_back(switch_lines: &str, issuers: &str) {
+    let setup = Setup { switch: switch_lines, bank: GENEROUS, issuers, ..Setup::default() };
     let mut banks = Banks::start(&setup.text());
     let switch = setup.run();
     assert!(switch.said("issuers").starts_with("19 simulated banks in process"));
@@ -127,17 +125,17 @@ fn die_and_come_back(switch_lines: &str) {
 #[test]
 fn banks_that_die_and_come_back_with_io_uring() {
     // Where io_uring is refused this is the other engine again.
-    die_and_come_back("shards = 1\nengine = \"auto\"");
+    die_and_come_back("shards = 1\nengine = \"auto\"", &issuers());
 }
 
 #[test]
 fn banks_that_die_and_come_back_with_epoll_and_two_shards() {
-    die_and_come_back("shards = 2\nengine = \"tokio\"");
+    die_and_come_back("shards = 2\nengine = \"tokio\"", &issuers());
 }
 
 #[test]
 fn banks_that_die_and_come_back_with_io_uring_and_two_shards() {
-    die_and_come_back("shards = 2\nengine = \"auto\"");
+    die_and_come_back("shards = 2\nengine = \"auto\"", &issuers());
 }
 
 /// The switch is killed; accounts and memory are the banks', so they live on.
@@ -186,12 +184,15 @@ fn refused(text: &str, more: &[&str]) -> (Option<i32>, String) {
 fn what_cannot_be_served_is_said() {
     let (code, problems) = refused(&Setup::default().text(), &[]);
     assert_eq!(code, Some(1), "{problems}");
-    assert!(problems.contains("no issuer has `connect`"), "{problems}");
+    assert!(problems.contains("no issuer has `connect` or `listen`"), "{problems}");
 
     let text = Setup { issuers: &issuers(), ..Setup::default() }.text();
     let (code, problems) = refused(&text, &["--issuer", "ABC"]);
     assert_eq!(code, Some(1), "{problems}");
-    assert!(problems.contains("`ABC` has no `connect`; those that have: CMBC"), "{problems}");
+    assert!(
+        problems.contains("`ABC` has neither `connect` nor `listen`; those that have: CMBC"),
+        "{problems}"
+    );
 
     let banks = Banks::start(&text);
     let (code, problems) = refused(&text, &[]);

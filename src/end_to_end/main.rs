@@ -12,7 +12,11 @@ mod admin;
 #[cfg(test)]
 mod admin_changes;
 #[cfg(test)]
+mod bank_roles;
+#[cfg(test)]
 mod banks;
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
@@ -45,6 +49,8 @@ mod message;
 mod one_bank;
 #[cfg(test)]
 mod overload;
+#[cfg(test)]
+mod parked;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

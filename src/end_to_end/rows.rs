@@ -14,7 +14,8 @@ B2 half-closed with answers to come : b2_a_half_closed_connection_gets_its_answe
 B3 reconnected while the old connection is open : a_new_connection_takes_the_place_of_the_old_one
 B4 a connection's place is another's : b4_an_answer_never_reaches_whoever_took_the_place_of_its_connection
 B5 a peer that is not on a list - there is no list of peers and no TLS yet: whoever reaches the port is served
-B6 a peer that never reads : a_peer_that_does_not_read_is_not_read_and_then_closed_and_others_are_served
+B6 a peer that never reads : b6_a_peer_that_never_reads_is_closed_and_what_it_did_not_get_is_reversed
+    a_peer_that_does_not_read_is_not_read_and_then_closed_and_others_are_served
     a_peer_that_reads_again_in_time_gets_every_answer
 B7 bytes one by one : b7_bytes_that_drip_are_whole_messages a_request_split_at_any_byte_is_one_request
 B8 silence : a_connection_signs_on_and_is_cut_when_it_is_silent
@@ -50,12 +51,16 @@ C15 a part is approved : c15_a_part_is_approved_that_nobody_can_take
     c15_a_partial_approval_counts_in_part_where_the_acquirer_takes_it
 C16 an answer by another link : c16_an_answer_comes_by_another_link_of_its_issuer
     an_answer_from_another_issuer_is_never_taken
-C17 trace numbers run out : numbers_name_their_shard_and_skip_those_in_use_or_quarantine
+C17 trace numbers run out, tried on the shard alone, a process has more than a test can use up : numbers_name_their_shard_and_skip_those_in_use_or_quarantine
 C18 25 or 21 to a reversal : c18_c21_what_an_issuer_says_to_a_reversal
     c18_not_found_and_no_action_end_the_debt
-C19 30 to a reversal three times : c19_what_is_refused_three_times_is_parked_and_nothing_waits_for_it
+C19 30 to a reversal three times : c19_an_operator_has_a_refused_reversal_sent_again
+    c19_a_released_message_has_its_old_place_among_those_of_its_card
+    c19_a_released_message_is_owed_after_a_restart c19_what_is_refused_three_times_is_parked_and_nothing_waits_for_it
     c19_what_is_parked_stays_so_over_a_restart
-C20 the switch stands in - nothing is decided here in an issuer's stead: it is 91
+C20 the switch stands in : c20_what_is_approved_while_the_banks_are_dead_is_in_their_books_afterwards
+    c20_an_issuer_that_has_signed_off c20_an_issuer_that_was_given_up_for_not_answering
+    c20_in_the_other_dialect c20_what_no_rule_means_is_refused_as_ever
 C21 96 to a reversal : c18_c21_what_an_issuer_says_to_a_reversal
     c21_a_repeat_says_so_where_the_link_has_it
 D1 again in flight : row_1_the_same_again_while_the_first_is_in_flight
@@ -79,14 +84,18 @@ D14 an answer lost on its way : d14_an_answer_torn_on_its_way_is_had_again
 D15 an approval without a connection : b1_d15_an_approval_that_nobody_fetches_is_reversed
 D16 a reversal races the answer : d16_a_reversal_races_the_approval
     d7_d16_a_reversal_overtakes_the_approval troubled_worlds_hold
-D17 a reversal of what is forgotten : a_reversal_whose_original_is_forgotten_is_handed_to_its_issuer
+D17 a reversal of what is forgotten : d17_a_reversal_of_what_is_forgotten_is_the_issuer_s_to_find
+    a_reversal_whose_original_is_forgotten_is_handed_to_its_issuer
 D18 an advice above the limit : d18_an_advice_above_the_limit
-D19 an old message owed : d19_an_old_message_is_still_sent
+D19 an old message owed, in a process that is a few seconds old only what an operator does with it :
+    d19_an_operator_drops_what_can_not_be_sent_and_says_why d19_an_old_message_is_still_sent
+    d19_a_parked_message_is_dropped_with_a_note_that_the_journal_keeps
 D20 repeats at once : d20_repeats_on_many_connections_at_once
     repeats_from_both_shards_are_one_transaction
-G1 more load than can be served - refusals are tried one by one (C12); no test offers more than the machine
-    can do, figures of it are in tuning/results
-G2 a ring between shards is full : without_a_credit_a_request_is_refused_at_once
+G1 more load than can be served, figures of it are in tuning/results :
+    a_flood_is_answered_once_and_leaves_the_other_acquirer_its_part
+G2 a ring between shards is full : g2_shards_that_have_no_room_for_each_other_refuse_at_once_and_go_on
+    without_a_credit_a_request_is_refused_at_once
 G3 a shard that spins - there is no watchdog over shards; a disk that hangs ends the process
 G4 a panic : a_switch_that_dies_keeps_every_promise_with_io_uring
     a_switch_that_dies_keeps_every_promise_with_epoll_and_two_shards

@@ -10,10 +10,17 @@
 //! Connections come and go; accounts, books and the memory of transactions live as long as the
 //! process. An answer whose connection is gone is lost: the switch repeats or reverses.
 //!
+//! A bank is the other end of its link: where the switch connects it listens, where the switch listens
+//! it connects, as often as the switch waits for it; of a pair it takes the connection that brings
+//! requests and makes the one for their answers. What it makes it makes again, after pauses that grow.
+//!
 //! Not here: what a bank decides (`bank`), signals and files (`cli`), the desk's cycle (`desk`).
 
 mod accepting;
+mod call;
 mod desk;
+mod served;
+mod session;
 mod waiting;
 
 use super::engine::{EngineReport, choose, probe_io_uring, run_thread};
@@ -24,7 +31,7 @@ use super::wake::Wake;
 use crate::bank::{BankSet, Statement};
 use crate::config::{Config, IssuerLinkConfig};
 use crate::shard::IssuerId;
-use accepting::BankListener;
+use accepting::Site;
 use crossbeam_queue::ArrayQueue;
 use desk::Desk;
 use std::net::{SocketAddr, TcpListener};
@@ -49,13 +56,26 @@ pub struct BankServer {
     thread: Option<JoinHandle<Option<Statement>>>,
 }
 
-/// One bank and where it listens.
+/// Who makes the connections between a switch and a bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The switch: the bank listens.
+    Listens,
+    /// The bank: the switch listens.
+    Connects,
+    /// Both: requests come by the switch's connections, answers go by the bank's, to there.
+    Pairs(SocketAddr),
+}
+
+/// One bank and where it is met.
 #[derive(Clone, Debug)]
 pub struct ServedBank {
     /// Its short name.
     pub name: String,
-    /// Where it listens.
+    /// Where it listens; where it connects to if it does not.
     pub address: SocketAddr,
+    /// Who makes the connections.
+    pub role: Role,
     /// How it speaks.
     pub dialect: &'static str,
 }
@@ -73,8 +93,11 @@ struct Opening {
     issuer: IssuerId,
     name: String,
     link: IssuerLinkConfig,
-    listener: TcpListener,
-    address: SocketAddr,
+    role: Role,
+    /// Connections that it makes by itself: what all shards of its switch wait for.
+    calls: usize,
+    /// `None`: it only connects.
+    listener: Option<TcpListener>,
 }
 
 impl BankServer {
@@ -86,14 +109,9 @@ impl BankServer {
         raise_descriptor_limit();
         let engine = choose(config.switch.engine, probe_io_uring).map_err(StartError::Engine)?;
         let no_thread = |source| StartError::Thread { thread: "the banks".to_owned(), source };
-        let openings: Vec<Opening> =
+        let opened: Vec<(Opening, ServedBank)> =
             issuers.iter().filter_map(|&issuer| open(config, issuer)).collect::<Result<_, _>>()?;
-        let served = openings.iter().map(|opening| ServedBank {
-            name: opening.name.clone(),
-            address: opening.address,
-            dialect: opening.link.dialect.name(),
-        });
-        let served = served.collect();
+        let (openings, served): (Vec<Opening>, Vec<ServedBank>) = opened.into_iter().unzip();
         let control = Arc::new(Control {
             wake: Wake::new().map_err(no_thread)?,
             stop: AtomicBool::new(false),
@@ -105,9 +123,9 @@ impl BankServer {
             let banks = banks_of(&desk_config, &openings);
             let told = ready.clone();
             let ran = run_thread(kind, async {
-                let listeners = openings.into_iter().map(BankListener::new);
-                let listeners: Vec<_> = listeners.collect::<Result<_, _>>()?;
-                let desk = Desk::new(kind, banks, listeners, shared)?;
+                let sites: Vec<_> =
+                    openings.into_iter().map(Site::new).collect::<Result<_, _>>()?;
+                let desk = Desk::new(kind, banks, sites, shared)?;
                 let _ = told.send(Ok(()));
                 match spawn_local(desk.run()).await {
                     Ok(statement) => Ok(statement),
@@ -130,7 +148,7 @@ impl BankServer {
         &self.engine
     }
 
-    /// The banks, and where they listen.
+    /// The banks, and where they are met.
     #[must_use]
     pub fn served(&self) -> &[ServedBank] {
         &self.served
@@ -180,16 +198,32 @@ fn banks_of(config: &Config, openings: &[Opening]) -> BankSet {
 }
 
 /// `None` for an issuer that is not reached over TCP.
-fn open(config: &Config, issuer: IssuerId) -> Option<Result<Opening, StartError>> {
+fn open(config: &Config, issuer: IssuerId) -> Option<Result<(Opening, ServedBank), StartError>> {
     let bank = config.issuers.get(usize::from(issuer.0))?;
     let link = bank.link.clone()?;
-    let address = link.connect.filter(|_| link.listen.is_none())?;
-    let opened = listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let opened = opened.map_err(|source| StartError::ListenBank {
-        address,
-        issuer: bank.name.clone(),
-        source,
-    });
-    let (issuer, name) = (config.books_of(issuer), bank.name.clone());
-    Some(opened.map(|(address, listener)| Opening { issuer, name, link, listener, address }))
+    let (role, address) = match (link.connect, link.listen) {
+        (Some(connect), None) => (Role::Listens, connect),
+        (Some(connect), Some(listen)) => (Role::Pairs(listen), connect),
+        (None, Some(listen)) => (Role::Connects, listen),
+        (None, None) => return None,
+    };
+    let opened = match role {
+        Role::Connects => Ok((address, None)),
+        Role::Listens | Role::Pairs(_) => listen(address)
+            .and_then(|listener| Ok((listener.local_addr()?, Some(listener))))
+            .map_err(|source| StartError::ListenBank {
+                address,
+                issuer: bank.name.clone(),
+                source,
+            }),
+    };
+    let calls = match role {
+        Role::Connects => usize::from(link.connections) * config.switch.shards,
+        Role::Listens | Role::Pairs(_) => 0,
+    };
+    let (issuer, name, dialect) = (config.books_of(issuer), bank.name.clone(), link.dialect.name());
+    Some(opened.map(|(address, listener)| {
+        let served = ServedBank { name: name.clone(), address, role, dialect };
+        (Opening { issuer, name, link, role, calls, listener }, served)
+    }))
 }

@@ -4,6 +4,7 @@
 //! implement it with an echo, so that what they test is the kernel side alone. Dispatch is static.
 
 use super::durable::Durable;
+use crate::shard::parked::{ParkedOrder, ParkedOutcome};
 use crate::shard::{
     AcquirerId, Configured, ConnectionId, IssuerId, LinkId, MeshMessage, Now, Outbox, ShardId,
 };
@@ -127,6 +128,18 @@ pub trait Decider: Durable {
     /// configuration before.
     fn on_config(&mut self, now: Now, configured: &Configured, outbox: &mut Outbox) {
         let _ = (now, configured, outbox);
+    }
+
+    /// Between two batches: an operator decides about a message that this shard has parked.
+    fn on_parked_order(
+        &mut self,
+        now: Now,
+        number: u64,
+        order: &ParkedOrder,
+        outbox: &mut Outbox,
+    ) -> ParkedOutcome {
+        let _ = (now, number, order, outbox);
+        ParkedOutcome::NotParked
     }
 
     /// From now on new requests are refused.

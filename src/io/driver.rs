@@ -19,6 +19,7 @@ mod actions;
 mod batch;
 mod journal;
 mod links;
+mod orders;
 mod refusing;
 mod stop;
 mod turns;
@@ -36,6 +37,7 @@ use super::journal::JournalReport;
 use super::listener::{Guest, Placed};
 use super::mesh::MeshPorts;
 use super::outcome_log::OutcomePort;
+use super::parked_orders::ParkedOrders;
 use super::returned::Returned;
 use super::stopping::{Stage, Stopping};
 use super::wake::{Wake, WakeListener};
@@ -46,6 +48,7 @@ use crate::shard::{LinkId, Now, Outbox, ShardId};
 use batch::{BATCH_READS_MAX, BatchRead, StagedFrame};
 use crossbeam_queue::ArrayQueue;
 pub(crate) use journal::JournalPort;
+use orders::Decided;
 use refusing::Refusing;
 use std::future::poll_fn;
 use std::io;
@@ -76,6 +79,7 @@ pub(crate) struct ShardPorts<P> {
     pub(crate) placed: Arc<ArrayQueue<Placed>>,
     pub(crate) stopping: Arc<Stopping>,
     pub(crate) offers: Arc<Offers>,
+    pub(crate) orders: Arc<ParkedOrders>,
     pub(crate) published: Arc<P>,
     pub(crate) engine: Engine,
     pub(crate) idle: Idle,
@@ -116,6 +120,8 @@ pub(crate) struct Driver<D: Decider> {
     last_read_ns: u64,
     published_ns: u64,
     unpublished: bool,
+    /// Operators' orders that are not on the disk yet.
+    decided: Vec<Decided>,
 }
 
 impl<D: Decider> Driver<D> {
@@ -149,6 +155,7 @@ impl<D: Decider> Driver<D> {
             published_ns: 0,
             // How it is at the start too.
             unpublished: true,
+            decided: Vec::new(),
         })
     }
 
@@ -181,6 +188,7 @@ impl<D: Decider> Driver<D> {
         let mut now = self.ports.clock.now();
         self.run_journal(now);
         self.take_config(now);
+        self.take_orders(now);
         self.take_connections(now);
         let mut inputs = self.take_mesh(now);
         inputs += self.take_issuer_responses(now);
@@ -207,6 +215,7 @@ impl<D: Decider> Driver<D> {
         let snapshots = self.go_on_snapshot(now, inputs);
         // What this cycle recorded is on its way to the disk before the runtime parks.
         self.run_journal(now);
+        self.tell_orders();
         self.cycled_ns = now.mono_ns;
         if inputs > 0 {
             add(&self.ports.counters.cycles, 1);

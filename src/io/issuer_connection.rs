@@ -16,51 +16,32 @@
 //!
 //! Not here: frames that were read (`driver`), what a loss means (`shard`).
 
-mod lines;
-
 use super::buffer_pool::BufferPool;
+use super::dial::{CONNECT_MS_MAX, NS_PER_MS, Retries, connect, watch_over};
 use super::duplex::{Connection, WriteStage};
 use super::engine::{Engine, Stream};
+use super::lines::{Lines, discard};
 use super::listener::LinkPlaces;
 use super::read_buffer::ReadBuffer;
 use super::visits::Visits;
-use super::watched_fd::watch;
 use crate::config::IssuerLinkConfig;
 use crate::limits::{FRAME_BYTES_MAX, LINK_OUTPUT_BYTES_MAX};
 use crate::shard::LinkId;
-use lines::{Lines, discard};
-use rustix::io::Errno;
-use rustix::net::sockopt;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use tapswitch_protocol::Framing;
 use tapswitch_protocol::header::cups_header;
 use tokio::task::{JoinHandle, spawn_local};
 
-const NS_PER_MS: u64 = 1_000_000;
-/// First wait before connecting again; doubled each time.
-const RETRY_MS_MIN: u64 = 100;
-/// Longest wait before connecting again.
-const RETRY_MS_MAX: u64 = 10_000;
-/// How long a connection may take to be made.
-const CONNECT_MS_MAX: u64 = 3_000;
-/// A link that held this long was a good one: after it the waits begin anew.
-const SETTLED_MS: u64 = 10_000;
-/// How long sent bytes may stay unacknowledged, or an idle peer silent, before the kernel gives up.
-const SILENT_PEER: Duration = Duration::from_secs(10);
-const PROBE_EVERY: Duration = Duration::from_secs(3);
-const PROBES: u32 = 3;
 /// Four digits that count no bytes.
 const CUPS_IDLE_PROBE: &[u8] = b"0000";
 /// CUPS (domestic) and the switch as each other's addresses in headers of the link.
-const CUPS_ISSUER: &[u8; 11] = b"00010000   ";
-const CUPS_SWITCH: &[u8; 11] = b"00010344   ";
+pub(crate) const CUPS_ISSUER: &[u8; 11] = b"00010000   ";
+pub(crate) const CUPS_SWITCH: &[u8; 11] = b"00010344   ";
 
 /// What a visit found, in the order in which it happened.
 pub(crate) enum LinkNews {
@@ -107,10 +88,7 @@ pub(crate) struct IssuerConnection {
     config: IssuerLinkConfig,
     header: Vec<u8>,
     life: Life,
-    /// Tries in a row that failed, or made a link that did not hold.
-    failures: u32,
-    /// State of the draws that spread retries.
-    spread: u64,
+    retries: Retries,
     id: LinkId,
     places: Arc<LinkPlaces>,
     /// Whether the acceptor may bring a connection.
@@ -132,10 +110,9 @@ impl IssuerConnection {
         let mut link = Self {
             slot,
             config: config.clone(),
-            header: header_of(config.framing),
+            header: link_header(config.framing, (CUPS_ISSUER, CUPS_SWITCH)),
             life: Life::Down { retry_ns: 0 },
-            failures: 0,
-            spread,
+            retries: Retries::new(spread),
             id,
             places,
             is_offered: false,
@@ -366,9 +343,7 @@ impl IssuerConnection {
 
     /// Ends a link that is up.
     fn close(&mut self, now_ns: u64, since_ns: u64) {
-        if now_ns >= since_ns + SETTLED_MS * NS_PER_MS {
-            self.failures = 0;
-        }
+        self.retries.lost(since_ns, now_ns);
         let life = std::mem::replace(&mut self.life, Life::Down { retry_ns: u64::MAX });
         if let Life::Up { lines, .. } = life {
             lines.abort();
@@ -452,71 +427,19 @@ impl IssuerConnection {
     }
 
     fn retry_later(&mut self, now_ns: u64) {
-        let wait_ms = retry_after_ms(self.failures, draw(&mut self.spread));
-        self.failures = self.failures.saturating_add(1);
-        self.begin_anew(now_ns + wait_ms * NS_PER_MS);
+        let retry_ns = self.retries.next_ns(now_ns);
+        self.begin_anew(retry_ns);
     }
 }
 
-/// How long to wait after so many failures: doubling, capped, spread by ±20 % so that the shards of
-/// a switch do not knock at one moment.
-fn retry_after_ms(failures: u32, spread: u64) -> u64 {
-    let wait = (RETRY_MS_MIN << failures.min(16)).min(RETRY_MS_MAX);
-    wait * 4 / 5 + spread % (wait * 2 / 5 + 1)
-}
-
-/// SplitMix64.
-fn draw(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mixed = (*state ^ *state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ mixed >> 31
-}
-
-/// The header of every message to an issuer.
-fn header_of(framing: Framing) -> Vec<u8> {
+/// The header of every message on an issuer's link.
+pub(crate) fn link_header(framing: Framing, (to, from): (&[u8; 11], &[u8; 11])) -> Vec<u8> {
     match framing {
-        Framing::Cups => cups_header(CUPS_ISSUER, CUPS_SWITCH).to_vec(),
+        Framing::Cups => cups_header(to, from).to_vec(),
         Framing::Be2 => Vec::new(),
         // TPDU 60 with addresses 0, then application class 60 and nothing more.
         Framing::Be2Tpdu => vec![0x60, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 0],
     }
-}
-
-/// Connects without blocking the thread.
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
-        Err(error) => return Err(error),
-    }
-    let watched = watch(OwnedFd::from(socket))?;
-    watched.writable().await?.retain_ready();
-    let socket = Socket::from(watched.into_inner());
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
-    }
-    // Trying a free port of this machine can connect a socket to itself, and so take the port away
-    // from the bank that is to listen there.
-    if socket.local_addr()?.as_socket() == Some(address) {
-        return Err(io::ErrorKind::ConnectionRefused.into());
-    }
-    watch_over(SockRef::from(&socket))?;
-    Ok(socket.into())
-}
-
-/// No waiting for more to send, and peers that are gone are noticed.
-fn watch_over(socket: SockRef<'_>) -> io::Result<()> {
-    let socket = &*socket;
-    socket.set_tcp_nodelay(true)?;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, SILENT_PEER)?;
-    sockopt::set_tcp_keepintvl(socket, PROBE_EVERY)?;
-    sockopt::set_tcp_keepcnt(socket, PROBES)?;
-    let silent_ms = u32::try_from(SILENT_PEER.as_millis()).unwrap_or(u32::MAX);
-    Ok(sockopt::set_tcp_user_timeout(socket, silent_ms)?)
 }
 
 #[cfg(test)]
@@ -524,32 +447,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_to_a_bound_and_are_spread() {
-        let mut spread = 7;
-        for (failures, from, to) in
-            [(0, 80, 120), (1, 160, 240), (3, 640, 960), (90, 8_000, 12_000)]
-        {
-            let waits: Vec<u64> =
-                (0..1_000).map(|_| retry_after_ms(failures, draw(&mut spread))).collect();
-            assert!(waits.iter().all(|wait| (from..=to).contains(wait)), "{failures}");
-            let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
-            assert!(most - least > (to - from) * 9 / 10, "{failures}: {least} to {most}");
-        }
-    }
-
-    #[test]
-    fn two_links_do_not_knock_together() {
-        let waits = |mut spread: u64| -> Vec<u64> {
-            (0..6).map(|failures| retry_after_ms(failures, draw(&mut spread))).collect()
-        };
-        assert_eq!(waits(1), waits(1));
-        assert_ne!(waits(1), waits(2));
-    }
-
-    #[test]
     fn headers_have_their_framing_s_length() {
         for framing in [Framing::Cups, Framing::Be2, Framing::Be2Tpdu] {
-            assert_eq!(header_of(framing).len(), framing.header_bytes());
+            assert_eq!(
+                link_header(framing, (CUPS_ISSUER, CUPS_SWITCH)).len(),
+                framing.header_bytes()
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::decider::{ConnectionFault, Decider};
 use super::durable::Durable;
+use crate::shard::parked::{ParkedOrder, ParkedOutcome};
 use crate::shard::recovery::Recovered;
 use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{
@@ -209,6 +210,16 @@ impl Decider for Shard {
 
     fn on_config(&mut self, now: Now, configured: &Configured, outbox: &mut Outbox) {
         self.on_config(now, configured, outbox);
+    }
+
+    fn on_parked_order(
+        &mut self,
+        now: Now,
+        number: u64,
+        order: &ParkedOrder,
+        outbox: &mut Outbox,
+    ) -> ParkedOutcome {
+        self.on_parked_order(now, number, order, outbox)
     }
 
     fn on_drain(&mut self) {

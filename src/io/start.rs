@@ -21,6 +21,7 @@ use super::journal::{DataDirectory, JournalReport, ShardJournal};
 use super::listener::{Acceptor, Guest, LinkPlaces, PLACED_MAX, Placed, ShardDoor, listen};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
+use super::parked_orders::ParkedOrders;
 use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall};
 use super::stopping::Stopping;
 use super::wake::Wake;
@@ -82,6 +83,7 @@ struct RunningShard<D: Decider> {
 struct Controls {
     stopping: Arc<Stopping>,
     offers: Arc<Offers>,
+    orders: Arc<ParkedOrders>,
     wakes: Vec<Arc<Wake>>,
     acceptor_stop: Arc<AtomicBool>,
     acceptor_wake: Arc<Wake>,
@@ -97,6 +99,7 @@ impl Controls {
         Ok(Self {
             stopping: Arc::new(Stopping::new(config.switch.shards)),
             offers: Arc::new(Offers::new(config.switch.shards, Configured::of(config))),
+            orders: Arc::new(ParkedOrders::new(config.switch.shards)),
             wakes: wakes(config.switch.shards)?,
             acceptor_stop: Arc::default(),
             acceptor_wake: Wake::new()?,
@@ -484,6 +487,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
             placed: self.placed,
             stopping: self.controls.stopping,
             offers: self.controls.offers,
+            orders: self.controls.orders,
             published: self.published,
             engine: self.engine,
             idle: self.config.switch.idle,

@@ -62,6 +62,11 @@ impl Shard {
                     self.next_owed = self.saf.park(place, *code);
                 }
             }
+            Change::OwedReleased { id } => {
+                let place = self.saf.find(*id)?;
+                return self.saf.release(place).map(|is_oldest| (place, is_oldest));
+            }
+            Change::OwedDropped { id, .. } => self.apply_owed_done(*id),
             Change::HoldOpened(hold) => self.preauthorizations.open(wall_ms, *hold),
             Change::HoldCompleted { key, card, by, reservation, less_minor } => {
                 let less = (reservation, *less_minor);

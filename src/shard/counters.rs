@@ -2,6 +2,7 @@
 
 use super::identity::IssuerId;
 use super::levels::Levels;
+use super::parked::ParkedMessage;
 use super::saf::OwedCounts;
 use super::switch_time::SwitchTime;
 use crate::limits::ISSUERS_MAX;
@@ -131,6 +132,8 @@ named_list! {
     IssuerCutOffRefused "issuer{cut_off_refused}" "cut-offs of issuers without a date, or with one that cannot be";
     RefusedOriginalAmount "refused{original_amount}" "voids of another amount than stands of their originals";
     Reinstated "void{reversed}" "originals that stand again because their voids were reversed";
+    OwedReleased "saf{released}" "parked messages that an operator had sent again";
+    OwedDropped "saf{dropped}" "parked messages that an operator dropped";
 }
 
 /// Numbers of [`Counter`].
@@ -225,6 +228,8 @@ pub struct Published {
     levels: Mutex<Box<Levels>>,
     /// By issuer.
     links: [AtomicU32; ISSUERS_MAX],
+    /// Parked messages, and how often they had changed when they were copied.
+    parked: Mutex<(u64, Vec<ParkedMessage>)>,
 }
 
 impl Default for Published {
@@ -236,6 +241,7 @@ impl Default for Published {
             owed: [0; ISSUERS_MAX + 1].map(AtomicU64::new),
             levels: Mutex::default(),
             links: core::array::from_fn(|_| AtomicU32::new(0)),
+            parked: Mutex::default(),
         }
     }
 }
@@ -278,6 +284,32 @@ impl Published {
         match self.levels.lock() {
             Ok(levels) => levels.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
+        }
+    }
+
+    /// Lets the shard tell what is parked, if that has changed, and unless a reader holds it just now.
+    pub(super) fn store_parked(
+        &self,
+        changes: u64,
+        parked: impl FnOnce() -> Vec<ParkedMessage>,
+    ) -> bool {
+        match self.parked.try_lock() {
+            Ok(mut shared) => {
+                if shared.0 != changes {
+                    *shared = (changes, parked());
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// What was parked, the oldest first.
+    #[must_use]
+    pub fn parked(&self) -> Vec<ParkedMessage> {
+        match self.parked.lock() {
+            Ok(shared) => shared.1.clone(),
+            Err(poisoned) => poisoned.into_inner().1.clone(),
         }
     }
 

@@ -55,6 +55,11 @@ impl Holder {
         Self(Self::OWED | place)
     }
 
+    /// Whether only late answers can have this number.
+    const fn is_quarantine(self) -> bool {
+        self.0 & Self::KIND == Self::KIND
+    }
+
     const fn waiting(self) -> Option<Waiting> {
         let place = self.0 & !Self::KIND;
         match self.0 & Self::KIND {
@@ -367,10 +372,11 @@ impl IssuerLegs {
     }
 
     /// The number that a message owed was given before a restart, perhaps by a shard that is no
-    /// more: the issuer knows the message by it. False when it is taken.
+    /// more, or before it was parked: the issuer knows the message by it. False when it is taken.
     pub(super) fn retake_stan(&mut self, issuer: IssuerId, stan: Stan, place: u32) -> bool {
         match self.holder(issuer, stan) {
-            Some(holder) if *holder == Holder::FREE => {
+            // A late answer to another message that had it has another DE 7.
+            Some(holder) if *holder == Holder::FREE || holder.is_quarantine() => {
                 *holder = Holder::owed(place);
                 true
             }
@@ -396,8 +402,7 @@ impl IssuerLegs {
 
     /// Whether an answer with this number is a late one.
     pub(super) fn is_quarantined(&mut self, issuer: IssuerId, stan: Stan) -> bool {
-        let kind = |holder: &mut Holder| holder.0 & Holder::KIND == Holder::KIND;
-        self.holder(issuer, stan).is_some_and(kind)
+        self.holder(issuer, stan).is_some_and(|holder| holder.is_quarantine())
     }
 
     /// Gives a number back after its answer came.

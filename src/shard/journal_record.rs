@@ -120,6 +120,18 @@ pub enum Change<'a> {
         /// Days since 1970.
         day: u32,
     },
+    /// An operator has a parked message sent again.
+    OwedReleased {
+        /// Which.
+        id: OwedId,
+    },
+    /// An operator drops a parked message.
+    OwedDropped {
+        /// Which.
+        id: OwedId,
+        /// Why, in his words.
+        note: &'a [u8],
+    },
 }
 
 /// A request on its way to its issuer.
@@ -278,6 +290,8 @@ enum Kind {
     UndoneEntered = 18,
     IssuerDay = 19,
     Reinstated = 20,
+    OwedReleased = 21,
+    OwedDropped = 22,
 }
 
 impl Record<'_> {
@@ -321,14 +335,17 @@ impl Change<'_> {
                 writer.put(time.0.to_le_bytes());
                 Kind::OwedSent
             }
-            Self::OwedDone { id } => {
-                id.encode(writer);
-                Kind::OwedDone
-            }
+            Self::OwedDone { id } => id.encode_as(Kind::OwedDone, writer),
             Self::OwedParked { id, code } => {
                 id.encode(writer);
                 writer.put(*code.bytes());
                 Kind::OwedParked
+            }
+            Self::OwedReleased { id } => id.encode_as(Kind::OwedReleased, writer),
+            Self::OwedDropped { id, note } => {
+                id.encode(writer);
+                writer.bytes(note);
+                Kind::OwedDropped
             }
             Self::HoldOpened(hold) => {
                 hold.encode(writer);
@@ -454,6 +471,12 @@ impl OwedId {
     fn encode(self, writer: &mut Writer<'_>) {
         writer.put(self.number.to_le_bytes());
         writer.put(self.place.to_le_bytes());
+    }
+
+    /// All of a record that only names it.
+    fn encode_as(self, kind: Kind, writer: &mut Writer<'_>) -> Kind {
+        self.encode(writer);
+        kind
     }
 }
 

@@ -133,11 +133,9 @@ impl Shard {
         if let Some(links) = self.legs.links(link.issuer) {
             links.on_heard(link.number, now.mono_ns);
         }
-        if view.mti().class() == MtiClass::NetworkManagement {
-            match view.mti().expects_response() {
-                true => self.answer_issuer(now, link, view, outbox),
-                false => self.on_management_answer(now, link, view, outbox),
-            }
+        let is_management = view.mti().class() == MtiClass::NetworkManagement;
+        if is_management && view.mti().expects_response() {
+            self.answer_issuer(now, link, view, outbox);
             return true;
         }
         if view.mti().class() == MtiClass::Reconciliation
@@ -147,17 +145,16 @@ impl Shard {
             self.reconcile_issuer(now, link, (view, is_well_formed), outbox);
             return true;
         }
-        if self.shards == 1 {
-            return false;
+        let stan = view.stan().filter(|_| !view.mti().expects_response());
+        let owner = stan.map(|stan| self.legs.owner(stan));
+        let is_elsewhere = owner
+            .is_some_and(|owner| owner != u32::from(self.id.0) && (owner as usize) < self.shards);
+        if is_management && !is_elsewhere {
+            self.on_management_answer(now, link, view, outbox);
+            return true;
         }
-        let Some(stan) = view.stan().filter(|_| !view.mti().expects_response()) else {
-            return false;
-        };
-        let owner = self.legs.owner(stan);
-        if owner == u32::from(self.id.0)
-            || owner as usize >= self.shards
-            || self.legs.waiting(link.issuer, stan).is_some()
-        {
+        let (Some(stan), Some(owner), true) = (stan, owner, is_elsewhere) else { return false };
+        if self.legs.waiting(link.issuer, stan).is_some() {
             return false;
         }
         // Below SHARDS_MAX.
@@ -177,6 +174,7 @@ impl Shard {
             // As if it had been lost on the way: the request times out and is reversed.
             return self.counters.add(Counter::IssuerMessageDropped);
         }
+        self.credits.count_notice();
         self.counters.add(Counter::IssuerCrossed);
         let from = copy_in(&[issuer.0], outbox);
         let message = copy_in(message, outbox);
@@ -241,17 +239,18 @@ impl Shard {
     ) {
         let Some(links) = self.legs.links(link.issuer) else { return };
         let was_down = links.is_down();
-        let asked = view.stan().and_then(|stan| links.on_management_answer(link.number, stan));
+        let asked = view.stan().and_then(|stan| links.on_management_answer(stan, now.mono_ns));
+        let link = LinkId { number: asked.map_or(link.number, |(number, _)| number), ..link };
         let is_granted = view.response_code().is_some_and(ResponseCode::is_approval);
         match asked {
             None => self.counters.add(Counter::Unmatched),
-            Some(LinkState::SigningOn) if is_granted => {
+            Some((_, LinkState::SigningOn)) if is_granted => {
                 links.sign_on(link.number);
                 self.counters.add(Counter::LinkSignedOn);
                 self.on_link_ready(now, link, was_down);
             }
-            Some(LinkState::SigningOn) => self.give_up(link, Counter::SignOnRefused, outbox),
-            Some(LinkState::Ready | LinkState::Leaving | LinkState::Down) => {}
+            Some((_, LinkState::SigningOn)) => self.give_up(link, Counter::SignOnRefused, outbox),
+            Some((_, LinkState::Ready | LinkState::Leaving | LinkState::Down)) => {}
         }
     }
 
@@ -312,6 +311,7 @@ impl Shard {
         if next == first || next == self.id || !self.credits.take_reserved(next) {
             return;
         }
+        self.credits.count_notice();
         let bytes = copy_in(&[issuer.0, u8::from(signed_off), first.0], outbox);
         outbox.push(Action::Mesh {
             to: next,

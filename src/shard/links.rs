@@ -296,12 +296,19 @@ impl Links {
         now_ns + wait_ns
     }
 
-    /// An answer to our 0800. Tells the state that the link was in when it was asked, if it was.
-    pub(super) fn on_management_answer(&mut self, number: u8, stan: Stan) -> Option<LinkState> {
-        let link = self.link(number)?;
-        link.asked.take_if(|(asked, _)| *asked == stan)?;
-        link.misses = 0;
-        Some(link.state)
+    /// An answer to our 0800, whichever link brought it: of links of one direction each, the ways there
+    /// and back need not be of one pair. Tells which link was asked, and the state that it is in.
+    pub(super) fn on_management_answer(
+        &mut self,
+        stan: Stan,
+        now_ns: u64,
+    ) -> Option<(u8, LinkState)> {
+        let is_asked = |link: &Link| link.asked.is_some_and(|(asked, _)| asked == stan);
+        let number = self.links.iter().position(is_asked)?;
+        let link = self.links.get_mut(number)?;
+        (link.asked, link.misses, link.heard_ns) = (None, 0, now_ns);
+        // At most LINKS_MAX.
+        Some((number as u8, link.state))
     }
 
     /// The issuer granted the sign-on.

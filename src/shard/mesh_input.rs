@@ -75,7 +75,7 @@ impl Shard {
             MeshKind::IssuerMessage | MeshKind::SignedOff | MeshKind::IssuerDate => {
                 self.on_crossed_issuer_message(now, from, message, outbox);
             }
-            MeshKind::Returned => self.credits.give(from),
+            MeshKind::Returned => self.credits.give_notice(from),
             MeshKind::Undeliverable => {
                 self.redeliver(now, (message.connection, Home::Here), message.bytes, outbox);
                 self.answer_nothing(message.connection, outbox);

@@ -51,6 +51,7 @@ mod outcomes;
 mod owed;
 mod owed_age;
 mod own_answer;
+pub mod parked;
 mod partial_reversal;
 mod pending;
 mod placement;
@@ -551,6 +552,7 @@ impl Shard {
         published.store_links(self.legs.link_gauges());
         published.store(&self.counters, &self.times, &gauges)
             & published.store_levels(|levels| self.write_levels(levels))
+            & published.store_parked(self.saf.parked_changes(), || self.parked())
     }
 }
 

@@ -18,11 +18,13 @@ pub(super) fn owner(card: CardKey, shards: usize) -> ShardId {
 /// Credits towards every other shard.
 pub(super) struct Credits {
     left: [i32; SHARDS_MAX],
+    /// Of those that are out: messages that nobody waits for.
+    notices: usize,
 }
 
 impl Credits {
     pub(super) fn new() -> Self {
-        Self { left: [MESH_CREDITS as i32; SHARDS_MAX] }
+        Self { left: [MESH_CREDITS as i32; SHARDS_MAX], notices: 0 }
     }
 
     /// For a new request: a part is left for what may not be refused.
@@ -61,10 +63,23 @@ impl Credits {
         }
     }
 
-    /// Messages on other shards that have not come back.
+    /// What a credit was taken for is what a link brought, for another shard: whoever waits for it
+    /// waits there. A stop does not wait for it here.
+    pub(super) fn count_notice(&mut self) {
+        self.notices += 1;
+    }
+
+    /// Such a message has been taken.
+    pub(super) fn give_notice(&mut self, to: ShardId) {
+        self.give(to);
+        assert!(self.notices > 0, "Invariant: a credit comes back once");
+        self.notices -= 1;
+    }
+
+    /// Messages on other shards that have not come back, and are waited for.
     pub(super) fn out(&self) -> usize {
         let out = |&left: &i32| usize::try_from(MESH_CREDITS as i32 - left).unwrap_or_default();
-        self.left.iter().map(out).sum()
+        self.left.iter().map(out).sum::<usize>() - self.notices
     }
 }
 

@@ -114,6 +114,8 @@ pub(super) struct Saf {
     tails: Vec<u32>,
     issuers: Vec<ToIssuer>,
     parked: usize,
+    /// How often what is parked has changed.
+    parked_changes: u64,
     next_number: u64,
     newest_place: u32,
     taken_below: u32,
@@ -143,6 +145,7 @@ impl Saf {
             // The last one is for what no issuer is known of, which is parked only.
             issuers: issuers.iter().chain(issuers.first()).map(to_issuer).collect(),
             parked: 0,
+            parked_changes: 0,
             next_number: 1,
             newest_place: NONE,
             taken_below: 0,
@@ -360,8 +363,7 @@ impl Saf {
             places.remove(&owed.number);
         }
         if is_parked {
-            self.parked -= 1;
-            self.to(owed.issuer, |to| to.counts.parked -= 1);
+            self.unpark(owed.issuer);
         }
         self.free.push(place);
         Some((owed, next))
@@ -373,8 +375,45 @@ impl Saf {
         owed.parked = Some(code);
         let issuer = owed.issuer;
         self.parked += 1;
+        self.parked_changes += 1;
         self.to(issuer, |to| to.counts.parked += 1);
         self.leave(place)
+    }
+
+    fn unpark(&mut self, issuer: IssuerId) {
+        self.parked -= 1;
+        self.parked_changes += 1;
+        self.to(issuer, |to| to.counts.parked -= 1);
+    }
+
+    /// How often what is parked has changed.
+    pub(super) fn parked_changes(&self) -> u64 {
+        self.parked_changes
+    }
+
+    /// A parked entry is owed again, among those of its lane where its number has it. Tells whether it is
+    /// the oldest of them, to be sent now; one that is under way stays so.
+    pub(super) fn release(&mut self, place: u32) -> Option<bool> {
+        let owed = self.get_mut(place).filter(|owed| owed.parked.is_some())?;
+        (owed.parked, owed.refusals) = (None, 0);
+        let (number, issuer, since_min) = (owed.number, owed.issuer, owed.since_min);
+        let lane = Self::lane(owed.card);
+        self.unpark(issuer);
+        self.ages.add(since_min);
+        self.link(place, issuer);
+        let (mut before, mut after) = (NONE, *self.heads.get(lane)?);
+        while let Some(entry) = self.get_mut(after).filter(|entry| entry.number < number) {
+            (before, after) = (after, entry.next);
+        }
+        self.get_mut(place)?.next = after;
+        match self.get_mut(before) {
+            Some(entry) => entry.next = place,
+            None => *self.heads.get_mut(lane)? = place,
+        }
+        if after == NONE {
+            *self.tails.get_mut(lane)? = place;
+        }
+        Some(before == NONE)
     }
 
     /// Takes an entry out of its lane and its issuer's list. Returns the next of its lane, if it was
@@ -462,9 +501,8 @@ mod tests {
             saf.push(id.place, Owed::new(id.number, whose, card, Mti::REVERSAL_ADVICE, fields))
         };
         let (first, now) = push(&mut saf, 1).unwrap();
-        assert!(now);
-        let (second, now) = push(&mut saf, 1).unwrap();
-        assert!(!now);
+        let (second, later) = push(&mut saf, 1).unwrap();
+        assert!(now && !later);
         assert!(push(&mut saf, 2).unwrap().1, "another card does not wait");
         assert!(push(&mut saf, 3).is_none(), "full");
         assert!(!saf.has_room(0));
@@ -524,6 +562,11 @@ mod tests {
                 if round % 16 == 0 && parked < 8 {
                     saf.park(place, ResponseCode::FORMAT_ERROR);
                     parked += 1;
+                } else if round % 16 == 5 {
+                    saf.park(place, ResponseCode::FORMAT_ERROR);
+                    assert_eq!(saf.release(place), Some(saf.is_oldest(place)));
+                    assert_eq!(saf.release(place), None, "once");
+                    list.push(place);
                 } else {
                     kept.free(saf.remove(place).unwrap().0.fields);
                 }
@@ -542,11 +585,16 @@ mod tests {
                 assert_eq!(seen, oldest);
                 assert_eq!(saf.counts(IssuerId(number)).owed as usize, list.len());
             }
+            for card in 0..5 {
+                let (mut place, mut last) = (saf.heads[Saf::lane(CardKey([card; 16]))], 0);
+                while let Some(entry) = saf.get_mut(place) {
+                    assert!(entry.number > last, "in order");
+                    (place, last) = (entry.next, entry.number);
+                }
+            }
             assert_eq!(saf.len(), lists[0].len() + lists[1].len());
         }
-        assert_eq!(
-            saf.within(0..saf.taken_below()).filter(|(_, owed)| owed.parked.is_some()).count(),
-            8
-        );
+        let all = saf.within(0..saf.taken_below());
+        assert_eq!(all.filter(|(_, owed)| owed.parked.is_some()).count(), 8);
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn show(out: &mut dyn Write, what: Shown, status: &Status) -> Result<
         Shown::Pending => pending(out, status),
         Shown::Totals => totals(out, status),
         Shown::LastErrors => last_errors(out, status),
+        Shown::Parked => super::parked::show(out, status),
         Shown::Config => {
             for (key, value) in &status.config {
                 writeln!(out, "{key} = {value}")?;
@@ -26,17 +27,17 @@ pub(super) fn show(out: &mut dyn Write, what: Shown, status: &Status) -> Result<
 }
 
 /// Cells under their headings. A heading that begins with `>` has numbers under it.
-struct Table {
+pub(super) struct Table {
     headings: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
+    pub(super) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(headings: &[&'static str]) -> Self {
+    pub(super) fn new(headings: &[&'static str]) -> Self {
         Self { headings: headings.to_vec(), rows: Vec::new() }
     }
 
-    fn write(&self, out: &mut dyn Write) -> Result<()> {
+    pub(super) fn write(&self, out: &mut dyn Write) -> Result<()> {
         let titles = self.headings.iter().map(|it| it.trim_start_matches('>').to_owned());
         let titles: Vec<String> = titles.collect();
         let width = |column: usize| {

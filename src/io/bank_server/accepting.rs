@@ -1,6 +1,7 @@
-//! Accepting connections to banks: a task for each listener.
+//! Where a bank is: what it listens at, whom it calls, and how it speaks; and accepting, a task for each
+//! listener.
 
-use super::Opening;
+use super::{Opening, Role};
 use crate::config::IssuerLinkConfig;
 use crate::io::visits::Visits;
 use crate::io::watched_fd::watch;
@@ -15,19 +16,24 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use tokio::io::unix::AsyncFd;
 
-/// One bank's listener.
-pub(super) struct BankListener {
+/// One bank, or one route to it.
+pub(super) struct Site {
     pub(super) issuer: IssuerId,
     pub(super) name: String,
     pub(super) link: IssuerLinkConfig,
-    socket: AsyncFd<OwnedFd>,
+    pub(super) role: Role,
+    /// Connections that it makes by itself.
+    pub(super) calls: usize,
+    /// `None`: it only calls.
+    socket: Option<AsyncFd<OwnedFd>>,
 }
 
-impl BankListener {
+impl Site {
     /// Must be called inside the runtime.
     pub(super) fn new(opening: Opening) -> io::Result<Self> {
-        let Opening { issuer, name, link, listener, .. } = opening;
-        Ok(Self { issuer, name, link, socket: watch(listener.into())? })
+        let Opening { issuer, name, link, role, calls, listener } = opening;
+        let socket = listener.map(|listener| watch(listener.into())).transpose()?;
+        Ok(Self { issuer, name, link, role, calls, socket })
     }
 }
 
@@ -36,14 +42,15 @@ pub(super) type Accepted = RefCell<VecDeque<(usize, TcpStream)>>;
 
 /// Accepts for as long as it runs. Visits the desk under `slot`.
 pub(super) async fn accept_loop(
-    listener: Rc<BankListener>,
+    site: Rc<Site>,
     place: usize,
     accepted: Rc<Accepted>,
     (visits, slot): (Rc<Visits>, u16),
 ) {
+    let Some(socket) = &site.socket else { return };
     // The runtime's end is the only error.
-    while let Ok(mut ready) = listener.socket.readable().await {
-        match accept_with(listener.socket.get_ref(), SocketFlags::CLOEXEC) {
+    while let Ok(mut ready) = socket.readable().await {
+        match accept_with(socket.get_ref(), SocketFlags::CLOEXEC) {
             Ok(fd) => {
                 let stream = TcpStream::from(fd);
                 // It fails when the peer is gone already, which its reads will tell.

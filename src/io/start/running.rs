@@ -7,8 +7,10 @@ use crate::io::engine::EngineReport;
 use crate::io::journal::{CommitPath, Space};
 use crate::io::recover::RecoveryReport;
 use crate::shard::Configured;
+use crate::shard::parked::{ParkedOrder, ParkedOutcome};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 impl<D: Decider> Switch<D> {
     /// Where the acquirers' listeners are, by acquirer.
@@ -61,6 +63,18 @@ impl<D: Decider> Switch<D> {
         });
         self.controls.wakes.iter().for_each(|wake| wake.signal());
         epoch
+    }
+
+    /// Hands an operator's order about a parked message to its shard. What comes of it is told when it is
+    /// as durable as an answer; `None`: there is no such shard, or it has too much to do.
+    #[must_use]
+    pub fn order_parked(
+        &self,
+        shard: usize,
+        number: u64,
+        order: ParkedOrder,
+    ) -> Option<Receiver<ParkedOutcome>> {
+        self.controls.orders.ask(shard, (number, order), &self.controls.wakes)
     }
 
     /// The wall clock is right as it is, also when it has jumped further than is followed.

@@ -179,6 +179,10 @@ impl<'a> Reader<'a> {
         } else if is(Kind::OwedParked) {
             let id = self.id()?;
             Change::OwedParked { id, code: ResponseCode::new(self.take()?) }
+        } else if is(Kind::OwedReleased) {
+            Change::OwedReleased { id: self.id()? }
+        } else if is(Kind::OwedDropped) {
+            Change::OwedDropped { id: self.id()?, note: self.rest() }
         } else if is(Kind::HoldOpened) {
             Change::HoldOpened(self.hold()?)
         } else if is(Kind::HoldCompleted) {

@@ -89,6 +89,10 @@ impl fmt::Display for Record<'_> {
             Change::OwedParked { id, code } => {
                 write!(f, "owed-parked    {id}: its issuer answers {}", self::code(*code.bytes()))
             }
+            Change::OwedReleased { id } => write!(f, "owed-released  {id}: by an operator"),
+            Change::OwedDropped { id, note } => {
+                write!(f, "owed-dropped   {id}: {:?}", String::from_utf8_lossy(note))
+            }
             Change::HoldOpened(hold) => hold.fmt(f),
             Change::HoldCompleted { key, card, by, less_minor, .. } => {
                 let (key, by, card) = (Key(*key), Key(*by), Card(*card));

@@ -135,6 +135,31 @@ fn a_link_is_of_use_once_its_sign_on_is_granted() {
     assert_eq!(links.count(Counter::RefusedIssuerDown), 3);
 }
 
+/// Of links of one direction each the ways back are the issuer's to give: the number says what was
+/// asked.
+#[test]
+fn a_sign_on_is_granted_by_whichever_link_brings_the_answer() {
+    let mut links = Links::new(|link| link.connections = 2);
+    links.up(0);
+    links.up(1);
+    let answers = [0, 1].map(|number| issuer_answer(&links.asked[number], "00", &[]));
+    assert_eq!(links.bring(1, &answers[0]), [""; 0]);
+    assert_eq!(links.buy("C1"), "I0 0200", "by the link that asked");
+    links.bring(0, &answers[1]);
+    // Echoes as well: neither link is idle, and none is given up.
+    for at_ms in [30_100, 60_200, 90_300, 120_400] {
+        for number in [0, 1] {
+            links.asked[number].clear();
+        }
+        links.tick(at_ms);
+        let answers = [0, 1].map(|number| issuer_answer(&links.asked[number], "00", &[]));
+        links.bring(1, &answers[0]);
+        links.bring(0, &answers[1]);
+    }
+    assert_eq!((links.count(Counter::LinkSignedOn), links.count(Counter::EchoMissed)), (2, 0));
+    assert_eq!(links.count(Counter::Unmatched), 0);
+}
+
 #[test]
 fn a_sign_on_that_is_refused_or_not_answered_closes_the_link() {
     let mut links = Links::new(|_| {});

@@ -396,6 +396,50 @@ fn an_answer_on_a_link_of_the_other_shard_goes_to_the_one_that_asked() {
     assert_eq!(pair.shards.iter().map(Shard::in_flight).sum::<usize>(), 0, "credits come home");
 }
 
+/// The answer to a sign-on too: the way back may be another shard's.
+#[test]
+fn a_sign_on_that_is_granted_on_a_link_of_the_other_shard() {
+    let mut config = config(2);
+    linked(&mut config, |_| {});
+    let mut pair = Pair::by(&config);
+    for shard in &mut pair.shards {
+        shard.on_issuer_up(NOW, IssuerId(0));
+    }
+    pair.tick(0);
+    assert_eq!(pair.managed.len(), 2, "each asks for itself");
+    for (shard, sign_on) in core::mem::take(&mut pair.managed) {
+        pair.bring(1 - shard, IssuerId(0), &issuer_answer(&sign_on, "00", &[]));
+    }
+    assert_eq!(pair.total(Counter::LinkSignedOn), 2);
+    assert_eq!((pair.total(Counter::IssuerCrossed), pair.total(Counter::Unmatched)), (2, 0));
+    for card in 0..20u32 {
+        pair.request(0, &message(u64::from(card), card + 1));
+    }
+    assert_eq!(pair.forwards.len(), 20, "both take requests");
+}
+
+/// The answer to a sign-off comes when the shard that asked has ended: whoever brings it does not
+/// wait for that.
+#[test]
+fn what_a_link_brings_for_another_shard_is_not_waited_for() {
+    let mut config = config(2);
+    linked(&mut config, |_| {});
+    let mut pair = Pair::by(&config);
+    for shard in &mut pair.shards {
+        shard.on_issuer_up(NOW, IssuerId(0));
+    }
+    pair.tick(0);
+    for (shard, asked) in core::mem::take(&mut pair.managed) {
+        let answer = issuer_answer(&asked, "00", &[]);
+        let other = 1 - shard;
+        let outbox = &mut pair.outboxes[other];
+        pair.shards[other].on_issuer_response(NOW, IssuerId(0), AcquirerId(0), &answer, outbox);
+        assert_eq!(pair.shards[other].in_flight(), 0);
+    }
+    pair.carry();
+    assert_eq!(pair.total(Counter::LinkSignedOn), 2);
+}
+
 /// B10: an issuer signs off as a whole, on whichever link.
 #[test]
 fn a_sign_off_is_told_to_every_shard_and_so_is_the_sign_on() {

@@ -44,6 +44,10 @@ impl Journaled {
         self.take()
     }
 
+    pub(super) fn records(&self) -> &[u8] {
+        &self.records
+    }
+
     pub(super) fn take(&mut self) -> Vec<String> {
         self.records.extend_from_slice(self.world.outbox.records().0);
         self.world.drain().into_iter().map(|done| done.text).collect()

@@ -14,7 +14,7 @@ const ABC: IssuerId = IssuerId(0);
 const DE60: &[u8] = b"000000060003000000000000000000";
 
 /// 20.00 at once, three and 50.00 a day, of ABC's cards, contactless at shops.
-fn standing_in(change: impl FnOnce(&mut StandInRule)) -> Config {
+pub(super) fn standing_in(change: impl FnOnce(&mut StandInRule)) -> Config {
     let mut config = config(1);
     let velocity = &mut config.velocity;
     let only = VelocityCondition { stand_in: true, ..VelocityCondition::default() };
@@ -69,7 +69,7 @@ fn down(config: &Config) -> World {
     world
 }
 
-fn buy(stan: u32, amount: u64) -> Request<'static> {
+pub(super) fn buy(stan: u32, amount: u64) -> Request<'static> {
     Request { stan, amount: Some(amount), extra: &[(60, DE60)], ..Request::default() }
 }
 
@@ -77,11 +77,11 @@ fn ask(world: &mut World, request: &Request<'_>) -> Vec<Done> {
     world.request(1, &request.message(Dialect::cups()))
 }
 
-fn texts(done: Vec<Done>) -> Vec<String> {
+pub(super) fn texts(done: Vec<Done>) -> Vec<String> {
     done.into_iter().map(|done| done.text).collect()
 }
 
-fn field(message: &[u8], field: u8) -> String {
+pub(super) fn field(message: &[u8], field: u8) -> String {
     let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
     with_view(message, |view| view.raw(field).map(text).unwrap_or_default())
 }
@@ -93,19 +93,19 @@ fn up(world: &mut World) -> Vec<Done> {
 }
 
 /// What waits for its turn goes.
-fn a_little_later(world: &mut World) -> Vec<Done> {
+pub(super) fn a_little_later(world: &mut World) -> Vec<Done> {
     world.now.mono_ns += 10_000_000;
     world.now.wall_ms += 10;
     world.tick()
 }
 
-fn acknowledge(world: &mut World, message: &[u8]) -> Vec<Done> {
+pub(super) fn acknowledge(world: &mut World, message: &[u8]) -> Vec<Done> {
     let mut done = world.issuer(ABC, &issuer_answer(message, "00", &[]));
     done.extend(a_little_later(world));
     done
 }
 
-fn count(world: &World) -> (u64, u64) {
+pub(super) fn count(world: &World) -> (u64, u64) {
     let counters = world.shard.counters();
     (counters.value(Counter::StandInApproved), counters.value(Counter::StandInDeclined))
 }

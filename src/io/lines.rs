@@ -1,5 +1,5 @@
 //! What a link is made of: one connection for both directions, or one for each, which live and die
-//! together.
+//! together. The switch's end and the bank's are the same, turned round.
 
 use crate::io::buffer_pool::BufferPool;
 use crate::io::duplex::{Connection, WriteStage};
@@ -8,25 +8,25 @@ use std::rc::Rc;
 
 /// The connections of one link.
 #[derive(Clone)]
-pub(super) struct Lines {
-    /// Messages of the switch leave by it.
+pub(crate) struct Lines {
+    /// What this end says leaves by it.
     out: Rc<Connection>,
-    /// Messages of the issuer come by it; `None`: by the same.
+    /// What the other end says comes by it; `None`: by the same.
     back: Option<Rc<Connection>>,
 }
 
 impl Lines {
-    pub(super) fn new(out: Rc<Connection>, back: Option<Rc<Connection>>) -> Self {
+    pub(crate) fn new(out: Rc<Connection>, back: Option<Rc<Connection>>) -> Self {
         Self { out, back }
     }
 
     /// The other direction is made too.
-    pub(super) fn with_back(self, back: Rc<Connection>) -> Self {
+    pub(crate) fn with_back(self, back: Rc<Connection>) -> Self {
         Self { back: Some(back), ..self }
     }
 
     /// While the other direction is missing nothing is read.
-    pub(super) fn visit_unread(&self) {
+    pub(crate) fn visit_unread(&self) {
         self.out.visited();
         self.drop_read();
     }
@@ -39,12 +39,12 @@ impl Lines {
         }
     }
 
-    pub(super) fn out(&self) -> &Connection {
+    pub(crate) fn out(&self) -> &Connection {
         &self.out
     }
 
     /// The connection that is read.
-    pub(super) fn reader(&self) -> &Connection {
+    pub(crate) fn reader(&self) -> &Connection {
         self.back.as_ref().unwrap_or(&self.out)
     }
 
@@ -53,7 +53,7 @@ impl Lines {
     }
 
     /// The visit takes place. Bytes that were read, if there are any.
-    pub(super) fn visit(&self) -> Option<ReadBuffer> {
+    pub(crate) fn visit(&self) -> Option<ReadBuffer> {
         self.each().for_each(|connection| connection.visited());
         if self.back.is_some() {
             self.drop_read();
@@ -62,16 +62,25 @@ impl Lines {
     }
 
     /// Whether one of them has ended, and with it the link.
-    pub(super) fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.each().any(|it| it.read_end().is_some() || it.write_stage() != WriteStage::Open)
     }
 
-    pub(super) fn abort(&self) {
+    pub(crate) fn abort(&self) {
         self.each().for_each(|connection| connection.abort());
     }
 
+    /// The end: what waits is written; what still comes is dropped.
+    pub(crate) fn finish(&self, pool: &BufferPool) {
+        for connection in self.each() {
+            connection.visited();
+            discard(connection, pool);
+        }
+        self.out.finish();
+    }
+
     /// After the abort: drops what still comes, and what was never written. Whether both have ended.
-    pub(super) fn have_ended(&self, pool: &BufferPool) -> bool {
+    pub(crate) fn have_ended(&self, pool: &BufferPool) -> bool {
         for connection in self.each() {
             connection.visited();
             discard(connection, pool);
@@ -89,7 +98,7 @@ impl Lines {
 }
 
 /// What a closing link still brings is of no use: the shard has been told that it is lost.
-pub(super) fn discard(connection: &Connection, pool: &BufferPool) {
+pub(crate) fn discard(connection: &Connection, pool: &BufferPool) {
     if let Some(buffer) = connection.take_filled() {
         buffer.give(pool);
         connection.stop_reading();
