@@ -137,6 +137,7 @@ impl Shard {
         if next == first || next == self.id || !self.credits.take_reserved(next) {
             return;
         }
+        self.credits.count_notice();
         let whose = copy_in(&[issuer.0, first.0], outbox);
         let day = copy_in(&day.to_le_bytes(), outbox);
         outbox.push(Action::Mesh {
