@@ -281,7 +281,8 @@ fn a_request_repeated_in_flight_is_answered_once_where_it_was_repeated() {
 #[test]
 fn many_connections_that_drip_bytes_hold_nobody_up_and_take_little_memory() {
     const DRIPPING: u32 = 600;
-    const ROUNDS: usize = 30;
+    // Few enough that a frame is whole in time although the machine stands still for seconds.
+    const ROUNDS: usize = 10;
     const BEFORE: usize = 2_000;
     let speech = Speech::cups();
     let switch = switch();
