@@ -8,7 +8,7 @@ use crate::one_bank::{OneBank, SHORT, SHORT_MS, assert_counted, hurried, purchas
 use crate::proxy::Way;
 
 /// Less than what issuers have in these tests: what comes within it has not waited for their time to end.
-const WITHIN_MS: u64 = 20_000;
+const WITHIN_MS: u64 = 15_000;
 
 /// Row "the same STAN and terminal again while the first is in flight". Elsewhere the second is never
 /// answered; here both are one transaction with one answer.

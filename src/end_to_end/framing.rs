@@ -205,7 +205,7 @@ fn frames_with_an_unusable_header_are_skipped() {
 fn patient(behaviour: Option<&'static str>) -> Setup<'static> {
     Setup {
         switch: ONE_SHARD,
-        acquirer: "answer_within_ms = 60_000\nretry_window_s = 60",
+        acquirer: "answer_within_ms = 60_000\nanswer_margin_ms = 20_000\nretry_window_s = 60",
         behaviour,
         bank: GENEROUS,
         ..Setup::default()

@@ -209,8 +209,8 @@ fn a_bank_that_answers_nothing_is_given_up_and_taken_back() {
     let issuers = issuer(free_ports(1)[0], "breaker_timeouts = 5");
     let banks = Banks::start(&text(&issuers));
     // Only what is to run out of time is hurried.
-    let acquirer = "answer_within_ms = 30_000\n\
-                    transit_answer_within_ms = 1_000\ntransit_answer_margin_ms = 500";
+    let acquirer = "answer_within_ms = 30_000\nanswer_margin_ms = 14_000\n\
+                    transit_answer_within_ms = 20_000\ntransit_answer_margin_ms = 19_500";
     let switch = Setup { acquirer, ..setup(&issuers) }.run();
     let mut client = Client::of(&switch, Speech::cups());
     let (approved, _) = until_approved(&mut client, 0);

@@ -17,7 +17,7 @@ const TRYING_FROM: u32 = 800_000;
 /// An acquirer whose transit purchases are answered within twenty seconds, of which the issuer has little
 /// more than half of one: what is asserted of their deadline holds on a slow machine too, and nothing
 /// else is hurried.
-pub(crate) const SHORT: &str = "answer_within_ms = 30_000\n\
+pub(crate) const SHORT: &str = "answer_within_ms = 30_000\nanswer_margin_ms = 14_000\n\
     transit_answer_within_ms = 20_000\ntransit_answer_margin_ms = 19_400";
 pub(crate) const SHORT_MS: u64 = 20_000;
 

@@ -220,8 +220,10 @@ pub(crate) struct Setup<'t> {
     pub(crate) issuers: &'t str,
 }
 
-/// No request runs out of time while the machine stands still, and a stop has time for all of them.
-const UNHURRIED: &str = "answer_within_ms = 30_000\ntransit_answer_within_ms = 30_000\n";
+/// No request runs out of time while the machine stands still, at its issuer or before it gets there (for
+/// half of the margin), and a stop has time for all of them.
+const UNHURRIED: &str = "answer_within_ms = 30_000\nanswer_margin_ms = 14_000\n\
+    transit_answer_within_ms = 30_000\ntransit_answer_margin_ms = 14_000\n";
 const UNHURRIED_STOP: &str = "drain_ms = 40_000\n";
 
 /// Banks that answer at once, and always.
