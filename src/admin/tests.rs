@@ -21,6 +21,8 @@ impl Folder {
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
         let name = format!("tapswitch-admin-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
+        // What a killed process of this number has left.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();
         Self(path)
     }

@@ -3,11 +3,16 @@
 use crate::client::Client;
 use crate::links::managed;
 use crate::message::{Message, Speech};
-use crate::one_bank::{OneBank, SHORT, assert_counted, purchase, state_of};
+use crate::one_bank::{OneBank, assert_counted, hurried, purchase, state_of};
 use crate::process::{GENEROUS, Setup};
 use crate::proxy::{Proxy, Way};
 use crate::proxy_script::{coalesce, cut_after, drip, half_close};
 use std::collections::BTreeSet;
+
+/// An acquirer whose transit purchases have ten seconds, of which the issuer has six: its answer is in
+/// time on a machine that stands still for some of them, and yet nobody waits long for their end.
+const TEN_SECONDS: &str = "answer_within_ms = 30_000\nanswer_margin_ms = 14_000\n\
+    transit_answer_within_ms = 10_000\ntransit_answer_margin_ms = 4_000";
 
 /// A world in which this request is at the bank, whose answer waits.
 fn held(acquirer: &str, request: &Message) -> OneBank {
@@ -25,8 +30,8 @@ fn held(acquirer: &str, request: &Message) -> OneBank {
 /// time is over: the approval is undone at the bank.
 #[test]
 fn b1_d15_an_approval_that_nobody_fetches_is_reversed() {
-    let request = purchase(1);
-    let mut world = held(SHORT, &request);
+    let request = hurried(1);
+    let mut world = held(TEN_SECONDS, &request);
     // Its own connections are gone too, so that none is left.
     let other = Client::of(&world.switch, Speech::iso87());
     let gone = std::mem::replace(&mut world.client, other);

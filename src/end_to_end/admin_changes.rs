@@ -124,7 +124,7 @@ fn routes_timers_codes_and_windows_change_at_a_reload() {
     let tables = Folder::new();
     let table = tables.file("iins.csv", "622601,ABC,debit,16\n620013,COMM,debit,16\n");
     let iin_file = format!("shards = 2\niin_file = \"{}\"", table.display());
-    let acquirer = "answer_within_ms = 9_000";
+    let acquirer = "answer_within_ms = 9_000\nanswer_margin_ms = 5_000";
     let setup = Setup { switch: &iin_file, acquirer, bank: GENEROUS, ..Setup::default() };
     let operated = Operated::start(&setup, "", "");
     let mut client = Client::of(&operated.switch, Speech::cups());

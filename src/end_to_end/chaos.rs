@@ -98,7 +98,9 @@ fn setting(name: &str, default: u64) -> u64 {
 /// The configuration of every life of the switch, and of the banks: `more` are further sections.
 fn configuration(switch_lines: &str, more: &str) -> (String, SocketAddr) {
     let ports = free_ports(2);
-    let issuer = format!("[issuer.CMBC]\nconnect = \"127.0.0.1:{}\"\n", ports[0]);
+    // However many run out of time while the machine stands still, the bank is asked on.
+    let issuer =
+        format!("[issuer.CMBC]\nconnect = \"127.0.0.1:{}\"\nbreaker_timeouts = 0\n", ports[0]);
     let counter = "[[velocity.counter]]\nname = \"chaos\"\nscope = \"card\"\n\
         window_s = 2_678_400\n";
     let rule = format!(
@@ -130,7 +132,8 @@ fn durable(folder: &Folder) -> String {
     let (key, data) = (new_card_key(folder), folder.path("data"));
     format!(
         "[keys]\ncard_key_file = \"{}\"\n[journal]\ndata_dir = \"{}\"\n\
-         segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\nsnapshot_every_s = 1\n\
+         segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\n\
+         stall_max_ms = 60_000\nsnapshot_every_s = 1\n\
          alarm_free_percent = 0\nrefuse_free_percent = 0\ncrashes_max = 0\n",
         key.display(),
         data.display(),

@@ -3,7 +3,7 @@
 use crate::message::{Message, Speech};
 use crate::process::{PATIENCE, Switch};
 use socket2::SockRef;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 use tapswitch_protocol::FrameStep;
@@ -90,12 +90,15 @@ impl Client {
                 }
             }
             let mut chunk = [0; 65_536];
-            match self.stream.read(&mut chunk).unwrap() {
-                0 => {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => {
                     assert!(self.read.is_empty(), "the last answer is whole");
                     return None;
                 }
-                bytes => self.read.extend_from_slice(&chunk[..bytes]),
+                Ok(bytes) => self.read.extend_from_slice(&chunk[..bytes]),
+                // The process was stopped for a while.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("no answer: {error}"),
             }
         }
     }

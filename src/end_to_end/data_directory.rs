@@ -28,7 +28,7 @@ impl Place {
         let data = self.folder.path("data");
         let journal = format!(
             "[keys]\ncard_key_file = \"{}\"\n[journal]\ndata_dir = \"{}\"\n\
-             segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\n\
+             segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\nstall_max_ms = 60_000\n\
              alarm_free_percent = 0\nrefuse_free_percent = 0\n",
             key.display(),
             data.display(),
@@ -156,9 +156,18 @@ fn a_torn_tail_is_cut_and_said() {
 #[test]
 fn a_crash_loop_is_refused_until_someone_has_looked() {
     let place = Place::new();
-    (0..5).for_each(|_| place.fill());
-    let refused = place.refused(&place.folder.path("card.key"));
-    assert_eq!((refused.code, refused.output.as_str()), (Some(75), ""), "{}", refused.problems);
+    // Five deaths within a minute: a machine that is too slow for that tries again.
+    let mut refused = None;
+    for _ in 0..4 {
+        (0..5).for_each(|_| place.fill());
+        let ended = place.refused(&place.folder.path("card.key"));
+        refused = Some(ended).filter(|ended| ended.code == Some(75));
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("what dies again and again is not started");
+    assert_eq!(refused.output, "", "{}", refused.problems);
     assert!(refused.problems.contains("5 starts within a minute"), "{}", refused.problems);
     assert!(refused.problems.contains("--safe"), "{}", refused.problems);
     // What acquirers and issuers are owed goes on, nothing new is begun.

@@ -205,7 +205,7 @@ fn frames_with_an_unusable_header_are_skipped() {
 fn patient(behaviour: Option<&'static str>) -> Setup<'static> {
     Setup {
         switch: ONE_SHARD,
-        acquirer: "answer_within_ms = 60_000\nretry_window_s = 60",
+        acquirer: "answer_within_ms = 60_000\nanswer_margin_ms = 20_000\nretry_window_s = 60",
         behaviour,
         bank: GENEROUS,
         ..Setup::default()
@@ -281,7 +281,8 @@ fn a_request_repeated_in_flight_is_answered_once_where_it_was_repeated() {
 #[test]
 fn many_connections_that_drip_bytes_hold_nobody_up_and_take_little_memory() {
     const DRIPPING: u32 = 600;
-    const ROUNDS: usize = 30;
+    // Few enough that a frame is whole in time although the machine stands still for seconds.
+    const ROUNDS: usize = 10;
     const BEFORE: usize = 2_000;
     let speech = Speech::cups();
     let switch = switch();

@@ -24,6 +24,7 @@ fn configuration(data: &Folder, shards: usize, more: &str) -> String {
     let keys = format!("[keys]\ncard_key_file = \"{}\"\n", key.display());
     let journal = format!(
         "[journal]\ndata_dir = \"{}\"\nsegment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\n\
+         stall_max_ms = 60_000\n\
          alarm_free_percent = 0\nrefuse_free_percent = 0\ncrashes_max = 0\n",
         dir.display()
     );

@@ -3,6 +3,7 @@
 use crate::banks::{standing, until_approved};
 use crate::client::Client;
 use crate::message::{Message, Speech};
+use crate::one_bank::hurried;
 use crate::process::{Banks, Ended, GENEROUS, Setup, Switch, free_ports};
 use crate::proxy::Proxy;
 use rustix::process::Signal;
@@ -52,7 +53,10 @@ pub(crate) fn managed(order: &[u8]) -> Vec<u8> {
 fn stop(switch: Switch, alarm: &str) -> Ended {
     switch.signal(Signal::TERM);
     let ended = switch.end();
-    let is_told = |line: &str| line.contains(&format!(" ALARM {alarm} CMBC"));
+    // How long a link takes to be made is a matter of how fast the machine is.
+    let is_told = |line: &str| {
+        [alarm, "link{down}"].iter().any(|alarm| line.contains(&format!(" ALARM {alarm} CMBC")))
+    };
     assert!(ended.code == Some(0) && ended.problems.lines().all(is_told), "{}", ended.problems);
     ended
 }
@@ -96,16 +100,16 @@ fn a_connection_that_is_cut_takes_only_its_own_requests_with_it() {
     const REQUESTS: u32 = 40;
     let bank_port = free_ports(1)[0];
     let proxy = Proxy::before(bank_port);
-    let banks = Banks::start(&text(&issuer(bank_port, "")));
+    let mut banks = Banks::start(&text(&issuer(bank_port, "")));
     let issuers = issuer(proxy.port, "connections = 2");
     let switch = setup(&issuers).run();
     let mut client = Client::of(&switch, Speech::cups());
     let (mut approved, mut next) = until_approved(&mut client, 0);
-    while proxy.made() < 2 {
+    while sessions(&banks.ask_ledger(), "CMBC")["sign_ons"] != 2 {
         let (more, number) = until_approved(&mut client, next);
         (approved, next) = (approved + more, number);
     }
-    // Signed on too: a link that is ready takes every other request.
+    // The sign-on of both is granted meanwhile: a link that is ready takes every other request.
     let (more, _) = until_approved(&mut client, next);
     approved += more;
 
@@ -204,29 +208,35 @@ fn requests_go_by_the_second_route_while_the_first_is_down() {
 fn a_bank_that_answers_nothing_is_given_up_and_taken_back() {
     let issuers = issuer(free_ports(1)[0], "breaker_timeouts = 5");
     let banks = Banks::start(&text(&issuers));
-    let acquirer = "answer_within_ms = 1_000\nanswer_margin_ms = 500\n\
-                    transit_answer_within_ms = 1_000\ntransit_answer_margin_ms = 500";
+    // Only what is to run out of time is hurried.
+    let acquirer = "answer_within_ms = 30_000\nanswer_margin_ms = 14_000\n\
+                    transit_answer_within_ms = 20_000\ntransit_answer_margin_ms = 19_500";
     let switch = Setup { acquirer, ..setup(&issuers) }.run();
     let mut client = Client::of(&switch, Speech::cups());
     let (approved, _) = until_approved(&mut client, 0);
     banks.freeze();
     for number in 500_000..500_005 {
-        client.send(&purchase(number).frame());
+        client.send(&hurried(number).frame());
     }
     for answer in client.answers(5) {
         assert_eq!(answer.text(39), "98");
     }
-    assert_eq!(client.ask(&purchase(600_000)).text(39), "91", "at once");
+    // Refused at once, but for one a second: on a machine that stands still the first is that one.
+    let mut probes = 0;
+    while client.ask(&hurried(600_000 + probes)).text(39) != "91" {
+        probes += 1;
+        assert!(probes < 30, "it is asked once a second");
+    }
     banks.thaw();
     // A request a second is a probe; the first that is answered is the end of it.
-    let (more, _) = until_approved(&mut client, 600_001);
+    let (more, _) = until_approved(&mut client, 610_000);
     drop(client);
     let ended = stop(switch, "issuer{circuit_open}");
     assert_eq!(ended.counter("issuer{circuit_opened}"), 1, "{}", ended.output);
     assert_eq!(ended.counter("issuer{circuit_closed}"), 1);
-    assert_eq!(ended.counter("issuer{time_out}"), 5);
+    assert_eq!(ended.counter("issuer{time_out}"), 5 + u64::from(probes));
     assert_eq!(ended.counter("issuer{link_down}"), 0);
-    assert_eq!(standing(&banks.stop()).len(), approved + more, "the five are reversed");
+    assert_eq!(standing(&banks.stop()).len(), approved + more, "what timed out is reversed");
 }
 
 /// B8: a bank whose process hangs misses three echoes; its link is made anew.

@@ -14,14 +14,21 @@ use std::time::Duration;
 const TRIES_MAX: u32 = 3_000;
 /// Numbers of requests that only find out whether the link is up.
 const TRYING_FROM: u32 = 800_000;
-/// An acquirer that is answered within six seconds, of which the issuer has little more than half of
-/// one: what is asserted of its deadline holds on a slow machine too.
-pub(crate) const SHORT: &str = "answer_within_ms = 6_000\nanswer_margin_ms = 5_400";
-pub(crate) const SHORT_MS: u64 = 6_000;
+/// An acquirer whose transit purchases are answered within twenty seconds, of which the issuer has little
+/// more than half of one: what is asserted of their deadline holds on a slow machine too, and nothing
+/// else is hurried.
+pub(crate) const SHORT: &str = "answer_within_ms = 30_000\nanswer_margin_ms = 14_000\n\
+    transit_answer_within_ms = 20_000\ntransit_answer_margin_ms = 19_400";
+pub(crate) const SHORT_MS: u64 = 20_000;
 
 /// A purchase of 1.00, a card each.
 pub(crate) fn purchase(number: u32) -> Message {
     Message::purchase(Speech::cups(), number, number)
+}
+
+/// The same at a metro gate: its time is that of transit.
+pub(crate) fn hurried(number: u32) -> Message {
+    purchase(number).with(18, "4111")
 }
 
 /// The bank, what is before it, and how many purchases it has approved.
@@ -139,8 +146,9 @@ impl OneBank {
         assert!(rest.is_empty(), "exactly one answer to each: {rest:?}");
         switch.signal(Signal::TERM);
         let ended = switch.end();
-        let is_told =
-            |line: &str| alarms.iter().any(|alarm| line.contains(&format!(" ALARM {alarm}")));
+        // How long its link takes at the start is a matter of how fast the machine is.
+        let alarms = || alarms.iter().chain(&["link{down} CMBC"]);
+        let is_told = |line: &str| alarms().any(|alarm| line.contains(&format!(" ALARM {alarm}")));
         let told = ended.problems.lines().all(is_told);
         assert!(ended.code == Some(0) && told, "{}{}", ended.problems, ended.output);
         drop(proxy);

@@ -4,7 +4,7 @@
 
 use crate::client::Client;
 use crate::message::{Message, Speech};
-use crate::process::{GENEROUS, Setup};
+use crate::process::{GENEROUS, PATIENCE, Setup};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tapswitch_loadgen::{IinTable, LoadDialect, LoadPlan, Progress, Rate};
 
@@ -33,6 +33,7 @@ fn a_flood_is_answered_once_and_leaves_the_other_acquirer_its_part() {
         connections: 4,
         in_flight: 64,
         cards: 50_000,
+        answer_deadline: PATIENCE,
         iins,
         ..LoadPlan::new(switch.address("cups"), LoadDialect::Cups)
     };

@@ -8,16 +8,17 @@ use rustix::process::{
 };
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// No wait is longer: a hang becomes a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// No wait is longer: a hang becomes a failure. A machine that stands still for a while does not.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A folder of its own for a test; it goes away with this value.
 #[derive(Debug)]
@@ -26,11 +27,17 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     pub(crate) fn new() -> Self {
         static FOLDERS: AtomicU32 = AtomicU32::new(0);
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tapswitch-end-to-end-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
+        loop {
+            let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+            let name = format!("tapswitch-end-to-end-{}-{number}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Self(path),
+                // A process of this number was killed and has left it.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -203,7 +210,7 @@ pub(crate) struct Setup<'t> {
     pub(crate) shipped_tables: bool,
     /// Lines of `[switch]`.
     pub(crate) switch: &'t str,
-    /// Lines of each acquirer.
+    /// Lines of each acquirer. When they do not say within what time it is answered, that is long.
     pub(crate) acquirer: &'t str,
     /// Lines of `[bank]` that say how banks behave, instead of "at once and always".
     pub(crate) behaviour: Option<&'t str>,
@@ -212,6 +219,12 @@ pub(crate) struct Setup<'t> {
     /// Sections of issuers.
     pub(crate) issuers: &'t str,
 }
+
+/// No request runs out of time while the machine stands still, at its issuer or before it gets there (for
+/// half of the margin), and a stop has time for all of them.
+const UNHURRIED: &str = "answer_within_ms = 30_000\nanswer_margin_ms = 14_000\n\
+    transit_answer_within_ms = 30_000\ntransit_answer_margin_ms = 14_000\n";
+const UNHURRIED_STOP: &str = "drain_ms = 40_000\n";
 
 /// Banks that answer at once, and always.
 const PROMPT: &str = "delay_median_us = 0\ndelay_p99_us = 0\nsilence_ppm = 0\nlate_ppm = 0";
@@ -231,10 +244,12 @@ impl Setup<'_> {
                 "[velocity]\nlines = 65_536",
             ],
         };
-        let mut text = format!("[switch]\n{switch}\n{}\n", self.switch);
+        let mut text = format!("[switch]\n{switch}\n{UNHURRIED_STOP}{}\n", self.switch);
+        let says_when = self.acquirer.lines().any(|line| line.starts_with("answer_within_ms"));
+        let unhurried = if says_when { "" } else { UNHURRIED };
         for dialect in ["cups", "iso87-ascii"] {
             let listen = "listen = \"127.0.0.1:0\"";
-            let own = self.acquirer;
+            let own = format!("{unhurried}{}", self.acquirer);
             text += &format!("[acquirer.{dialect}]\n{listen}\ndialect = \"{dialect}\"\n{own}\n");
         }
         let behaviour = self.behaviour.unwrap_or(PROMPT);
@@ -402,21 +417,32 @@ impl Banks {
 }
 
 /// So many ports of 127.0.0.1 that nobody listens at, below those that the kernel gives out to
-/// connections: nothing else takes one between two listeners of a test.
+/// connections: nothing else takes one between two listeners of a test. Other processes with tests that
+/// run at the same time keep away from them too: each holds its own at another address.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    static HELD: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
     let first = std::process::id() % 97 * 100;
     std::iter::repeat_with(|| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000)
         .filter_map(|port| u16::try_from(port).ok())
-        .filter(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .filter(|&port| match TcpListener::bind(("127.77.77.77", port)) {
+            Ok(held) => {
+                HELD.lock().unwrap().push(held);
+                TcpListener::bind(("127.0.0.1", port)).is_ok()
+            }
+            Err(_) => false,
+        })
         .take(count)
         .collect()
 }
 
 impl Ended {
-    /// It stopped in order: everything answered, the books balance.
+    /// It stopped in order: everything answered, the books balance. How long a link of an issuer was
+    /// down, and so whether that was told, is a matter of how fast the machine is.
     pub(crate) fn assert_clean(&self) {
-        assert_eq!((self.code, self.problems.as_str()), (Some(0), ""), "{}", self.output);
+        let is_of_link = |line: &str| line.contains(" ALARM link{down} ");
+        let is_quiet = self.problems.lines().all(is_of_link);
+        assert!(self.code == Some(0) && is_quiet, "{:?} {}", self.code, self.problems);
         let last = self.output.lines().last().unwrap_or_default();
         assert_eq!(last, "stopped     nothing left in flight, the banks' books balance");
     }

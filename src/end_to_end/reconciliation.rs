@@ -16,7 +16,7 @@ const REVERSED: u32 = 7;
 fn text(folder: &Folder) -> String {
     let journal = format!(
         "[keys]\ncard_key_file = \"{}\"\n[journal]\ndata_dir = \"{}\"\ndurability = \"strict\"\n\
-         segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\n\
+         segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\nstall_max_ms = 60_000\n\
          alarm_free_percent = 0\nrefuse_free_percent = 0\n",
         folder.path("card.key").display(),
         folder.path("data").display(),

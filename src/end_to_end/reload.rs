@@ -43,7 +43,8 @@ fn limits_change_at_sighup_and_nothing_else_does() {
     tapswitch_key(&folder);
     let sections = format!(
         "{GENEROUS}\n[outcomes]\ndir = \"{}\"\n[keys]\ncard_key_file = \"card.key\"\n[journal]\n\
-         data_dir = \"{}\"\nsegment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\n",
+         data_dir = \"{}\"\nsegment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\n\
+         stall_max_ms = 60_000\nalarm_free_percent = 0\nrefuse_free_percent = 0\n",
         log.display(),
         data.display(),
     );

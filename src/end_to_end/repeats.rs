@@ -28,7 +28,7 @@ fn d4_a_repeat_that_is_declined_here_is_reversed_at_the_issuer() {
     let (key, data) = (new_card_key(&kept), kept.path("data"));
     let sections = format!(
         "[keys]\ncard_key_file = \"{}\"\n[journal]\ndata_dir = \"{}\"\n\
-         segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\n\
+         segment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\nstall_max_ms = 60_000\n\
          alarm_free_percent = 0\nrefuse_free_percent = 0\n",
         key.display(),
         data.display(),

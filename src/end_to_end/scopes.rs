@@ -17,6 +17,7 @@ fn configuration(data: &Folder, shards: usize) -> String {
          [[velocity.limit]]\nname = \"shop\"\ncounter = \"shop_month\"\namount_minor_max = {}\n\
          code = \"57\"\n[keys]\ncard_key_file = \"{}\"\n[outcomes]\ndir = \"{}\"\n[journal]\n\
          data_dir = \"{}\"\nsegment_bytes = 8_388_608\nundurable_bytes_max = 8_388_608\n\
+         stall_max_ms = 60_000\n\
          alarm_free_percent = 0\nrefuse_free_percent = 0\n",
         LIMIT * 100,
         key.display(),

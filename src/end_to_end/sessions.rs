@@ -10,6 +10,20 @@ fn purchase(number: u32) -> Message {
     Message::purchase(Speech::cups(), number, number)
 }
 
+/// The next answer that is no echo of the switch: on a machine that stands still one may come before it.
+fn answer(client: &mut Client) -> Message {
+    loop {
+        let message = client.answer();
+        if order_of(&message) != echo() {
+            return message;
+        }
+    }
+}
+
+fn echo() -> (String, String) {
+    ("0820".to_owned(), "301".to_owned())
+}
+
 fn order_of(message: &Message) -> (String, String) {
     (message.mti().to_string(), message.text(70))
 }
@@ -21,16 +35,19 @@ fn a_connection_signs_on_and_is_cut_when_it_is_silent() {
     let setup = Setup { acquirer, bank: GENEROUS, ..Setup::default() };
     let switch = setup.run();
     let mut client = Client::of(&switch, Speech::cups());
-    assert_eq!(client.ask(&purchase(1)).text(39), "58");
-    client.send(&managed(b"001"));
-    assert_eq!(client.answer().text(39), "00");
-    assert_eq!(client.ask(&purchase(2)).text(39), "00");
-    for _ in 0..3 {
-        assert_eq!(order_of(&client.answer()), ("0820".to_owned(), "301".to_owned()));
+    let asked = [purchase(1).frame(), managed(b"001"), purchase(2).frame()];
+    for (frame, code) in asked.iter().zip(["58", "00", "00"]) {
+        client.send(frame);
+        assert_eq!(answer(&mut client).text(39), code);
     }
-    assert!(client.next_answer().is_none(), "it is closed");
+    let mut echoes = 0;
+    while let Some(message) = client.next_answer() {
+        assert_eq!(order_of(&message), echo());
+        echoes += 1;
+    }
+    assert!(echoes >= 3, "then it is closed: {echoes}");
     let ended = switch.stop();
-    assert_eq!(ended.counter("acquirer{echo_missed}"), 3);
+    assert!(ended.counter("acquirer{echo_missed}") >= 3, "{}", ended.output);
     assert_eq!(ended.counter("acquirer{echo_timeout}"), 1);
 }
 
@@ -39,7 +56,9 @@ fn a_connection_signs_on_and_is_cut_when_it_is_silent() {
 fn a_new_connection_takes_the_place_of_the_old_one() {
     for takeover in [true, false] {
         let acquirer = format!("connections_max = 1\ntakeover = {takeover}");
-        let slow = Some("delay_median_us = 500_000\ndelay_p99_us = 500_000");
+        let slow = Some(
+            "delay_median_us = 500_000\ndelay_p99_us = 500_000\nsilence_ppm = 0\nlate_ppm = 0",
+        );
         let setup = Setup {
             switch: "shards = 2",
             acquirer: &acquirer,

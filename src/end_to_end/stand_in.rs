@@ -59,8 +59,8 @@ fn c20_what_is_approved_while_the_banks_are_dead_is_in_their_books_afterwards() 
     let key = new_card_key(&kept);
     let (data, log) = (kept.path("data"), kept.path("log"));
     let bank = format!(
-        "{GENEROUS}\n[journal]\ndata_dir = \"{}\"\n[keys]\ncard_key_file = \"{}\"\n[outcomes]\n\
-         dir = \"{}\"",
+        "{GENEROUS}\n[journal]\ndata_dir = \"{}\"\nstall_max_ms = 60_000\n\
+         alarm_free_percent = 0\nrefuse_free_percent = 0\n[keys]\ncard_key_file = \"{}\"\n[outcomes]\ndir = \"{}\"",
         data.display(),
         key.display(),
         log.display()

@@ -219,6 +219,8 @@ mod tests {
         fn new(name: &str) -> Self {
             let name = format!("tapswitch-keys-{name}-{}", std::process::id());
             let path = std::env::temp_dir().join(name);
+            // What a killed process of this number has left.
+            let _ = remove_dir_all(&path);
             create_dir_all(&path).unwrap();
             Self(path)
         }

@@ -65,8 +65,10 @@ impl Setup {
         config.acquirers.truncate(2);
         for acquirer in &mut config.acquirers {
             acquirer.listen.set_port(0);
-            // No request runs out of time while the machine stands still.
+            // No request runs out of time while the machine stands still, at its issuer or before it
+            // gets there (for half of the margin).
             (acquirer.answer_within_ms, acquirer.transit_answer_within_ms) = (90_000, 90_000);
+            (acquirer.answer_margin_ms, acquirer.transit_answer_margin_ms) = (40_000, 40_000);
         }
         let framings: Vec<_> = config.acquirers.iter().map(|acquirer| acquirer.framing).collect();
         assert_eq!(framings, [Framing::Cups, Framing::Be2]);

@@ -9,7 +9,7 @@ use crate::io::journal::{SegmentStock, ShardJournal, SnapshotMark, SnapshotThrea
 use std::fs::File;
 use std::future::{pending, poll_fn};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// What the child is told by.
 const FAULT: &str = "TAPSWITCH_TEST_FAULT";
@@ -93,18 +93,16 @@ fn a_fault_of_the_disk_ends_the_process_before_anything_is_released() {
     ] {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", &name, "--nocapture", "--test-threads=1"]).env(FAULT, fault);
-        let output = child.output().unwrap();
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let id = child.id();
+        let output = child.wait_with_output().unwrap();
         let (out, err) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.signal(), Some(SIGABRT), "{fault}: {out} {err}");
         assert!(err.contains(said), "{fault}: {err}");
         assert!(!out.contains("RELEASED"), "{fault}: {out}");
         assert_eq!(out.contains("waited"), fault == "stall");
-        let left = std::env::temp_dir().read_dir().unwrap().flatten();
-        for folder in
-            left.filter(|it| it.file_name().to_string_lossy().contains(&format!("fault-{fault}")))
-        {
-            std::fs::remove_dir_all(folder.path()).unwrap();
-        }
+        // It had no time to clear away; those of other runs of this test are theirs.
+        std::fs::remove_dir_all(TempFolder::of(&format!("fault-{fault}"), id)).unwrap();
     }
 }

@@ -138,11 +138,15 @@ pub(super) struct TempFolder(PathBuf);
 
 impl TempFolder {
     pub(super) fn new(name: &str) -> Self {
-        let name = format!("tapswitch-journal-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
+        let folder = Self::of(name, std::process::id());
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         Self(folder)
+    }
+
+    /// Where that of a process is.
+    fn of(name: &str, process: u32) -> PathBuf {
+        std::env::temp_dir().join(format!("tapswitch-journal-{name}-{process}"))
     }
 
     pub(super) fn path(&self) -> &Path {
