@@ -130,6 +130,9 @@ named_list! {
     IssuerCutOffRefused "issuer{cut_off_refused}" "cut-offs of issuers without a date, or with one that cannot be";
     RefusedOriginalAmount "refused{original_amount}" "voids of another amount than stands of their originals";
     Reinstated "void{reversed}" "originals that stand again because their voids were reversed";
+    TotalsTold "issuer_totals{told}" "totals of a settlement date that issuers are owed by the switch";
+    TotalsToldIn "issuer_totals{told_in_balance}" "of these, the issuer has the same";
+    TotalsToldOut "issuer_totals{told_out_of_balance}" "of these, the issuer has others";
 }
 
 /// Numbers of [`Counter`].

@@ -26,5 +26,6 @@ mod settlement;
 mod snapshot;
 mod stand_in;
 mod store_and_forward;
+mod totals_told;
 mod transitions;
 mod voids;
