@@ -319,7 +319,7 @@ impl Alarms {
             links: switch.published().map(|published| published.links().collect()).collect(),
             cross_issuer: all.value(Counter::CrossIssuer),
             not_signed_on: all.value(Counter::SignOnRefused) + all.value(Counter::SignOnSilent),
-            out_of_balance: all.value(Counter::IssuerTotalsOut),
+            out_of_balance: all.value(Counter::IssuerTotalsOut) + all.value(Counter::TotalsToldOut),
             snapshots_given_up: given_up.sum(),
             space: switch.journal_space(),
             is_clock_held: switch.is_clock_held(),

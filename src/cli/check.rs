@@ -186,8 +186,9 @@ fn session_of(link: &IssuerLinkConfig) -> String {
         0 => String::new(),
         timeouts => format!(", given up after {timeouts} time-outs in a row"),
     };
+    let totals = if link.reconciles { ", totals after each cut-off" } else { "" };
     format!(
-        "{} connections a shard, {sign_on}, {} echoes missed after {} ms idle{breaker}",
+        "{} connections a shard, {sign_on}, {} echoes missed after {} ms idle{breaker}{totals}",
         link.connections, link.echo_misses, link.echo_idle_ms
     )
 }

@@ -237,6 +237,7 @@ section! {
         echo_idle_ms: i64,
         echo_misses: i64,
         breaker_timeouts: i64,
+        reconcile: bool,
         failover: String,
     }
 }

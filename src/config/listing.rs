@@ -262,6 +262,7 @@ impl Listing {
                 self.put(&section, "echo_idle_ms", link.echo_idle_ms);
                 self.put(&section, "echo_misses", link.echo_misses);
                 self.put(&section, "breaker_timeouts", link.breaker_timeouts);
+                self.put(&section, "reconcile", link.reconciles);
                 self.put(&section, "dialect", link.dialect.name());
                 self.put(&section, "framing", framing(link.framing));
             }

@@ -285,6 +285,8 @@ pub struct IssuerLinkConfig {
     /// So many requests in a row timed out, and the issuer is asked no more than once a second; 0:
     /// never.
     pub breaker_timeouts: u32,
+    /// Whether it is sent the switch's totals after each cut-off.
+    pub reconciles: bool,
 }
 
 impl IssuerLinkConfig {
@@ -302,6 +304,7 @@ impl IssuerLinkConfig {
             echo_idle_ms: 30_000,
             echo_misses: 3,
             breaker_timeouts: 20,
+            reconciles: false,
         }
     }
 }

@@ -194,7 +194,11 @@ fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConf
             connect, listen, probe_idle_ms, framing, connections, sign_on, echo_idle_ms, echo_misses,
             breaker_timeouts
         },
-        dialect |it: &IssuerLinkConfig| it.dialect.name());
+        dialect |it: &IssuerLinkConfig| it.dialect.name(),
+        reconciles | _ | ());
+    if old.reconciles != new.reconciles {
+        found.key(&path, "reconcile");
+    }
 }
 
 /// Limits are free; a counter is a place in every card's line, and only what it counts is free.

@@ -7,7 +7,7 @@
 use super::journal_record::{Change, OwedId};
 use super::outcomes::Note;
 use super::{AcquirerId, Counter, IssuerId, Now, Outbox, Shard};
-use tapswitch_protocol::{MessageView, ResponseCode, Stan};
+use tapswitch_protocol::{MessageView, MtiClass, ResponseCode, Stan};
 
 /// Refusals after which a message is parked.
 const REFUSALS_MAX: u8 = 3;
@@ -59,6 +59,15 @@ impl Shard {
             return self.counters.add(Counter::Unmatched);
         }
         let code = answer.response_code();
+        if owed.mti.class() == MtiClass::Reconciliation
+            && let Some(what) = Self::balance_of(answer)
+        {
+            self.legs.release_stan(issuer, stan);
+            self.commit(now, Change::OwedDone { id }, outbox);
+            self.counters.add(what);
+            self.counters.add(Counter::OwedDone);
+            return self.leave(now, place, outbox);
+        }
         match Meaning::of(code) {
             Meaning::Done => {
                 self.legs.release_stan(issuer, stan);

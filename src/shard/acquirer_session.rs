@@ -18,8 +18,8 @@ const NS_PER_MS: u64 = 1_000_000;
 /// How long the answer to an echo is waited for at most.
 const ECHO_ANSWER_NS: u64 = 10_000 * NS_PER_MS;
 
-/// Timers of links and of connections.
-pub(super) const SESSION_TIMERS: usize = ISSUERS_MAX * LINKS_MAX + CONNECTIONS_MAX;
+/// Timers of links and of connections, and the one of totals that issuers are to be told.
+pub(super) const SESSION_TIMERS: usize = ISSUERS_MAX * LINKS_MAX + CONNECTIONS_MAX + 1;
 
 impl Shard {
     /// A connection of this acquirer was taken. Returns the one that is to go, if there are more than
@@ -51,6 +51,11 @@ impl Shard {
     /// The slot of the connection that a timer is of.
     pub(super) fn connection_of_timer(&self, timer: u32) -> Option<u16> {
         u16::try_from(timer.checked_sub(self.first_connection_timer()?)?).ok()
+    }
+
+    /// The last of all.
+    pub(super) fn totals_timer(&self) -> Option<u32> {
+        Some(self.first_connection_timer()? + CONNECTIONS_MAX as u32)
     }
 
     fn set_connection_timer(&mut self, slot: u16, at_ns: u64) {

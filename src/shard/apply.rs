@@ -76,6 +76,7 @@ impl Shard {
             Change::Configured { epoch } => self.epoch = *epoch,
             Change::SettlementDay { day } => self.apply_settlement_day(*day),
             Change::IssuerDay { issuer, day } => self.totals.begin_of(*issuer, *day),
+            Change::IssuerTold { issuer, day } => self.totals.tell(*issuer, *day),
             Change::ScopeRow(_) | Change::ScopePool(_) | Change::ScopeHeld { .. } => {
                 self.apply_scope(wall_ms, &record.change);
             }

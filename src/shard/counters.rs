@@ -134,6 +134,9 @@ named_list! {
     Reinstated "void{reversed}" "originals that stand again because their voids were reversed";
     OwedReleased "saf{released}" "parked messages that an operator had sent again";
     OwedDropped "saf{dropped}" "parked messages that an operator dropped";
+    TotalsTold "issuer_totals{told}" "totals of a settlement date that issuers are owed by the switch";
+    TotalsToldIn "issuer_totals{told_in_balance}" "of these, the issuer has the same";
+    TotalsToldOut "issuer_totals{told_out_of_balance}" "of these, the issuer has others";
 }
 
 /// Numbers of [`Counter`].

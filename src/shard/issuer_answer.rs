@@ -263,6 +263,10 @@ impl Shard {
                 self.on_link_timer(now, link, outbox);
                 continue;
             }
+            if self.totals_timer() == Some(id) {
+                self.on_totals_timer(now, outbox);
+                continue;
+            }
             if let Some(slot) = self.connection_of_timer(id) {
                 self.on_connection_timer(now, slot, outbox);
                 continue;

@@ -110,6 +110,8 @@ struct Leg {
     links: Links,
     /// Whether requests wait for their records.
     intent_first: bool,
+    /// Whether it is told the switch's totals.
+    reconciles: bool,
     failover: Option<IssuerId>,
     /// The number of our next 0800: its answer is told from others by its MTI.
     next_management: u32,
@@ -140,6 +142,7 @@ impl IssuerLegs {
             in_flight: 0,
             in_flight_max: issuer.in_flight_max,
             shares: FairShare::new(acquirers),
+            reconciles: issuer.link.as_ref().is_some_and(|link| link.reconciles),
             dialect: issuer.link.as_ref().map(|link| link.dialect),
             links: Links::new(issuer),
             intent_first: issuer.intent_first,
@@ -267,6 +270,11 @@ impl IssuerLegs {
     #[inline]
     pub(super) fn is_down(&self, issuer: IssuerId) -> bool {
         self.legs.get(usize::from(issuer.0)).is_some_and(|leg| leg.links.is_down())
+    }
+
+    /// Whether an issuer is told the switch's totals after each cut-off.
+    pub(super) fn reconciles(&self, issuer: IssuerId) -> bool {
+        self.legs.get(usize::from(issuer.0)).is_some_and(|leg| leg.reconciles)
     }
 
     /// Whether a request must not leave for this issuer before its record is durable.

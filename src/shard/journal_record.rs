@@ -132,6 +132,13 @@ pub enum Change<'a> {
         /// Why, in his words.
         note: &'a [u8],
     },
+    /// An issuer is owed the totals of a settlement date.
+    IssuerTold {
+        /// Which.
+        issuer: IssuerId,
+        /// Days since 1970.
+        day: u32,
+    },
 }
 
 /// A request on its way to its issuer.
@@ -292,6 +299,7 @@ enum Kind {
     Reinstated = 20,
     OwedReleased = 21,
     OwedDropped = 22,
+    IssuerTold = 23,
 }
 
 impl Record<'_> {
@@ -365,10 +373,8 @@ impl Change<'_> {
                 Kind::Configured
             }
             Self::SettlementDay { day } => writer.day(*day, Kind::SettlementDay),
-            Self::IssuerDay { issuer, day } => {
-                writer.put([issuer.0]);
-                writer.day(*day, Kind::IssuerDay)
-            }
+            Self::IssuerDay { issuer, day } => writer.day_of(*issuer, *day, Kind::IssuerDay),
+            Self::IssuerTold { issuer, day } => writer.day_of(*issuer, *day, Kind::IssuerTold),
             Self::ScopeRow(row) => {
                 row.encode(writer);
                 Kind::ScopeRow
@@ -503,6 +509,11 @@ impl Writer<'_> {
     #[inline]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
         self.bytes(&bytes);
+    }
+
+    fn day_of(&mut self, issuer: IssuerId, day: u32, kind: Kind) -> Kind {
+        self.put([issuer.0]);
+        self.day(day, kind)
     }
 
     fn day(&mut self, day: u32, kind: Kind) -> Kind {

@@ -22,7 +22,7 @@ use tapswitch_protocol::{
 };
 
 /// The switch as institution, DE 33: what headers of the link call it too.
-const SWITCH_INSTITUTION: &[u8] = b"00010344";
+pub(super) const SWITCH_INSTITUTION: &[u8] = b"00010344";
 /// No link of this shard: the message came on another's.
 const ELSEWHERE: u8 = u8::MAX;
 
@@ -214,19 +214,20 @@ impl Shard {
             }
             (MeshKind::SignedOff | MeshKind::IssuerDate, _) => {}
             _ => {
-                let acquirer = self.legs.dialect(issuer).and_then(|spoken| {
-                    let same = |it: &std::rc::Rc<crate::config::AcquirerConfig>| {
-                        it.dialect.name() == spoken.name()
-                    };
-                    // Below ACQUIRERS_MAX.
-                    self.profiles.iter().position(same).map(|it| super::AcquirerId(it as u8))
-                });
-                if let Some(acquirer) = acquirer {
+                if let Some(acquirer) = self.speaker(issuer) {
                     let link = LinkId { issuer, number: ELSEWHERE };
                     self.on_issuer_response(now, link, acquirer, rest, outbox);
                 }
             }
         }
+    }
+
+    /// An acquirer that speaks as an issuer's link does.
+    pub(super) fn speaker(&self, issuer: IssuerId) -> Option<super::AcquirerId> {
+        let spoken = self.legs.dialect(issuer)?.name();
+        let place = self.profiles.iter().position(|it| it.dialect.name() == spoken)?;
+        // Below ACQUIRERS_MAX.
+        Some(super::AcquirerId(place as u8))
     }
 
     /// The answer to our own 0800.

@@ -36,6 +36,7 @@ pub mod identity;
 mod intake;
 mod issuer_answer;
 mod issuer_link;
+mod issuer_reconciliation;
 pub mod journal_record;
 mod kept;
 pub mod levels;
@@ -176,6 +177,8 @@ pub struct Shard {
     stand_in: StandIn,
     totals: Totals,
     settlement_day: SettlementDay,
+    /// Whose totals of which date are being added up for the issuer.
+    adding_up: Option<(IssuerId, u32)>,
 }
 
 /// MACs, and the elements that the switch writes anew on the issuer leg.
@@ -273,6 +276,7 @@ impl Shard {
             stand_in: StandIn::new(&config.velocity),
             totals: Totals::new(),
             settlement_day: SettlementDay::new(config.switch.cutoff),
+            adding_up: None,
         }
     }
 

@@ -211,6 +211,9 @@ impl Shard {
         let first_timer = self.first_owed_timer();
         let Self { saf, deadlines, .. } = self;
         saf.catch_up(issuer, now.mono_ns, |place, at_ns| deadlines.set(first_timer + place, at_ns));
+        if self.legs.reconciles(issuer) {
+            self.look_at_totals(now);
+        }
     }
 
     /// The entry before it is done: it is sent, or waits for its turn after an outage.

@@ -32,18 +32,25 @@ const GATHERED_BYTES: usize = 8 + SUMS_BYTES;
 
 /// What the shards asked so far have.
 #[derive(Clone, Copy)]
-struct Gathered {
+pub(super) struct Gathered {
     is_known: bool,
     /// DE 15.
-    date: [u8; 4],
+    pub(super) date: [u8; 4],
     /// Where an issuer is answered; none: an acquirer is.
     link: Option<LinkId>,
-    sums: Sums,
+    /// Nobody asked: the switch tells the issuer.
+    is_own: bool,
+    pub(super) sums: Sums,
 }
 
 impl Gathered {
     fn new(date: [u8; 4], link: Option<LinkId>) -> Self {
-        Self { is_known: false, date, link, sums: Sums::default() }
+        Self { is_known: false, date, link, is_own: false, sums: Sums::default() }
+    }
+
+    /// For an issuer that is to be told.
+    pub(super) fn own(date: [u8; 4], issuer: IssuerId) -> Self {
+        Self { is_own: true, ..Self::new(date, Some(LinkId { issuer, number: 0 })) }
     }
 
     fn encode(&self) -> [u8; GATHERED_BYTES] {
@@ -51,7 +58,7 @@ impl Gathered {
         out[0] = u8::from(self.is_known);
         out[1..5].copy_from_slice(&self.date);
         if let Some(LinkId { issuer, number }) = self.link {
-            out[5..8].copy_from_slice(&[1, issuer.0, number]);
+            out[5..8].copy_from_slice(&[1 + u8::from(self.is_own), issuer.0, number]);
         }
         out[8..].copy_from_slice(&self.sums.encode());
         out
@@ -62,7 +69,8 @@ impl Gathered {
             bytes.split_first_chunk()?;
         let link = (of_issuer != 0).then_some(LinkId { issuer: IssuerId(issuer), number });
         let sums = Sums::decode(sums.first_chunk()?);
-        Some(Self { is_known: is_known != 0, date: [a, b, c, d], link, sums })
+        let is_own = of_issuer == 2;
+        Some(Self { is_known: is_known != 0, date: [a, b, c, d], link, is_own, sums })
     }
 
     /// Whose totals they are.
@@ -156,7 +164,7 @@ impl Shard {
     }
 
     /// Adds what this shard has.
-    fn gather(&self, connection: ConnectionId, gathered: &mut Gathered) {
+    pub(super) fn gather(&self, connection: ConnectionId, gathered: &mut Gathered) {
         let party = gathered.party(connection);
         // Only others may be ahead of its date.
         let newest = self.day_of(gathered.link);
@@ -203,6 +211,25 @@ impl Shard {
         Ok(())
     }
 
+    /// The same for what the switch tells an issuer by itself.
+    pub(super) fn add_up(
+        &mut self,
+        now: Now,
+        (first, gathered): (u8, Gathered),
+        outbox: &mut Outbox,
+    ) {
+        let mut others = (first..self.shards as u8).map(ShardId).filter(|&shard| shard != self.id);
+        let Some(to) = others.next() else { return self.owe_totals(now, &gathered, outbox) };
+        if !self.credits.take(to) {
+            // It is asked again soon.
+            self.adding_up = None;
+            return;
+        }
+        let bytes = copy_in(&gathered.encode(), outbox);
+        let (kind, connection) = (MeshKind::TotalsAsk, ConnectionId::default());
+        outbox.push(Action::Mesh { to, kind, connection, header_bytes: 0, bytes });
+    }
+
     /// Another shard asks what is counted here; all that it sent goes back with it.
     pub(super) fn on_totals_ask(
         &mut self,
@@ -237,6 +264,9 @@ impl Shard {
         let Some(gathered) = Gathered::decode(gathered) else { return };
         let split = rest.split_at_checked(usize::from(message.header_bytes));
         let Some((header, body)) = split else { return };
+        if gathered.is_own {
+            return self.add_up(now, (from.0 + 1, gathered), outbox);
+        }
         if let Some(link) = gathered.link {
             return self.go_on_with_issuer(now, (link, body), (from, gathered), outbox);
         }
@@ -417,12 +447,12 @@ const VALUE_BYTES: usize = 17;
 
 /// The totals as the message has them: numbers of ten digits, amounts of sixteen, right-aligned in
 /// seventeen characters; the net amount has its sign before it.
-struct Stated {
-    fields: [(u8, [u8; VALUE_BYTES]); OWN_FIELDS],
+pub(super) struct Stated {
+    pub(super) fields: [(u8, [u8; VALUE_BYTES]); OWN_FIELDS],
 }
 
 impl Stated {
-    fn of(sums: &Sums) -> Self {
+    pub(super) fn of(sums: &Sums) -> Self {
         let net = sums.net_minor();
         let fields = [
             (74, u128::from(sums.credits.count)),
@@ -447,7 +477,7 @@ impl Stated {
     }
 
     /// How many of the seventeen characters are not part of a field.
-    const fn skip(&self, field: u8) -> usize {
+    pub(super) const fn skip(&self, field: u8) -> usize {
         match field {
             97 => 0,
             86..=89 => 1,

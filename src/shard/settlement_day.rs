@@ -42,6 +42,11 @@ impl SettlementDay {
         60 * (minutes + i64::from(cutoff.zone_offset_minutes))
     }
 
+    /// When the current date began and ends, in UTC milliseconds.
+    pub(super) const fn bounds_ms(&self) -> (u64, u64) {
+        (self.ends_ms.saturating_sub(DAY_S * 1_000), self.ends_ms)
+    }
+
     /// Days since 1970 of the date that the clock says; remembers how long that is so.
     fn by_clock(&mut self, wall_ms: u64) -> u32 {
         let ahead_s = self.ahead_s();

@@ -163,19 +163,8 @@ impl Shard {
         out: &mut Vec<u8>,
         bytes_max: usize,
     ) -> SnapshotStep {
-        let totals = taking.totals.take();
-        // First which date is current and who is ahead of it: a row of a date says neither.
-        for totals in totals.iter().filter(|totals| totals.day() != 0) {
-            let day = totals.day();
-            add_record(out, taking.wall_ms, Change::SettlementDay { day });
-            for (issuer, day) in totals.ahead() {
-                add_record(out, taking.wall_ms, Change::IssuerDay { issuer, day });
-            }
-        }
-        for row in totals.iter().flat_map(Totals::rows) {
-            let at = begin(out, TOTALS);
-            out.extend_from_slice(&row);
-            end(out, at);
+        if let Some(totals) = taking.totals.take() {
+            add_totals(out, taking.wall_ms, &totals);
         }
         match &mut taking.part {
             Part::Velocity => {
@@ -268,6 +257,25 @@ fn end(out: &mut [u8], at: usize) {
     let bytes = (out.len() - at) as u32;
     if let Some(length) = out.get_mut(at - 4..at) {
         length.copy_from_slice(&bytes.to_le_bytes());
+    }
+}
+
+/// First which date is current, who is ahead of it and who was told: a row of a date says nothing of that.
+fn add_totals(out: &mut Vec<u8>, wall_ms: u64, totals: &Totals) {
+    let day = totals.day();
+    if day != 0 {
+        add_record(out, wall_ms, Change::SettlementDay { day });
+    }
+    for (issuer, day) in totals.ahead() {
+        add_record(out, wall_ms, Change::IssuerDay { issuer, day });
+    }
+    for (issuer, day) in totals.all_told() {
+        add_record(out, wall_ms, Change::IssuerTold { issuer, day });
+    }
+    for row in totals.rows() {
+        let at = begin(out, TOTALS);
+        out.extend_from_slice(&row);
+        end(out, at);
     }
 }
 

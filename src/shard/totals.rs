@@ -265,6 +265,8 @@ pub struct Totals {
     current: u32,
     /// The date that each issuer announced; of use while it is ahead of the current one.
     announced: [u32; ISSUERS_MAX],
+    /// The last date of which each issuer was told, or is owed, the totals.
+    told: [u32; ISSUERS_MAX],
     sums: Vec<Sums>,
 }
 
@@ -274,6 +276,7 @@ impl Totals {
             days: [0; SETTLEMENT_DATES],
             current: 0,
             announced: [0; ISSUERS_MAX],
+            told: [0; ISSUERS_MAX],
             sums: vec![Sums::default(); SETTLEMENT_DATES * PARTIES],
         }
     }
@@ -283,6 +286,7 @@ impl Totals {
         self.days = other.days;
         self.current = other.current;
         self.announced = other.announced;
+        self.told = other.told;
         self.sums.copy_from_slice(&other.sums);
     }
 
@@ -352,6 +356,23 @@ impl Totals {
         }
     }
 
+    /// The last date of which an issuer was told the totals; 0: none.
+    pub(super) fn told(&self, issuer: IssuerId) -> u32 {
+        self.told.get(usize::from(issuer.0)).copied().unwrap_or_default()
+    }
+
+    /// Every issuer that was told totals, and of which date last.
+    pub(super) fn all_told(&self) -> impl Iterator<Item = (IssuerId, u32)> {
+        (0..).map(IssuerId).zip(self.told).filter(|(_, day)| *day != 0)
+    }
+
+    /// An issuer is owed the totals of this date.
+    pub(super) fn tell(&mut self, issuer: IssuerId, day: u32) {
+        if let Some(told) = self.told.get_mut(usize::from(issuer.0)) {
+            *told = day.max(*told);
+        }
+    }
+
     /// Where a date is, or is put among the others: the oldest makes room. `None`: it is older.
     fn row(&mut self, day: u32) -> Option<usize> {
         let row = self.days.iter().position(|&kept| kept <= day)?;
@@ -396,8 +417,8 @@ impl Totals {
 
     pub(super) fn state_hash(&self) -> u64 {
         let bytes = self.rows().flat_map(|row| row.into_iter());
-        let ahead =
-            self.ahead().flat_map(|(issuer, day)| (day << 8 | u32::from(issuer.0)).to_le_bytes());
+        let both = self.ahead().chain(self.all_told());
+        let ahead = both.flat_map(|(issuer, day)| (day << 8 | u32::from(issuer.0)).to_le_bytes());
         bytes.chain(ahead).fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
         })

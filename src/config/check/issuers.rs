@@ -147,6 +147,7 @@ fn link(section: &mut Section<'_, '_>, raw: &RawIssuer) -> Option<IssuerLinkConf
         echo_idle_ms: echo_idle_ms.unwrap_or(usual.echo_idle_ms),
         echo_misses: echo_misses.unwrap_or(usual.echo_misses),
         breaker_timeouts: breaker_timeouts.unwrap_or(usual.breaker_timeouts),
+        reconciles: raw.reconcile.as_ref().map_or(usual.reconciles, |found| found.value),
         ..usual
     })
 }
@@ -164,6 +165,7 @@ fn warn_without_connect(section: &mut Section<'_, '_>, raw: &RawIssuer) {
         ("echo_idle_ms", at(&raw.echo_idle_ms)),
         ("echo_misses", at(&raw.echo_misses)),
         ("breaker_timeouts", at(&raw.breaker_timeouts)),
+        ("reconcile", at(&raw.reconcile)),
         ("failover", at(&raw.failover)),
         ("probe_idle_ms", at(&raw.probe_idle_ms)),
     ];

@@ -521,6 +521,13 @@ const OF_BANKS: &[Row] = &[
         "",
     ),
     (
+        "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nreconcile = \"daily\"",
+        3,
+        "issuer.ABC.reconcile",
+        "must be true or false, not text",
+        "",
+    ),
+    (
         "[issuer.ABC]\nconnect = \"127.0.0.1:9101\"\nbreaker_timeouts = -1",
         3,
         "issuer.ABC.breaker_timeouts",

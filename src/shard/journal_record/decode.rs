@@ -135,6 +135,14 @@ impl<'a> Reader<'a> {
         Ok(OwedId { number, place: u32::from_le_bytes(self.take()?) })
     }
 
+    fn issuer_and_day(&mut self) -> Result<(IssuerId, u32), RecordError> {
+        let [issuer] = self.take()?;
+        if usize::from(issuer) >= ISSUERS_MAX {
+            return Err(RecordError::Value("issuer"));
+        }
+        Ok((IssuerId(issuer), u32::from_le_bytes(self.take()?)))
+    }
+
     fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.0)
     }
@@ -162,12 +170,11 @@ impl<'a> Reader<'a> {
                 entry: self.entry()?,
             })
         } else if is(Kind::IssuerDay) {
-            let [issuer] = self.take()?;
-            if usize::from(issuer) >= ISSUERS_MAX {
-                return Err(RecordError::Value("issuer"));
-            }
-            let day = u32::from_le_bytes(self.take()?);
-            Change::IssuerDay { issuer: IssuerId(issuer), day }
+            let (issuer, day) = self.issuer_and_day()?;
+            Change::IssuerDay { issuer, day }
+        } else if is(Kind::IssuerTold) {
+            let (issuer, day) = self.issuer_and_day()?;
+            Change::IssuerTold { issuer, day }
         } else if is(Kind::Owed) {
             Change::Owed(self.owed()?)
         } else if is(Kind::OwedSent) {

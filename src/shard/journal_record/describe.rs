@@ -111,6 +111,10 @@ impl fmt::Display for Record<'_> {
                 let [a, b, c, d] = settlement_day::digits_of(*day).map(char::from);
                 write!(f, "issuer-day     issuer {}: {a}{b}{c}{d}, day {day}", issuer.0)
             }
+            Change::IssuerTold { issuer, day } => {
+                let [a, b, c, d] = settlement_day::digits_of(*day).map(char::from);
+                write!(f, "issuer-told    issuer {}: totals of {a}{b}{c}{d}, day {day}", issuer.0)
+            }
             Change::ScopeHeld { key, hold } if hold.is_empty() => {
                 write!(f, "scope-held     {}: nothing", Key(*key))
             }

@@ -255,7 +255,7 @@ impl Shard {
                 let hold = Hold { reservation, ..hold };
                 self.apply(&Record { change: Change::HoldOpened(hold), ..record });
             }
-            Change::SettlementDay { .. } | Change::IssuerDay { .. } => {
+            Change::SettlementDay { .. } | Change::IssuerDay { .. } | Change::IssuerTold { .. } => {
                 self.apply(&record);
             }
             Change::ScopeRow(row) => {

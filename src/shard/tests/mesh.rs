@@ -13,7 +13,7 @@ pub(super) struct Pair {
     pub(super) shards: [Shard; 2],
     outboxes: [Outbox; 2],
     pub(super) responses: Vec<(usize, ConnectionId, Vec<u8>)>,
-    forwards: Vec<(usize, IssuerId, Vec<u8>)>,
+    pub(super) forwards: Vec<(usize, IssuerId, Vec<u8>)>,
     unanswered: Vec<(usize, ConnectionId)>,
     pub(super) managed: Vec<(usize, Vec<u8>)>,
 }
@@ -118,7 +118,7 @@ impl Pair {
     }
 
     /// Deadlines that are over at this moment, on both.
-    fn tick(&mut self, ms: u64) {
+    pub(super) fn tick(&mut self, ms: u64) {
         for (shard, outbox) in self.shards.iter_mut().zip(&mut self.outboxes) {
             while shard.on_deadline(at_ms(ms), outbox) {}
         }

@@ -28,5 +28,6 @@ mod snapshot;
 mod stand_in;
 mod stand_in_causes;
 mod store_and_forward;
+mod totals_told;
 mod transitions;
 mod voids;
