@@ -222,9 +222,12 @@ fn write_io(out: &mut Out<'_>, view: &SwitchView<Shard>) -> fmt::Result {
     let refused = [
         ("full", accept.refused_full.load(Ordering::Relaxed)),
         ("exhausted", accept.exhausted.load(Ordering::Relaxed)),
+        ("denied", accept.denied.load(Ordering::Relaxed)),
+        ("too_often", accept.too_often.load(Ordering::Relaxed)),
     ];
     let help = "full: connections closed because every shard was full; exhausted: times that no \
-                file descriptor or memory was left";
+                file descriptor or memory was left; denied: of no peer; too_often: beyond \
+                connects_per_second";
     out.counters(("tapswitch_accept_refused", help), "why", refused)
 }
 

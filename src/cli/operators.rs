@@ -10,6 +10,7 @@ use crate::config::{AdminConfig, Config};
 use crate::io::Switch;
 use crate::shard::{Counter, Shard};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What the thread that runs the switch is told.
@@ -52,6 +53,8 @@ pub(super) struct Operators {
     sender: Sender<Told>,
     pub(super) told: Receiver<Told>,
     counted: [u64; WATCHED.len()],
+    /// Connections denied, and those too many, when it was looked last.
+    denied: [u64; 2],
 }
 
 impl Operators {
@@ -80,7 +83,7 @@ impl Operators {
                 })?)
             }
         };
-        Ok(Self { board, port, sender, told, counted: [0; WATCHED.len()] })
+        Ok(Self { board, port, sender, told, counted: [0; WATCHED.len()], denied: [0; 2] })
     }
 
     /// Where they reach the switch, in a sentence.
@@ -118,6 +121,7 @@ impl Operators {
     /// Looks for counters that somebody should know of.
     pub(super) fn look(&mut self, switch: &Switch<Shard>) {
         let wall_ms = self.board.now().wall_ms;
+        self.look_at_the_door(switch, wall_ms);
         let counters: Vec<_> = switch.published().map(|published| published.counters()).collect();
         for (counter, before) in WATCHED.into_iter().zip(&mut self.counted) {
             let now: u64 = counters.iter().map(|counters| counters.value(counter)).sum();
@@ -125,6 +129,26 @@ impl Operators {
             if more > 0 {
                 let text = counter.meaning().to_owned();
                 self.board.notables.add(wall_ms, counter.name(), more, text);
+            }
+        }
+    }
+
+    /// Looks for peers that are none, and those that connect too often.
+    fn look_at_the_door(&mut self, switch: &Switch<Shard>, wall_ms: u64) {
+        let counters = switch.accept_counters();
+        let seen = [
+            (
+                "accept{denied}",
+                &counters.denied,
+                "closed: of an address that `peers` does not name",
+            ),
+            ("accept{too_often}", &counters.too_often, "closed: beyond connects_per_second"),
+        ];
+        for ((name, counter, text), before) in seen.into_iter().zip(&mut self.denied) {
+            let now = counter.load(Ordering::Relaxed);
+            let more = now.saturating_sub(std::mem::replace(before, now));
+            if more > 0 {
+                self.board.notables.add(wall_ms, name, more, text.to_owned());
             }
         }
     }

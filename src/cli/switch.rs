@@ -289,6 +289,15 @@ pub(super) fn refused_connections(switch: &Switch<Shard>) -> Vec<String> {
     if exhausted > 0 {
         refused.push(format!("{exhausted} times no file descriptor or memory for a connection"));
     }
+    for (counter, why) in [
+        (&counters.denied, "connections of addresses that `peers` does not name"),
+        (&counters.too_often, "connections beyond connects_per_second"),
+    ] {
+        let count = counter.load(Ordering::Relaxed);
+        if count > 0 {
+            refused.push(format!("{count} {why}"));
+        }
+    }
     refused
 }
 

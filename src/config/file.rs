@@ -91,6 +91,8 @@ section! {
         echo_misses: i64,
         connections_max: i64,
         takeover: bool,
+        peers: Vec<String>,
+        connects_per_second: i64,
         answer_within_ms: i64,
         answer_margin_ms: i64,
         transit_answer_within_ms: i64,
@@ -229,6 +231,7 @@ section! {
         repeat_mti: String,
         connect: String,
         listen: String,
+        peers: Vec<String>,
         probe_idle_ms: i64,
         dialect: String,
         framing: String,
@@ -468,23 +471,21 @@ fn acquirer_base(named: &Named<RawAcquirer>, default: &[Named<RawAcquirer>]) -> 
         (Some(base), Some(_)) if dialect == dialect_of(&base.section) => base.section.clone(),
         // Two listeners cannot share the default's address.
         (_, Some(base)) => RawAcquirer { listen: None, ..base.section.clone() },
-        (None, None) => default.first().map_or_else(RawAcquirer::default, |base| RawAcquirer {
-            listen: None,
-            dialect: None,
-            ..base.section.clone()
-        }),
+        (None, None) => {
+            let base = default.first().map(|base| base.section.clone()).unwrap_or_default();
+            RawAcquirer { listen: None, dialect: None, ..base }
+        }
     }
 }
 
 fn codes_over(own: Vec<Named<RawCodes>>, default: Vec<Named<RawCodes>>) -> Vec<Named<RawCodes>> {
     let (changed, mut unmentioned): (Vec<_>, Vec<_>) =
         default.into_iter().partition(|base| own.iter().any(|named| named.name == base.name));
-    unmentioned.extend(own.into_iter().map(|named| {
-        match changed.iter().find(|base| base.name == named.name) {
-            Some(base) => Named { section: named.section.over(&base.section), ..named },
-            None => named,
-        }
-    }));
+    let over = |named: Named<RawCodes>| match changed.iter().find(|it| it.name == named.name) {
+        Some(base) => Named { section: named.section.over(&base.section), ..named },
+        None => named,
+    };
+    unmentioned.extend(own.into_iter().map(over));
     unmentioned
 }
 

@@ -165,6 +165,8 @@ impl Listing {
         put("echo_misses", it.session.echo_misses.to_string());
         put("connections_max", it.session.connections_max.to_string());
         put("takeover", it.session.takeover.to_string());
+        put("peers", it.session.peers.to_string());
+        put("connects_per_second", it.session.connects_per_second.to_string());
         put("answer_within_ms", it.answer_within_ms.to_string());
         put("answer_margin_ms", it.answer_margin_ms.to_string());
         put("transit_answer_within_ms", it.transit_answer_within_ms.to_string());
@@ -256,6 +258,7 @@ impl Listing {
             Some(link) => {
                 self.put(&section, "connect", optional(link.connect));
                 self.put(&section, "listen", optional(link.listen));
+                self.put(&section, "peers", link.peers);
                 self.put(&section, "probe_idle_ms", link.probe_idle_ms);
                 self.put(&section, "connections", link.connections);
                 self.put(&section, "sign_on", link.sign_on);

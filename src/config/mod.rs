@@ -12,6 +12,7 @@ mod host;
 mod iins;
 mod journal;
 mod listing;
+mod peers;
 mod problem;
 mod reload;
 mod stand_in;
@@ -25,6 +26,7 @@ pub use default::{DEFAULT_TOML, Loaded};
 pub use host::Host;
 pub use journal::{Durability, JournalConfig};
 pub use listing::Difference;
+pub use peers::{PEERS_MAX, PeerError, PeerNet, Peers};
 pub use problem::{ConfigError, Problem};
 pub use reload::NeedsRestart;
 pub use stand_in::{StandInReasons, StandInRule};
@@ -186,11 +188,22 @@ pub struct AcquirerSession {
     pub connections_max: u32,
     /// Whether a further one takes the place of the oldest, or is refused.
     pub takeover: bool,
+    /// Who may connect.
+    pub peers: Peers,
+    /// Connections a second from one address; more are closed at once. 0: any number.
+    pub connects_per_second: u32,
 }
 
 impl Default for AcquirerSession {
     fn default() -> Self {
-        Self { echo_idle_ms: 0, echo_misses: 3, connections_max: 0, takeover: true }
+        Self {
+            echo_idle_ms: 0,
+            echo_misses: 3,
+            connections_max: 0,
+            takeover: true,
+            peers: Peers::default(),
+            connects_per_second: 0,
+        }
     }
 }
 
@@ -268,6 +281,8 @@ pub struct IssuerLinkConfig {
     /// Where the switch listens for it. With `connect`: a link is a pair of connections, requests go
     /// by the one and answers come by the other.
     pub listen: Option<SocketAddr>,
+    /// Who may connect there.
+    pub peers: Peers,
     /// A CUPS link by which nothing was sent for so long gets an idle probe; 0: never.
     pub probe_idle_ms: u64,
     /// How messages are written. Requests of acquirers with another dialect cannot be forwarded.
@@ -296,6 +311,7 @@ impl IssuerLinkConfig {
         Self {
             connect: Some(connect),
             listen: None,
+            peers: Peers::ANYBODY,
             probe_idle_ms: 0,
             dialect,
             framing,

@@ -191,7 +191,7 @@ fn compare_issuer(found: &mut NeedsRestart, old: &IssuerConfig, new: &IssuerConf
     }
     let (Some(old), Some(new)) = (&old.link, &new.link) else { return };
     compare!(found, old, new, &path, IssuerLinkConfig {
-            connect, listen, probe_idle_ms, framing, connections, sign_on, echo_idle_ms, echo_misses,
+            connect, listen, peers, probe_idle_ms, framing, connections, sign_on, echo_idle_ms, echo_misses,
             breaker_timeouts
         },
         dialect |it: &IssuerLinkConfig| it.dialect.name(),

@@ -24,7 +24,11 @@ impl Client {
     }
 
     pub(crate) fn connect(address: SocketAddr, speech: Speech) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE).unwrap(), speech)
+    }
+
+    /// Over a connection that is made.
+    pub(crate) fn over(stream: TcpStream, speech: Speech) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();

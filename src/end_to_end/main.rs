@@ -26,6 +26,8 @@ mod data_directory;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod door;
+#[cfg(test)]
 mod fault_table;
 #[cfg(test)]
 mod find;

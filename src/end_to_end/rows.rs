@@ -13,7 +13,7 @@ B2 half-closed with answers to come : b2_a_half_closed_connection_gets_its_answe
     a_connection_half_closed_gets_all_its_answers_and_then_the_end
 B3 reconnected while the old connection is open : a_new_connection_takes_the_place_of_the_old_one
 B4 a connection's place is another's : b4_an_answer_never_reaches_whoever_took_the_place_of_its_connection
-B5 a peer that is not on a list - there is no list of peers and no TLS yet: whoever reaches the port is served
+B5 a peer that is not on a list, by address, there is no TLS yet : b5_who_is_no_peer_is_closed_unread
 B6 a peer that never reads : b6_a_peer_that_never_reads_is_closed_and_what_it_did_not_get_is_reversed
     a_peer_that_does_not_read_is_not_read_and_then_closed_and_others_are_served
     a_peer_that_reads_again_in_time_gets_every_answer
@@ -24,8 +24,9 @@ B9 a request before the sign-on : a_connection_signs_on_and_is_cut_when_it_is_si
     a_switch_signs_on_before_traffic_and_off_before_it_ends
 B10 a sign-off with requests in flight : b10_an_acquirer_that_signs_off_gets_what_is_in_flight
     an_issuer_that_signs_off_is_asked_no_more_until_it_signs_on
-B11 ten thousand connections a second from one address - connections are not limited by rate, only in
-    number (connections_max) and by descriptors
+B11 ten thousand connections a second from one address :
+    b11_who_connects_too_often_is_closed_and_others_are_served
+    a_second_s_worth_at_once_and_then_its_rate
 B12 no descriptor left : b12_connections_wait_when_no_descriptor_is_left
 C1 no link : row_6_the_issuers_link_is_down
     c1_an_issuer_without_a_link_is_refused_and_others_are_served

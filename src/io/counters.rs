@@ -53,6 +53,10 @@ pub struct AcceptCounters {
     pub refused_full: AtomicU64,
     /// Times that no file descriptor or memory was left.
     pub exhausted: AtomicU64,
+    /// Connections closed at once because their address is not named as a peer's.
+    pub denied: AtomicU64,
+    /// Connections closed at once because their address connects too often.
+    pub too_often: AtomicU64,
 }
 
 /// Adds to a counter that only this thread writes.

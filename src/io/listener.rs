@@ -6,7 +6,9 @@
 //!
 //! Not here: reading and writing (`duplex`).
 
+use super::clock::Clock;
 use super::counters::{AcceptCounters, IoCounters};
+use super::doorkeeper::{Denied, Doorkeeper};
 use super::wake::Wake;
 use crate::limits::{CONNECTIONS_MAX, ISSUERS_MAX};
 use crate::shard::{AcquirerId, IssuerId};
@@ -108,6 +110,8 @@ pub(crate) struct Acceptor {
     pub(crate) wake: Arc<Wake>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) counters: Arc<AcceptCounters>,
+    pub(crate) doorkeeper: Doorkeeper,
+    pub(crate) clock: Clock,
 }
 
 /// How a round of accepting ended.
@@ -168,7 +172,7 @@ impl AfterError {
 
 impl Acceptor {
     /// Accepts until told to stop; what the kernel has accepted by then is placed still.
-    pub(crate) fn run(self) {
+    pub(crate) fn run(mut self) {
         let mut round = Round::Done;
         while !self.stop.load(Ordering::Acquire) {
             self.wait(round);
@@ -197,14 +201,16 @@ impl Acceptor {
     }
 
     /// Takes every connection that waits and can be placed.
-    fn accept_all(&self) -> Round {
-        for (guest, listener) in &self.listeners {
-            loop {
+    fn accept_all(&mut self) -> Round {
+        for place in 0..self.listeners.len() {
+            while let Some((guest, listener)) = self.listeners.get(place) {
+                let guest = *guest;
                 if self.doors.iter().all(|door| door.placed.is_full()) {
                     return Round::Busy;
                 }
                 match listener.accept() {
-                    Ok((stream, _)) => match *guest {
+                    Ok((stream, from)) => match guest {
+                        _ if !self.may_come_in(guest, from) => {}
                         Guest::Acquirer(acquirer) => self.place(stream, acquirer),
                         Guest::Issuer(issuer) => self.place_issuer(stream, issuer),
                     },
@@ -220,6 +226,18 @@ impl Acceptor {
             }
         }
         Round::Done
+    }
+
+    /// Whether a connection is taken at all; nothing of it is read otherwise.
+    fn may_come_in(&mut self, guest: Guest, from: SocketAddr) -> bool {
+        let counted = match self.doorkeeper.admit(guest, from.ip(), self.clock.now().mono_ns) {
+            Ok(()) => return true,
+            Err(Denied::NotAPeer) => &self.counters.denied,
+            Err(Denied::TooOften) => &self.counters.too_often,
+        };
+        self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        counted.fetch_add(1, Ordering::Relaxed);
+        false
     }
 
     /// Gives an issuer's connection to the shard that has most links waiting for one; closes it when
@@ -292,6 +310,8 @@ mod tests {
             wake: Wake::new().unwrap(),
             stop: Arc::default(),
             counters: Arc::default(),
+            doorkeeper: Doorkeeper::default(),
+            clock: Clock::new(),
         };
         (acceptor, address)
     }

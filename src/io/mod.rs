@@ -26,6 +26,7 @@ pub mod core_dumps;
 pub mod counters;
 pub mod decider;
 mod dial;
+mod doorkeeper;
 mod driver;
 mod duplex;
 mod durable;

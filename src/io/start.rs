@@ -13,6 +13,7 @@ use super::config_offer::Offers;
 use super::connections::{Connections, IoTimeouts};
 use super::counters::{AcceptCounters, IoCounters};
 use super::decider::Decider;
+use super::doorkeeper::Doorkeeper;
 use super::driver::{Driver, JournalPort, ShardEnd, ShardPorts};
 use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
@@ -242,7 +243,7 @@ impl<D: Decider + 'static> Switch<D> {
         }
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
         let counted = config.acquirers.iter().map(|it| it.session.connections_max != 0);
-        self.start_acceptor(listeners, counted.collect(), doors)
+        self.start_acceptor(listeners, counted.collect(), (doors, Doorkeeper::new(&config)))
     }
 
     /// The outcome log's thread, if it is wanted; gives each shard's end of it.
@@ -325,7 +326,7 @@ impl<D: Decider + 'static> Switch<D> {
         &mut self,
         listeners: Vec<(Guest, TcpListener)>,
         on_one_shard: Vec<bool>,
-        doors: Vec<ShardDoor>,
+        (doors, doorkeeper): (Vec<ShardDoor>, Doorkeeper),
     ) -> Result<(), StartError> {
         let acceptor = Acceptor {
             listeners,
@@ -334,6 +335,8 @@ impl<D: Decider + 'static> Switch<D> {
             wake: Arc::clone(&self.controls.acceptor_wake),
             stop: Arc::clone(&self.controls.acceptor_stop),
             counters: Arc::clone(&self.accept_counters),
+            doorkeeper,
+            clock: Clock::new(),
         };
         let spawned = Builder::new().name("acceptor".into()).spawn(move || acceptor.run());
         self.acceptor = Some(spawned.map_err(|source| no_thread("acceptor", source))?);

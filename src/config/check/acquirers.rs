@@ -15,6 +15,8 @@ const ANSWER_MS: RangeInclusive<i64> = 100..=600_000;
 const MARGIN_MS: RangeInclusive<i64> = 1..=600_000;
 /// Connections of an acquirer; 0: any number.
 const CONNECTIONS: RangeInclusive<i64> = 0..=CONNECTIONS_MAX as i64;
+/// Connections a second from one address; 0: any number.
+const CONNECTS: RangeInclusive<i64> = 0..=1_000_000;
 /// Shortest idle time before an echo.
 const ECHO_IDLE_MS_MIN: u64 = 100;
 /// How long an acquirer may repeat a request.
@@ -98,6 +100,10 @@ fn session(section: &mut Section<'_, '_>, raw: &RawAcquirer) -> AcquirerSession 
         echo_misses: section.number("echo_misses", &raw.echo_misses, 1..=100),
         connections_max: section.number("connections_max", &raw.connections_max, CONNECTIONS),
         takeover: section.required("takeover", &raw.takeover).is_some_and(|found| found.value),
+        peers: section.peers("peers", &raw.peers),
+        connects_per_second: section
+            .number_if_any("connects_per_second", &raw.connects_per_second, CONNECTS)
+            .unwrap_or_default(),
     };
     if (1..ECHO_IDLE_MS_MIN).contains(&session.echo_idle_ms) {
         let at = raw.echo_idle_ms.as_ref().and_then(|found| found.at);

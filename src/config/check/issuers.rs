@@ -141,6 +141,7 @@ fn link(section: &mut Section<'_, '_>, raw: &RawIssuer) -> Option<IssuerLinkConf
     Some(IssuerLinkConfig {
         connect,
         listen,
+        peers: section.peers("peers", &raw.peers),
         probe_idle_ms,
         connections: connections.unwrap_or(usual.connections),
         sign_on: raw.sign_on.as_ref().map_or(usual.sign_on, |found| found.value),

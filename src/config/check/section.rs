@@ -2,6 +2,7 @@
 
 use crate::config::file::Found;
 use crate::config::problem::{Problems, nearest_cause, quoted};
+use crate::config::{PEERS_MAX, PeerError, PeerNet, Peers};
 use core::ops::RangeInclusive;
 
 /// A section while it is checked: where problems go, and how it is called in them.
@@ -129,6 +130,31 @@ impl<'p, 't> Section<'p, 't> {
             }
         }
         values
+    }
+
+    /// Addresses and networks; nothing: anybody.
+    pub(super) fn peers(&mut self, key: &str, found: &Option<Found<Vec<String>>>) -> Peers {
+        let Some(found) = found else { return Peers::default() };
+        let mut nets = Vec::with_capacity(found.value.len());
+        for text in &found.value {
+            match PeerNet::parse(text) {
+                Ok(net) => nets.push(net),
+                Err(PeerError::Form) => {
+                    let message = format!("`{}` is no IP address or network", quoted(text));
+                    self.error(found.at, key, message, "as in 10.1.2.3, 10.1.0.0/16 or fd00::/8");
+                }
+                Err(PeerError::HostBits) => {
+                    let message = format!("`{}` has bits behind its length", quoted(text));
+                    let cause = "an address and its network's length; write either";
+                    self.error(found.at, key, message, cause);
+                }
+            }
+        }
+        Peers::new(&nets).unwrap_or_else(|| {
+            let message = format!("there are {}; at most {PEERS_MAX}", nets.len());
+            self.error(found.at, key, message, "name a network that has several of them");
+            Peers::default()
+        })
     }
 
     /// Two numbers, the first not above the second.
