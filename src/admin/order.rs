@@ -2,6 +2,7 @@
 
 use crate::config::Difference;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use tokio::sync::oneshot;
 
 /// What is to be done.
@@ -11,6 +12,8 @@ pub enum OrderKind {
     Reload,
     /// Stop with every request answered.
     Drain,
+    /// Let another process take over.
+    TakeOver,
 }
 
 impl OrderKind {
@@ -20,6 +23,7 @@ impl OrderKind {
         match self {
             Self::Reload => "reload",
             Self::Drain => "drain",
+            Self::TakeOver => "take-over",
         }
     }
 }
@@ -47,6 +51,8 @@ pub enum Reply {
     Reload(ReloadReport),
     /// Of a drain.
     Drain(DrainReport),
+    /// Of a take-over that is about to begin.
+    TakeOver(TakeOverReport),
 }
 
 /// How a reload ended.
@@ -95,4 +101,13 @@ pub struct DrainReport {
     pub answered: u64,
     /// Messages that the next start sends.
     pub owed: u64,
+}
+
+/// Where a process that wants to take over goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeOverReport {
+    /// A Unix socket that is there for it alone; none: it cannot be.
+    pub socket: Option<PathBuf>,
+    /// In one sentence.
+    pub said: String,
 }

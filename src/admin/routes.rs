@@ -42,6 +42,7 @@ pub(super) fn router(answers: Arc<Answers>) -> Router {
         .route("/status.json", get(show_status))
         .route("/reload", post(reload))
         .route("/drain", post(drain))
+        .route("/take-over", post(take_over))
         .with_state(answers)
 }
 
@@ -52,7 +53,8 @@ async fn contents() -> &'static str {
      GET  /readyz       200 while requests may be sent here, else 503 with the reason\n\
      GET  /status.json  all that `tapswitch ctl show` prints\n\
      POST /reload       read the configuration file again\n\
-     POST /drain        stop with every request answered\n"
+     POST /drain        stop with every request answered\n\
+     POST /take-over    where `tapswitch run --take-over` goes on\n"
 }
 
 async fn show_metrics(State(answers): State<Arc<Answers>>) -> Response {
@@ -87,6 +89,14 @@ async fn drain(
     headers: HeaderMap,
 ) -> Response {
     carry_out(&answers, OrderKind::Drain, caller, &headers).await
+}
+
+async fn take_over(
+    State(answers): State<Arc<Answers>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Response {
+    carry_out(&answers, OrderKind::TakeOver, caller, &headers).await
 }
 
 fn refuse(status: StatusCode, why: &str) -> Response {
@@ -134,6 +144,11 @@ async fn carry_out(
         Ok(Reply::Drain(report)) => {
             let is_clean = report.is_clean;
             let status = if is_clean { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+            (status, Json(report)).into_response()
+        }
+        Ok(Reply::TakeOver(report)) => {
+            let is_open = report.socket.is_some();
+            let status = if is_open { StatusCode::OK } else { StatusCode::CONFLICT };
             (status, Json(report)).into_response()
         }
         Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, ended),

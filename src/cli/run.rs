@@ -1,12 +1,20 @@
 //! `tapswitch run`: the switch until it is told to stop, and what its operator is told meanwhile.
 
 use super::alarms::Alarms;
+use super::hand_over::running::{
+    HandOver, Succession, Successor, Visit, VisitOutcome, Visitors, let_go,
+};
+use super::hand_over::{FromSuccessor, LetGo};
 use super::operators::{Operators, Told, audit, audit_own};
 use super::reload::{By, Reload};
-use super::switch::{Remains, load, refused_connections, start, write_first_screen};
+use super::switch::{Remains, Started, load, refused_connections, start, write_first_screen};
+use super::take_over::{Inheritance, take_over};
 use super::{CommandError, Streams};
 use crate::admin::audit::{AuditEvent, AuditResult};
-use crate::admin::{DrainReport, Order, OrderKind, Reply};
+use crate::admin::{DrainReport, Order, OrderKind, Phase, Reply};
+use crate::config::Config;
+use crate::io::clock::moment;
+use crate::io::hand_over::Channel;
 use crate::io::{Clock, Switch};
 use crate::shard::{Counter, Shard};
 use clap::Args;
@@ -15,6 +23,7 @@ use signal_hook::iterator::Signals;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
+use std::thread::Scope;
 use std::time::Duration;
 
 /// What `run` can be told.
@@ -26,6 +35,11 @@ pub struct RunArgs {
     /// Send what is owed to issuers, answer new transactions `overload`: after a crash loop
     #[arg(long)]
     pub safe: bool,
+    /// Take over from the switch that runs on the same data directory, no connection refused; by the
+    /// configured operators' socket, or this one
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true)]
+    #[arg(conflicts_with = "safe")]
+    pub take_over: Option<Option<PathBuf>>,
     /// Stop gracefully after this many seconds
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: Option<u64>,
@@ -36,40 +50,79 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks at shards that are about to take another configuration.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// Runs the switch until SIGTERM or SIGINT, or an operator's `drain`, then stops it with every request
-/// answered. SIGHUP and `reload` read the configuration again.
+/// Runs the switch until SIGTERM or SIGINT, an operator's `drain`, or until another process has taken
+/// over, then stops it with every request answered. SIGHUP and `reload` read the configuration again.
 ///
 /// # Errors
 /// It does not start, or it stopped with something wrong.
 pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError> {
     let mut config = load(args.config.as_deref())?;
     config.journal.is_safe = args.safe;
-    let config = Arc::new(config);
+    let mut config = Arc::new(config);
+    // Signals end this process as long as another one serves.
+    let mut inheritance = match &args.take_over {
+        Some(socket) => take_over(&config, socket.as_deref(), streams.output)?,
+        None => Inheritance::default(),
+    };
+    loop {
+        match serve(args, &config, inheritance, streams)? {
+            Served::Stopped => return Ok(()),
+            Served::GivenBack(given_back) => (config, inheritance) = *given_back,
+        }
+    }
+}
+
+/// How serving ended.
+enum Served {
+    /// For good.
+    Stopped,
+    /// Whoever took over could not: the configuration that was in force, and what to go on with.
+    GivenBack(Box<(Arc<Config>, Inheritance)>),
+}
+
+fn serve(
+    args: &RunArgs,
+    config: &Arc<Config>,
+    inheritance: Inheritance,
+    streams: &mut Streams<'_>,
+) -> Result<Served, CommandError> {
+    let Inheritance { listeners, port, before, told, alarm } = inheritance;
     // Asked for before anything is started: a signal is never lost.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let mut operators = Operators::start(&config)?;
-    if let Some(damage) = operators.audit_damage() {
-        writeln!(streams.problems, "ALARM audit{{damaged}} {damage}")?;
-        let wall_ms = operators.board.now().wall_ms;
-        operators.board.notables.add(wall_ms, "audit{damaged}", 1, damage);
-    }
-    let mut started = match start(&config) {
+    let mut operators = Operators::start(config, port)?;
+    tell_alarms(&operators, alarm, streams)?;
+    let mut started = match start(config, listeners) {
         Ok(started) => started,
         Err(error) => {
             audit_own(&operators.board, "start", error.to_string(), AuditResult::Failed);
             return Err(error);
         }
     };
+    started.told = told;
     started.operators = Some(operators.sentence(&config.admin));
     operators.on_started(&started.switch);
-    write_first_screen(streams.output, &started, &config)?;
-    let switch = started.switch;
-    let detail = format!("version {}, epoch {}", env!("CARGO_PKG_VERSION"), switch.epoch());
+    if let Some(before) = before {
+        let lost = tell_serving(before, &mut started);
+        tell_alarms(&operators, lost, streams)?;
+    }
+    write_first_screen(streams.output, &started, config)?;
+    let Started { switch, listeners, terms, told, .. } = started;
+    let mut detail = format!("version {}, epoch {}", env!("CARGO_PKG_VERSION"), switch.epoch());
+    told.iter().for_each(|line| detail += &format!("; {line}"));
     audit_own(&operators.board, "start", detail, AuditResult::Done);
     let mut alarms = Alarms::new(&switch, &config.issuers);
     let board = Arc::clone(&operators.board);
-    let reload = Reload::new(Arc::clone(&config), args.config.clone(), &switch, board);
-    let watched = Watched { args, switch: &switch, reload, operators: &mut operators };
+    let reload = Reload::new(Arc::clone(config), args.config.clone(), &switch, board);
+    let hand_over = HandOver { terms, listeners, port: operators.listeners()? };
+    let (switch_ref, operators_ref) = (&switch, &mut operators);
+    let watched = Watched {
+        args,
+        switch: switch_ref,
+        reload,
+        operators: operators_ref,
+        hand_over: &hand_over,
+        visitors: Visitors::default(),
+    };
     let stop = watched.until_told(&mut signals, &mut alarms, streams);
     operators.on_draining();
     let why = &stop.why;
@@ -78,31 +131,131 @@ pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError
     for sentence in refused_connections(&switch) {
         writeln!(streams.output, "refused     {sentence}")?;
     }
-    let ended = end(switch, &alarms, streams);
-    stop.report(&operators, &ended);
-    ended.map(|_| ())
+    // Nobody waits at sockets that nobody will listen at.
+    let hand_over = stop.successor.is_some().then_some(hand_over);
+    let ended = end(switch, hand_over.is_some(), &alarms, streams);
+    let successor = stop.report(&operators, &ended);
+    match (successor, hand_over) {
+        (Some(successor), Some(hand_over)) => {
+            succeed((successor, ended), hand_over, operators, streams)
+        }
+        _ => ended.map(|_| Served::Stopped),
+    }
+}
+
+/// What an operator must know of at the start.
+fn tell_alarms(
+    operators: &Operators,
+    taken_over: Option<String>,
+    streams: &mut Streams<'_>,
+) -> Result<(), CommandError> {
+    let wall_ms = operators.board.now().wall_ms;
+    let damage = operators.audit_damage().map(|damage| ("audit{damaged}", damage));
+    let damage = damage.filter(|_| operators.board.phase() == Phase::Starting);
+    for (name, text) in damage.into_iter().chain(taken_over.map(|it| ("take_over{failed}", it))) {
+        writeln!(streams.problems, "{} ALARM {name} {text}", moment(wall_ms))?;
+        operators.board.notables.add(wall_ms, name, 1, text);
+    }
+    Ok(())
+}
+
+/// Tells the process before that this one serves. Returns what that said to be durable and is not here.
+fn tell_serving((channel, let_go): (Channel, LetGo), started: &mut Started) -> Option<String> {
+    // It may be gone: nothing depends on it any more.
+    let _ = channel.send(&FromSuccessor::Serving, None);
+    let mut lost = Vec::new();
+    let found = started.switch.recovered().iter().map(|report| report.last_lsn);
+    for (shard, (durable, found)) in let_go.durable_lsns.into_iter().zip(found).enumerate() {
+        started.told.push(format!("shard {shard} goes on after LSN {found}"));
+        if found < durable {
+            lost.push(format!(
+                "shard {shard}: LSN {durable} was durable, {found} is the last here"
+            ));
+        }
+    }
+    (!lost.is_empty()).then(|| lost.join("; "))
+}
+
+/// Lets go, and waits for the successor to serve. If it does not, this process goes on.
+fn succeed(
+    (mut successor, ended): (Successor, Result<End, CommandError>),
+    hand_over: HandOver,
+    operators: Operators,
+    streams: &mut Streams<'_>,
+) -> Result<Served, CommandError> {
+    let config = operators.board.config();
+    // Audit file and sockets are the successor's from now on; the data directory is already.
+    operators.leave();
+    let end = ended.as_ref().ok();
+    let told = LetGo {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        durable_lsns: end.map(|end| end.durable_lsns.clone()).unwrap_or_default(),
+        owed: end.map_or(0, |end| end.owed as u64),
+    };
+    for (shard, lsn) in told.durable_lsns.iter().enumerate() {
+        writeln!(streams.output, "let go      shard {shard}: durable up to LSN {lsn}")?;
+    }
+    streams.output.flush()?;
+    let pid = successor.pid;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let is_to_end = || signals.pending().next().is_some();
+    match let_go(&mut successor, told, is_to_end)? {
+        Succession::Serves => {
+            writeln!(streams.output, "handed over to pid {pid}, which serves")?;
+            ended.map(|_| Served::Stopped)
+        }
+        Succession::LivesOn(why) => {
+            let what = format!("pid {pid} took over and neither serves nor ends: {why}");
+            Err(CommandError::Failed(what))
+        }
+        Succession::NotAwaited => {
+            writeln!(streams.output, "ended       as told; pid {pid} takes over")?;
+            ended.map(|_| Served::Stopped)
+        }
+        Succession::Failed(why) => {
+            if let Err(error) = ended {
+                writeln!(streams.problems, "{error}")?;
+            }
+            let line = format!("pid {pid} did not come to serve ({why}): this process does again");
+            writeln!(streams.output, "take-over   {line}")?;
+            let inheritance = Inheritance {
+                listeners: Some(hand_over.listeners),
+                port: hand_over.port,
+                told: vec![line.clone()],
+                alarm: Some(line),
+                ..Inheritance::default()
+            };
+            Ok(Served::GivenBack(Box::new((config, inheritance))))
+        }
+    }
 }
 
 /// What is left of a switch that stopped in order.
 struct End {
     answered: u64,
     owed: usize,
+    /// By shard.
+    durable_lsns: Vec<u64>,
 }
 
 fn end(
     switch: Switch<Shard>,
+    is_handing_over: bool,
     alarms: &Alarms,
     streams: &mut Streams<'_>,
 ) -> Result<End, CommandError> {
     let is_journaled = switch.commit_path().is_some();
-    let stopped = switch.stop().map_err(|error| CommandError::Failed(error.to_string()))?;
+    let stopped = if is_handing_over { switch.hand_over() } else { switch.stop() };
+    let stopped = stopped.map_err(|error| CommandError::Failed(error.to_string()))?;
+    let durable_lsns = stopped.journals.iter().map(|journal| journal.durable_lsn).collect();
     let remains = Remains::of(stopped);
     remains.write_counters(streams.output)?;
     alarms.write_counters(streams.output)?;
     report_end(&remains, is_journaled, streams)?;
     let kinds = [Counter::AnsweredByIssuer, Counter::AnsweredBySwitch, Counter::Replayed];
     let answered = kinds.into_iter().map(|counter| remains.count(counter)).sum();
-    Ok(End { answered, owed: remains.owed })
+    Ok(End { answered, owed: remains.owed, durable_lsns })
 }
 
 /// Why the switch is to stop.
@@ -110,20 +263,28 @@ struct Stop {
     why: String,
     /// The operator who said so, and waits.
     order: Option<Order>,
+    /// The process that takes over, and waits.
+    successor: Option<Successor>,
 }
 
 impl Stop {
     fn new(why: &str) -> Self {
-        Self { why: why.to_owned(), order: None }
+        Self { why: why.to_owned(), order: None, successor: None }
+    }
+
+    fn for_successor(successor: Successor) -> Self {
+        let Successor { who, from, .. } = &successor;
+        let why = format!("take-over by {who} ({from})");
+        Self { why, order: None, successor: Some(successor) }
     }
 
     fn by(order: Order) -> Self {
         let why = format!("drain by {} ({})", order.who, order.from);
-        Self { why, order: Some(order) }
+        Self { why, order: Some(order), successor: None }
     }
 
-    /// Tells how it ended: the audit file, and whoever waits.
-    fn report(self, operators: &Operators, ended: &Result<End, CommandError>) {
+    /// Tells how it ended: the audit file, and whoever waits. Who takes over is given back.
+    fn report(self, operators: &Operators, ended: &Result<End, CommandError>) -> Option<Successor> {
         operators.on_stopped();
         let report = match ended {
             Ok(end) => DrainReport {
@@ -148,12 +309,17 @@ impl Stop {
             let detail = detail.clone();
             audit(&operators.board, &AuditEvent { who, from, what: "drain", detail, result });
         }
+        if let Some(Successor { who, from, pid, .. }) = &self.successor {
+            let detail = format!("pid {pid} {detail}").trim_end().to_owned();
+            audit(&operators.board, &AuditEvent { who, from, what: "take-over", detail, result });
+        }
         detail.insert_str(0, &format!("{} ", self.why));
         audit_own(&operators.board, "stop", detail.trim_end().to_owned(), result);
         if let Some(order) = self.order {
             // He may be gone.
             let _ = order.reply.send(Reply::Drain(report));
         }
+        self.successor
     }
 }
 
@@ -191,9 +357,11 @@ struct Watched<'r> {
     switch: &'r Switch<Shard>,
     reload: Reload,
     operators: &'r mut Operators,
+    hand_over: &'r HandOver,
+    visitors: Visitors,
 }
 
-impl Watched<'_> {
+impl<'r> Watched<'r> {
     /// Looks after the switch until it is to stop. Tells why it is.
     fn until_told(
         mut self,
@@ -210,14 +378,23 @@ impl Watched<'_> {
                     let _ = sender.send(Told::Signal(signal));
                 }
             });
-            let stop = self.look_after(alarms, streams);
+            let stop = self.look_after(alarms, scope, streams);
             let _ = self.reload.stop(streams);
+            self.visitors.end();
             handle.close();
             stop
         })
     }
 
-    fn look_after(&mut self, alarms: &mut Alarms, streams: &mut Streams<'_>) -> Stop {
+    fn look_after<'s>(
+        &mut self,
+        alarms: &mut Alarms,
+        scope: &'s Scope<'s, '_>,
+        streams: &mut Streams<'_>,
+    ) -> Stop
+    where
+        'r: 's,
+    {
         let mut clock = Clock::new();
         let until = self.args.seconds.map(Duration::from_secs);
         let mut alarms_at = Duration::ZERO;
@@ -243,7 +420,20 @@ impl Watched<'_> {
                 Ok(Told::Order(order)) => match order.kind {
                     OrderKind::Reload => By::Order(order),
                     OrderKind::Drain => return Stop::by(order),
+                    OrderKind::TakeOver => {
+                        let sender = self.operators.sender();
+                        self.visitors.open(order, self.hand_over, (scope, sender));
+                        continue;
+                    }
                 },
+                Ok(Told::Visit(Visit { who, from, outcome: VisitOutcome::Prepared(channel) })) => {
+                    self.visitors.close();
+                    return Stop::for_successor(Successor::new((who, from), channel));
+                }
+                Ok(Told::Visit(Visit { who, from, outcome: VisitOutcome::Over(why) })) => {
+                    let _ = self.on_visit_over(&who, &from, why, streams);
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Stop::new("no signal can come any more");
@@ -251,5 +441,21 @@ impl Watched<'_> {
             };
             let _ = self.reload.read(reload, self.switch, streams);
         }
+    }
+    /// Somebody wanted to take over, and did not.
+    fn on_visit_over(
+        &self,
+        who: &str,
+        from: &str,
+        why: String,
+        streams: &mut Streams<'_>,
+    ) -> std::io::Result<()> {
+        let board = &self.operators.board;
+        writeln!(streams.output, "take-over   {who} ({from}): {why}")?;
+        streams.output.flush()?;
+        board.notables.add(board.now().wall_ms, "take_over{given_up}", 1, why.clone());
+        let result = AuditResult::Failed;
+        audit(board, &AuditEvent { who, from, what: "take-over", detail: why, result });
+        Ok(())
     }
 }

@@ -7,6 +7,8 @@
 //! Not here: reading and writing (`duplex`).
 
 use super::counters::{AcceptCounters, IoCounters};
+use super::start::Listeners;
+use super::stopping::Stopping;
 use super::wake::Wake;
 use crate::limits::{CONNECTIONS_MAX, ISSUERS_MAX};
 use crate::shard::{AcquirerId, IssuerId};
@@ -101,12 +103,13 @@ pub(crate) struct ShardDoor {
 
 /// The acceptor's thread.
 pub(crate) struct Acceptor {
-    pub(crate) listeners: Vec<(Guest, TcpListener)>,
+    pub(crate) listeners: Listeners,
     /// By acquirer: whether all its connections live on one shard, which can then count them.
     pub(crate) on_one_shard: Vec<bool>,
     pub(crate) doors: Vec<ShardDoor>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) stopping: Arc<Stopping>,
     pub(crate) counters: Arc<AcceptCounters>,
 }
 
@@ -167,12 +170,16 @@ impl AfterError {
 }
 
 impl Acceptor {
-    /// Accepts until told to stop; what the kernel has accepted by then is placed still.
+    /// Accepts until told to stop. What the kernel has accepted by then is placed still, unless another
+    /// process listens on: then it waits for that.
     pub(crate) fn run(self) {
         let mut round = Round::Done;
         while !self.stop.load(Ordering::Acquire) {
             self.wait(round);
             round = self.accept_all();
+        }
+        if self.stopping.is_handing_over() {
+            return;
         }
         for _ in 0..LAST_PAUSES_MAX {
             if self.accept_all() != Round::Busy {
@@ -189,7 +196,7 @@ impl Acceptor {
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         let pause = round.pause_ms().map(|ms| Timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 });
         if pause.is_none() {
-            let listeners = self.listeners.iter();
+            let listeners = self.listeners.guests();
             fds.extend(listeners.map(|(_, listener)| PollFd::new(listener, PollFlags::IN)));
         }
         // Interrupted is as good as ready: accepting does not block.
@@ -198,13 +205,13 @@ impl Acceptor {
 
     /// Takes every connection that waits and can be placed.
     fn accept_all(&self) -> Round {
-        for (guest, listener) in &self.listeners {
+        for (guest, listener) in self.listeners.guests() {
             loop {
                 if self.doors.iter().all(|door| door.placed.is_full()) {
                     return Round::Busy;
                 }
                 match listener.accept() {
-                    Ok((stream, _)) => match *guest {
+                    Ok((stream, _)) => match guest {
                         Guest::Acquirer(acquirer) => self.place(stream, acquirer),
                         Guest::Issuer(issuer) => self.place_issuer(stream, issuer),
                     },
@@ -286,11 +293,12 @@ mod tests {
             places: Arc::default(),
         });
         let acceptor = Acceptor {
-            listeners: vec![(Guest::Acquirer(AcquirerId(0)), listener)],
+            listeners: Listeners::of(Guest::Acquirer(AcquirerId(0)), listener),
             on_one_shard: vec![false],
             doors: doors.collect(),
             wake: Wake::new().unwrap(),
             stop: Arc::default(),
+            stopping: Arc::new(Stopping::new(shards)),
             counters: Arc::default(),
         };
         (acceptor, address)
@@ -307,6 +315,22 @@ mod tests {
         acceptor.run();
         assert_eq!(doors.iter().map(load).sum::<usize>(), 4 + clients.len());
         assert!(doors.iter().map(load).all(|count| (3..=4).contains(&count)));
+    }
+
+    #[test]
+    fn who_knocks_during_a_hand_over_is_left_to_the_next() {
+        let (acceptor, address) = acceptor(1);
+        let listeners = acceptor.listeners.clone();
+        acceptor.stopping.hand_over();
+        acceptor.stop.store(true, Ordering::Release);
+        let client = TcpStream::connect(address).unwrap();
+        let counters = Arc::clone(&acceptor.counters);
+        acceptor.run();
+        assert_eq!(counters.accepted.load(Ordering::Relaxed), 0);
+        for (_, listener) in listeners.guests() {
+            let (_, from) = listener.accept().unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+        }
     }
 
     #[test]

@@ -114,7 +114,8 @@ impl JournalPort {
     /// What was counted since the start.
     pub(super) fn report(&self) -> JournalReport {
         let commits = self.journal.counters().clone();
-        JournalReport { commits, snapshots: self.snapshots.counters.clone() }
+        let durable_lsn = self.journal.durable_lsn();
+        JournalReport { commits, snapshots: self.snapshots.counters.clone(), durable_lsn }
     }
 
     /// Whether all that was recorded is durable and nothing waits for it.

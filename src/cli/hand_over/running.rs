@@ -1,0 +1,318 @@
+//! The side of the running switch: a socket for one successor, what it is passed, and the wait until it
+//! serves.
+//!
+//! Not here: stopping the switch in between (`run`).
+
+use super::{FromRunning, FromSuccessor, LetGo, Passed, Terms};
+use crate::admin::{Order, PortListeners, Reply, SocketFile, TakeOverReport, listen_at_socket};
+use crate::cli::operators::Told;
+use crate::io::Listeners;
+use crate::io::hand_over::{Breaker, Channel, HandOverError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Scope;
+use std::time::Duration;
+
+/// Behind the operators' socket's name: the one for a successor.
+const DOOR_ENDING: &str = ".new";
+/// Whoever was shown the door comes through it in this time.
+const KNOCK_WITHIN: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+/// A successor that has closed its line ends in this time.
+const END_WITHIN: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+/// Between two looks for signals.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What a running switch can hand over.
+pub(in crate::cli) struct HandOver {
+    /// Of this process.
+    pub(in crate::cli) terms: Terms,
+    /// Acquirers' and issuers'.
+    pub(in crate::cli) listeners: Listeners,
+    /// Operators'.
+    pub(in crate::cli) port: PortListeners,
+}
+
+/// Who wants to take over, and how far that came.
+pub(in crate::cli) struct Visit {
+    /// As in the audit file.
+    pub(in crate::cli) who: String,
+    pub(in crate::cli) from: String,
+    pub(in crate::cli) outcome: VisitOutcome,
+}
+
+/// How far it came.
+pub(in crate::cli) enum VisitOutcome {
+    /// It is ready, and waits.
+    Prepared(Channel),
+    /// Not to the end: why, in a sentence.
+    Over(String),
+}
+
+/// The one successor that there can be at a time.
+#[derive(Default)]
+pub(in crate::cli) struct Visitors(Arc<Mutex<Visiting>>);
+
+#[derive(Default)]
+enum Visiting {
+    #[default]
+    Nobody,
+    Somebody(Breaker),
+    /// Nobody is let in any more.
+    Over,
+}
+
+impl Visitors {
+    fn now(&self) -> MutexGuard<'_, Visiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is there is sent away, and nobody comes any more.
+    pub(in crate::cli) fn end(&self) {
+        if let Visiting::Somebody(breaker) = std::mem::replace(&mut *self.now(), Visiting::Over) {
+            breaker.cut();
+        }
+    }
+
+    /// Who is there stays, and nobody else comes.
+    pub(in crate::cli) fn close(&self) {
+        *self.now() = Visiting::Over;
+    }
+
+    /// Who was there has gone: another may come.
+    fn forget(&self) {
+        let mut now = self.now();
+        if matches!(*now, Visiting::Somebody(_)) {
+            *now = Visiting::Nobody;
+        }
+    }
+
+    /// Goes on waiting for the same one at another socket; `false`: nobody is let in any more.
+    fn goes_on(&self, breaker: Breaker) -> bool {
+        let mut now = self.now();
+        let is_awaited = matches!(*now, Visiting::Somebody(_));
+        if is_awaited {
+            *now = Visiting::Somebody(breaker);
+        }
+        is_awaited
+    }
+
+    /// Opens a door for whoever gave this order, and answers him. What becomes of it is told to
+    /// `sender`.
+    pub(in crate::cli) fn open<'s>(
+        &self,
+        order: Order,
+        hand_over: &'s HandOver,
+        (scope, sender): (&'s Scope<'s, '_>, Sender<Told>),
+    ) {
+        let Order { who, from, reply, .. } = order;
+        let opened = self.open_door(hand_over);
+        let (door, report) = match opened {
+            Ok(door) => {
+                let said = "say your terms there".to_owned();
+                let report = TakeOverReport { socket: Some(door.path.clone()), said };
+                (Some(door), report)
+            }
+            Err(said) => (None, TakeOverReport { socket: None, said }),
+        };
+        let refused = door.is_none().then(|| report.said.clone());
+        // He may be gone: then nobody comes through the door, until another order.
+        let _ = reply.send(Reply::TakeOver(report));
+        let visitors = Self(Arc::clone(&self.0));
+        scope.spawn(move || {
+            let outcome = match (refused, door) {
+                (None, Some(door)) => {
+                    visitors.receive(door, hand_over).inspect_err(|_| visitors.forget())
+                }
+                (refused, _) => Err(refused.unwrap_or_default()),
+            };
+            let outcome = match outcome {
+                Ok(channel) => VisitOutcome::Prepared(channel),
+                Err(why) => VisitOutcome::Over(why),
+            };
+            // Nobody listens at the end.
+            let _ = sender.send(Told::Visit(Visit { who, from, outcome }));
+        });
+    }
+
+    fn open_door(&self, hand_over: &HandOver) -> Result<Door, String> {
+        let mut now = self.now();
+        match &*now {
+            Visiting::Nobody => {}
+            Visiting::Somebody(_) => return Err("another process is about to take over".to_owned()),
+            Visiting::Over => return Err("the switch stops".to_owned()),
+        }
+        let Some((path, _)) = &hand_over.port.socket else {
+            return Err("there is no operators' socket to do it at".to_owned());
+        };
+        let mut name = path.as_os_str().to_owned();
+        name.push(DOOR_ENDING);
+        let path = PathBuf::from(name);
+        let (listener, file) = listen_at_socket(&path).map_err(|error| error.to_string())?;
+        let breaker = Breaker::of(&listener).map_err(|error| error.to_string())?;
+        *now = Visiting::Somebody(breaker);
+        Ok(Door { listener, _file: file, path })
+    }
+
+    /// From the first word to Prepared.
+    fn receive(&self, door: Door, hand_over: &HandOver) -> Result<Channel, String> {
+        let stream = door.knock().map_err(|error| format!("nobody came: {error}"))?;
+        drop(door);
+        let mut channel = Channel::new(stream);
+        let breaker = channel.breaker().map_err(|error| error.to_string())?;
+        if !self.goes_on(breaker) {
+            return Err("the switch stops".to_owned());
+        }
+        let own_uid = rustix::process::geteuid().as_raw();
+        let (uid, pid) = channel.peer().map_err(|error| error.to_string())?;
+        if uid != 0 && uid != own_uid {
+            return Err(format!("uid {uid} may not take over"));
+        }
+        converse(&mut channel, hand_over).map_err(|error| match error {
+            Broken::Refused(why) => why,
+            Broken::Line(error) => format!("pid {pid}: {error}; this switch serves on"),
+        })?;
+        Ok(channel)
+    }
+}
+
+/// Where one successor comes in.
+struct Door {
+    listener: UnixListener,
+    /// Goes away with it.
+    _file: SocketFile,
+    path: PathBuf,
+}
+
+impl Door {
+    /// Whoever comes, in time.
+    fn knock(&self) -> io::Result<UnixStream> {
+        let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
+        if poll(&mut fds, Some(&KNOCK_WITHIN))? == 0 {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(self.listener.accept()?.0)
+    }
+}
+
+/// Why a successor does not take over.
+enum Broken {
+    /// It does not fit.
+    Refused(String),
+    /// It is gone, or speaks otherwise.
+    Line(HandOverError),
+}
+
+impl From<HandOverError> for Broken {
+    fn from(error: HandOverError) -> Self {
+        Self::Line(error)
+    }
+}
+
+fn converse(channel: &mut Channel, hand_over: &HandOver) -> Result<(), Broken> {
+    let FromSuccessor::Terms(terms) = channel.receive()? else { return Err(unexpected()) };
+    let misfits = hand_over.terms.misfits(&terms);
+    if !misfits.is_empty() {
+        let why = hand_over.terms.refusal(&misfits);
+        channel.send(&FromRunning::Refused(why.clone()), None)?;
+        return Err(Broken::Refused(why));
+    }
+    for listening in hand_over.listeners.each() {
+        let (name, configured) = (listening.name.clone(), listening.configured);
+        let passed = FromRunning::Passed(Passed::Listener { name, configured });
+        channel.send(&passed, Some(listening.socket.as_fd()))?;
+    }
+    if let Some((path, socket)) = &hand_over.port.socket {
+        let passed = FromRunning::Passed(Passed::OperatorsSocket(path.clone()));
+        channel.send(&passed, Some(socket.as_fd()))?;
+    }
+    if let Some((address, socket)) = &hand_over.port.http {
+        let passed = FromRunning::Passed(Passed::OperatorsHttp(*address));
+        channel.send(&passed, Some(socket.as_fd()))?;
+    }
+    channel.send(&FromRunning::AllPassed, None)?;
+    // However long it makes its tables: nothing waits for it.
+    match channel.receive()? {
+        FromSuccessor::Prepared => Ok(()),
+        FromSuccessor::Terms(_) | FromSuccessor::Serving => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> Broken {
+    Broken::Line(out_of_turn())
+}
+
+fn out_of_turn() -> HandOverError {
+    HandOverError::NotUnderstood("out of turn".to_owned())
+}
+
+/// A process that is ready to take over.
+pub(in crate::cli) struct Successor {
+    channel: Channel,
+    /// Its number.
+    pub(in crate::cli) pid: i32,
+    /// Tells its end; `None`: it has ended already.
+    end: Option<OwnedFd>,
+    /// As in the audit file.
+    pub(in crate::cli) who: String,
+    pub(in crate::cli) from: String,
+}
+
+impl Successor {
+    /// At the other end of this line.
+    pub(in crate::cli) fn new((who, from): (String, String), channel: Channel) -> Self {
+        let pid = channel.peer().map_or(0, |(_, pid)| pid);
+        let end = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        Self { channel, pid, end, who, from }
+    }
+
+    /// Waits until it has ended: what it had open is free then. False when it lives on.
+    fn await_end(&self) -> bool {
+        let Some(end) = &self.end else { return true };
+        poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&END_WITHIN)).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// How it went on with the successor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Succession {
+    /// It serves.
+    Serves,
+    /// It died, or could not: why, in a sentence.
+    Failed(String),
+    /// It is there still, and neither serves nor speaks: why, in a sentence.
+    LivesOn(String),
+    /// This process is to end meanwhile, whatever becomes of it.
+    NotAwaited,
+}
+
+/// Lets go, and waits until the successor serves. `is_to_end` is asked now and then.
+pub(in crate::cli) fn let_go(
+    successor: &mut Successor,
+    let_go: LetGo,
+    mut is_to_end: impl FnMut() -> bool,
+) -> io::Result<Succession> {
+    let channel = &mut successor.channel;
+    channel.wait_at_most(Some(LOOK_EVERY))?;
+    let mut said = channel.send(&FromRunning::LetGo(let_go), None);
+    while matches!(said, Ok(()) | Err(HandOverError::Silent)) {
+        if is_to_end() {
+            return Ok(Succession::NotAwaited);
+        }
+        said = match channel.receive() {
+            Ok(FromSuccessor::Serving) => return Ok(Succession::Serves),
+            Ok(FromSuccessor::Terms(_) | FromSuccessor::Prepared) => Err(out_of_turn()),
+            Err(error) => Err(error),
+        };
+    }
+    let why = said.err().map(|error| error.to_string()).unwrap_or_default();
+    Ok(match successor.await_end() {
+        true => Succession::Failed(why),
+        false => Succession::LivesOn(why),
+    })
+}
