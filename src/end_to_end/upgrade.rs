@@ -133,6 +133,7 @@ fn answer_or_end(stream: &mut TcpStream) -> Option<Message> {
         match stream.read(&mut chunk) {
             Ok(bytes @ 1..) => read.extend_from_slice(&chunk[..bytes]),
             Ok(0) => return None,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
                 let kind = error.kind();
                 assert_eq!(

@@ -9,6 +9,7 @@ use crate::cli::operators::Told;
 use crate::io::Listeners;
 use crate::io::hand_over::{Breaker, Channel, HandOverError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -192,11 +193,20 @@ struct Door {
 impl Door {
     /// Whoever comes, in time.
     fn knock(&self) -> io::Result<UnixStream> {
-        let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
-        if poll(&mut fds, Some(&KNOCK_WITHIN))? == 0 {
+        if !await_readable(&self.listener, &KNOCK_WITHIN)? {
             return Err(ErrorKind::TimedOut.into());
         }
         Ok(self.listener.accept()?.0)
+    }
+}
+
+/// Whether it becomes readable in time; a signal begins the time anew.
+fn await_readable(fd: impl AsFd, within: &Timespec) -> io::Result<bool> {
+    loop {
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(within)) {
+            Err(Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
     }
 }
 
@@ -274,7 +284,7 @@ impl Successor {
     /// Waits until it has ended: what it had open is free then. False when it lives on.
     fn await_end(&self) -> bool {
         let Some(end) = &self.end else { return true };
-        poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&END_WITHIN)).is_ok_and(|ready| ready > 0)
+        await_readable(end, &END_WITHIN).unwrap_or(false)
     }
 }
 
