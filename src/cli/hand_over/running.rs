@@ -326,3 +326,206 @@ pub(in crate::cli) fn let_go(
         false => Succession::LivesOn(why),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::OrderKind;
+    use crate::config::{Config, Durability};
+    use std::net::TcpStream;
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, channel};
+    use tokio::sync::oneshot;
+
+    /// A folder of its own; it goes away with this value.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("tapswitch-{}-{name}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn config(folder: &Path) -> Config {
+        let mut config = Config::embedded();
+        config.journal.durability = Durability::Strict;
+        config.journal.data_dir = Some(folder.to_owned());
+        for acquirer in &mut config.acquirers {
+            acquirer.listen = "127.0.0.1:0".parse().unwrap();
+        }
+        config
+    }
+
+    fn running(folder: &Path) -> HandOver {
+        let config = config(folder);
+        let listeners = Listeners::open(&config, &mut Vec::new()).unwrap();
+        let path = folder.join("operators");
+        let socket = UnixListener::bind(&path).unwrap();
+        let port = PortListeners { socket: Some((path, socket)), http: None };
+        HandOver { terms: Terms::of(&config, [0; 4]), listeners, port }
+    }
+
+    /// Orders a take-over; tells what was answered.
+    fn order<'s>(
+        visitors: &Visitors,
+        hand_over: &'s HandOver,
+        to: (&'s Scope<'s, '_>, &Sender<Told>),
+    ) -> TakeOverReport {
+        let (reply, answer) = oneshot::channel();
+        let (who, from) = ("uid 0".to_owned(), "socket, pid 7".to_owned());
+        let order = Order { kind: OrderKind::TakeOver, who, from, reply };
+        visitors.open(order, hand_over, (to.0, to.1.clone()));
+        match answer.blocking_recv().unwrap() {
+            Reply::TakeOver(report) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn through(report: &TakeOverReport) -> Channel {
+        Channel::new(UnixStream::connect(report.socket.as_ref().unwrap()).unwrap())
+    }
+
+    fn over(told: &Receiver<Told>) -> String {
+        match told.recv().unwrap() {
+            Told::Visit(Visit { outcome: VisitOutcome::Over(why), .. }) => why,
+            _ => panic!("it goes on"),
+        }
+    }
+
+    fn prepared(told: &Receiver<Told>) -> Channel {
+        match told.recv().unwrap() {
+            Told::Visit(Visit { outcome: VisitOutcome::Prepared(channel), .. }) => channel,
+            _ => panic!("it does not go on"),
+        }
+    }
+
+    /// Says terms, takes what is passed, says that it is prepared. Tells how many sockets came.
+    fn prepare(line: &mut Channel, terms: Terms) -> usize {
+        line.send(&FromSuccessor::Terms(Box::new(terms)), None).unwrap();
+        let mut came = 0;
+        while let FromRunning::Passed(what) = line.receive().unwrap() {
+            let socket = line.take_descriptor().unwrap();
+            if let Passed::Listener { .. } = what {
+                let listener = std::net::TcpListener::from(socket);
+                TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            }
+            came += 1;
+        }
+        line.send(&FromSuccessor::Prepared, None).unwrap();
+        came
+    }
+
+    #[test]
+    fn one_successor_at_a_time_gets_all_sockets_and_the_last_word() {
+        let folder = Folder::new("successor");
+        let hand_over = running(&folder.0);
+        let (sender, told) = channel();
+        let visitors = Visitors::default();
+        std::thread::scope(|scope| {
+            let to = (scope, &sender);
+            let admitted = order(&visitors, &hand_over, to);
+            let refused = order(&visitors, &hand_over, to);
+            assert_eq!(refused.socket, None);
+            assert_eq!(over(&told), "another process is about to take over");
+            let mut line = through(&admitted);
+            let came = prepare(&mut line, hand_over.terms.clone());
+            assert_eq!(came, hand_over.listeners.each().len() + 1);
+            let mut successor = Successor::new(("a".into(), "b".into()), prepared(&told));
+            visitors.close();
+            assert!(!admitted.socket.unwrap().exists(), "the door is closed");
+            let said = LetGo { pid: 1, version: "0".to_owned(), durable_lsns: vec![7, 8], owed: 2 };
+            let expected = said.clone();
+            scope.spawn(move || {
+                let FromRunning::LetGo(said) = line.receive().unwrap() else {
+                    panic!("it lets go")
+                };
+                assert_eq!(said, expected);
+                line.send(&FromSuccessor::Serving, None).unwrap();
+            });
+            assert_eq!(let_go(&mut successor, said, || false).unwrap(), Succession::Serves);
+        });
+    }
+
+    #[test]
+    fn who_does_not_fit_or_goes_away_makes_room_for_another() {
+        let folder = Folder::new("misfits");
+        let hand_over = running(&folder.0);
+        let (sender, told) = channel();
+        let visitors = Visitors::default();
+        std::thread::scope(|scope| {
+            let to = (scope, &sender);
+            let mut line = through(&order(&visitors, &hand_over, to));
+            let terms = Terms::of(&config(&folder.0), [9; 4]);
+            line.send(&FromSuccessor::Terms(Box::new(terms)), None).unwrap();
+            let FromRunning::Refused(why) = line.receive().unwrap() else { panic!("refused") };
+            assert!(why.starts_with("it has another card key; the running switch "), "{why}");
+            assert_eq!(over(&told), why);
+
+            drop(through(&order(&visitors, &hand_over, to)));
+            assert!(over(&told).contains("has ended; this switch serves on"));
+            let line = through(&order(&visitors, &hand_over, to));
+            line.send(&FromSuccessor::Serving, None).unwrap();
+            assert!(over(&told).contains("speaks otherwise"));
+            let line = through(&order(&visitors, &hand_over, to));
+            line.send(&"anything", None).unwrap();
+            assert!(over(&told).contains("speaks otherwise"));
+            let mut line = through(&order(&visitors, &hand_over, to));
+            assert!(prepare(&mut line, hand_over.terms.clone()) > 0);
+            drop(prepared(&told));
+        });
+    }
+
+    /// Whoever has been shown the door, or is half through, is not waited for.
+    #[test]
+    fn a_switch_that_stops_waits_for_nobody() {
+        let folder = Folder::new("stopping");
+        let hand_over = running(&folder.0);
+        let (sender, told) = channel();
+        std::thread::scope(|scope| {
+            let to = (scope, &sender);
+            let visitors = Visitors::default();
+            order(&visitors, &hand_over, to);
+            visitors.end();
+            assert!(over(&told).starts_with("nobody came"));
+            assert_eq!(order(&visitors, &hand_over, to).said, "the switch stops");
+            assert_eq!(over(&told), "the switch stops");
+
+            let visitors = Visitors::default();
+            let mut line = through(&order(&visitors, &hand_over, to));
+            let terms = hand_over.terms.clone();
+            line.send(&FromSuccessor::Terms(Box::new(terms)), None).unwrap();
+            while !matches!(line.receive().unwrap(), FromRunning::AllPassed) {}
+            visitors.end();
+            assert!(over(&told).contains("has ended"));
+            assert!(matches!(line.receive::<FromRunning>(), Err(HandOverError::Gone)));
+        });
+    }
+
+    #[test]
+    fn a_successor_is_awaited_only_as_long_as_this_process_may_live() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut successor = Successor::new(("a".into(), "b".into()), Channel::new(here));
+        let said = LetGo { pid: 1, version: "0".to_owned(), durable_lsns: Vec::new(), owed: 0 };
+        let mut looks = 0;
+        let is_to_end = || {
+            looks += 1;
+            looks == 3
+        };
+        let awaited = let_go(&mut successor, said.clone(), is_to_end).unwrap();
+        assert_eq!(awaited, Succession::NotAwaited);
+        // One that has ended already.
+        successor.end = None;
+        drop(there);
+        let failed = let_go(&mut successor, said, || false).unwrap();
+        assert_eq!(failed, Succession::Failed("the other process has ended".to_owned()));
+    }
+}
