@@ -108,7 +108,12 @@ impl PortListeners {
 
     /// What these settings ask for; what is not there is made.
     fn open(self, admin: &AdminConfig) -> Result<(Self, Option<SocketFile>), PortError> {
-        let inherited = self.socket.filter(|(path, _)| Some(path) == admin.socket.as_ref());
+        let is_wanted = |path: &PathBuf| Some(path) == admin.socket.as_ref();
+        if let Some((path, _)) = self.socket.as_ref().filter(|(path, _)| !is_wanted(path)) {
+            // Nobody listens there any more.
+            drop(SocketFile::adopt(path));
+        }
+        let inherited = self.socket.filter(|(path, _)| is_wanted(path));
         let (socket, file) = match (inherited, &admin.socket) {
             (Some((path, listener)), _) if let Some(file) = SocketFile::adopt(&path) => {
                 (Some((path, listener)), Some(file))

@@ -2,7 +2,7 @@
 
 use super::alarms::Alarms;
 use super::hand_over::running::{
-    HandOver, Succession, Successor, Visit, VisitOutcome, Visitors, let_go,
+    HandOver, Succession, Successor, Visit, VisitOutcome, Visitors, await_successor,
 };
 use super::hand_over::{FromSuccessor, LetGo};
 use super::operators::{Operators, Told, audit, audit_own};
@@ -14,7 +14,6 @@ use crate::admin::audit::{AuditEvent, AuditResult};
 use crate::admin::{DrainReport, Order, OrderKind, Phase, Reply};
 use crate::config::Config;
 use crate::io::clock::moment;
-use crate::io::hand_over::Channel;
 use crate::io::{Clock, Switch};
 use crate::shard::{Counter, Shard};
 use clap::Args;
@@ -101,8 +100,8 @@ fn serve(
     started.told = told;
     started.operators = Some(operators.sentence(&config.admin));
     operators.on_started(&started.switch);
-    if let Some(before) = before {
-        let lost = tell_serving(before, &mut started);
+    if let Some((_, let_go)) = &before {
+        let lost = held_to(let_go, &mut started);
         tell_alarms(&operators, lost, streams)?;
     }
     write_first_screen(streams.output, &started, config)?;
@@ -114,6 +113,10 @@ fn serve(
     let board = Arc::clone(&operators.board);
     let reload = Reload::new(Arc::clone(config), args.config.clone(), &switch, board);
     let hand_over = HandOver { terms, listeners, port: operators.listeners()? };
+    if let Some((channel, _)) = before {
+        // The process before may be gone: nothing depends on it any more.
+        let _ = channel.send(&FromSuccessor::Serving, None);
+    }
     let (switch_ref, operators_ref) = (&switch, &mut operators);
     let watched = Watched {
         args,
@@ -125,19 +128,17 @@ fn serve(
     };
     let stop = watched.until_told(&mut signals, &mut alarms, streams);
     operators.on_draining();
-    let why = &stop.why;
-    writeln!(streams.output, "stopping    {why}; requests on their way are answered first")?;
-    streams.output.flush()?;
-    for sentence in refused_connections(&switch) {
-        writeln!(streams.output, "refused     {sentence}")?;
-    }
+    // Whoever read this is gone: no reason to leave requests, or a successor, without an end.
+    let _ = tell_stopping(&stop.why, &switch, streams.output);
     // Nobody waits at sockets that nobody will listen at.
     let hand_over = stop.successor.is_some().then_some(hand_over);
-    let ended = end(switch, hand_over.is_some(), &alarms, streams);
+    let (left, ended) = end(switch, hand_over.is_some(), &alarms, streams);
     let successor = stop.report(&operators, &ended);
     match (successor, hand_over) {
-        (Some(successor), Some(hand_over)) => {
-            succeed((successor, ended), hand_over, operators, streams)
+        (Some(mut successor), Some(hand_over)) => {
+            let in_force = operators.board.config();
+            let told = let_go((&mut successor, left), operators, streams.output)?;
+            conclude((told, successor.pid), ended, (in_force, hand_over), streams)
         }
         _ => ended.map(|_| Served::Stopped),
     }
@@ -159,48 +160,61 @@ fn tell_alarms(
     Ok(())
 }
 
-/// Tells the process before that this one serves. Returns what that said to be durable and is not here.
-fn tell_serving((channel, let_go): (Channel, LetGo), started: &mut Started) -> Option<String> {
-    // It may be gone: nothing depends on it any more.
-    let _ = channel.send(&FromSuccessor::Serving, None);
+/// Says where the shards go on, and tells what the process before said to be durable and is not here.
+fn held_to(let_go: &LetGo, started: &mut Started) -> Option<String> {
     let mut lost = Vec::new();
     let found = started.switch.recovered().iter().map(|report| report.last_lsn);
-    for (shard, (durable, found)) in let_go.durable_lsns.into_iter().zip(found).enumerate() {
+    for (shard, (durable, found)) in let_go.durable_lsns.iter().zip(found).enumerate() {
         started.told.push(format!("shard {shard} goes on after LSN {found}"));
-        if found < durable {
-            lost.push(format!(
-                "shard {shard}: LSN {durable} was durable, {found} is the last here"
-            ));
+        if found < *durable {
+            let what =
+                format!("shard {shard}: LSN {durable} was durable, {found} is the last here");
+            lost.push(what);
         }
     }
     (!lost.is_empty()).then(|| lost.join("; "))
 }
 
-/// Lets go, and waits for the successor to serve. If it does not, this process goes on.
-fn succeed(
-    (mut successor, ended): (Successor, Result<End, CommandError>),
-    hand_over: HandOver,
+fn tell_stopping(
+    why: &str,
+    switch: &Switch<Shard>,
+    out: &mut dyn std::io::Write,
+) -> std::io::Result<()> {
+    writeln!(out, "stopping    {why}; requests on their way are answered first")?;
+    out.flush()?;
+    for sentence in refused_connections(switch) {
+        writeln!(out, "refused     {sentence}")?;
+    }
+    Ok(())
+}
+
+/// Lets go of everything, and waits for the successor to serve.
+fn let_go(
+    (successor, left): (&mut Successor, Left),
     operators: Operators,
-    streams: &mut Streams<'_>,
-) -> Result<Served, CommandError> {
-    let config = operators.board.config();
+    out: &mut dyn std::io::Write,
+) -> Result<Succession, CommandError> {
     // Audit file and sockets are the successor's from now on; the data directory is already.
     operators.leave();
-    let end = ended.as_ref().ok();
-    let told = LetGo {
-        pid: std::process::id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        durable_lsns: end.map(|end| end.durable_lsns.clone()).unwrap_or_default(),
-        owed: end.map_or(0, |end| end.owed as u64),
-    };
-    for (shard, lsn) in told.durable_lsns.iter().enumerate() {
-        writeln!(streams.output, "let go      shard {shard}: durable up to LSN {lsn}")?;
+    let Left { durable_lsns, owed } = left;
+    for (shard, lsn) in durable_lsns.iter().enumerate() {
+        let _ = writeln!(out, "let go      shard {shard}: durable up to LSN {lsn}");
     }
-    streams.output.flush()?;
-    let pid = successor.pid;
+    let _ = out.flush();
+    let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION").to_owned());
+    let told = LetGo { pid, version, durable_lsns, owed };
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let is_to_end = || signals.pending().next().is_some();
-    match let_go(&mut successor, told, is_to_end)? {
+    Ok(await_successor(successor, told, || signals.pending().next().is_some())?)
+}
+
+/// Ends when another process serves. If it does not, this one goes on.
+fn conclude(
+    (succession, pid): (Succession, i32),
+    ended: Result<End, CommandError>,
+    (config, hand_over): (Arc<Config>, HandOver),
+    streams: &mut Streams<'_>,
+) -> Result<Served, CommandError> {
+    match succession {
         Succession::Serves => {
             writeln!(streams.output, "handed over to pid {pid}, which serves")?;
             ended.map(|_| Served::Stopped)
@@ -215,10 +229,10 @@ fn succeed(
         }
         Succession::Failed(why) => {
             if let Err(error) = ended {
-                writeln!(streams.problems, "{error}")?;
+                let _ = writeln!(streams.problems, "{error}");
             }
             let line = format!("pid {pid} did not come to serve ({why}): this process does again");
-            writeln!(streams.output, "take-over   {line}")?;
+            let _ = writeln!(streams.output, "take-over   {line}");
             let inheritance = Inheritance {
                 listeners: Some(hand_over.listeners),
                 port: hand_over.port,
@@ -231,12 +245,19 @@ fn succeed(
     }
 }
 
+/// What a switch leaves to the next process on its data directory.
+#[derive(Default)]
+struct Left {
+    /// By shard.
+    durable_lsns: Vec<u64>,
+    /// Messages to issuers.
+    owed: u64,
+}
+
 /// What is left of a switch that stopped in order.
 struct End {
     answered: u64,
     owed: usize,
-    /// By shard.
-    durable_lsns: Vec<u64>,
 }
 
 fn end(
@@ -244,18 +265,31 @@ fn end(
     is_handing_over: bool,
     alarms: &Alarms,
     streams: &mut Streams<'_>,
-) -> Result<End, CommandError> {
+) -> (Left, Result<End, CommandError>) {
     let is_journaled = switch.commit_path().is_some();
     let stopped = if is_handing_over { switch.hand_over() } else { switch.stop() };
-    let stopped = stopped.map_err(|error| CommandError::Failed(error.to_string()))?;
+    let stopped = match stopped {
+        Ok(stopped) => stopped,
+        Err(error) => return (Left::default(), Err(CommandError::Failed(error.to_string()))),
+    };
     let durable_lsns = stopped.journals.iter().map(|journal| journal.durable_lsn).collect();
     let remains = Remains::of(stopped);
+    let left = Left { durable_lsns, owed: remains.owed as u64 };
+    (left, tell_end(&remains, is_journaled, alarms, streams))
+}
+
+fn tell_end(
+    remains: &Remains,
+    is_journaled: bool,
+    alarms: &Alarms,
+    streams: &mut Streams<'_>,
+) -> Result<End, CommandError> {
     remains.write_counters(streams.output)?;
     alarms.write_counters(streams.output)?;
-    report_end(&remains, is_journaled, streams)?;
+    report_end(remains, is_journaled, streams)?;
     let kinds = [Counter::AnsweredByIssuer, Counter::AnsweredBySwitch, Counter::Replayed];
     let answered = kinds.into_iter().map(|counter| remains.count(counter)).sum();
-    Ok(End { answered, owed: remains.owed, durable_lsns })
+    Ok(End { answered, owed: remains.owed })
 }
 
 /// Why the switch is to stop.

@@ -166,7 +166,7 @@ fn keep(
 fn sentence(of_before: usize, listeners: &Listeners, left: &[Listening]) -> String {
     let taken = of_before - left.len();
     let opened = listeners.each().len() - taken;
-    let mut sentence = format!("{taken} listeners taken over, {opened} opened");
+    let mut sentence = format!("listeners: {taken} taken over, {opened} opened");
     for listening in left {
         sentence += &format!(", {} {} given up", listening.name, listening.configured);
     }

@@ -301,8 +301,8 @@ pub(in crate::cli) enum Succession {
     NotAwaited,
 }
 
-/// Lets go, and waits until the successor serves. `is_to_end` is asked now and then.
-pub(in crate::cli) fn let_go(
+/// Says how this process has let go, and waits until the successor serves. `is_to_end` is asked now and then.
+pub(in crate::cli) fn await_successor(
     successor: &mut Successor,
     let_go: LetGo,
     mut is_to_end: impl FnMut() -> bool,
@@ -451,7 +451,7 @@ mod tests {
                 assert_eq!(said, expected);
                 line.send(&FromSuccessor::Serving, None).unwrap();
             });
-            assert_eq!(let_go(&mut successor, said, || false).unwrap(), Succession::Serves);
+            assert_eq!(await_successor(&mut successor, said, || false).unwrap(), Succession::Serves);
         });
     }
 
@@ -520,12 +520,12 @@ mod tests {
             looks += 1;
             looks == 3
         };
-        let awaited = let_go(&mut successor, said.clone(), is_to_end).unwrap();
+        let awaited = await_successor(&mut successor, said.clone(), is_to_end).unwrap();
         assert_eq!(awaited, Succession::NotAwaited);
         // One that has ended already.
         successor.end = None;
         drop(there);
-        let failed = let_go(&mut successor, said, || false).unwrap();
+        let failed = await_successor(&mut successor, said, || false).unwrap();
         assert_eq!(failed, Succession::Failed("the other process has ended".to_owned()));
     }
 }
