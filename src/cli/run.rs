@@ -112,7 +112,8 @@ fn serve(
     let mut alarms = Alarms::new(&switch, &config.issuers);
     let board = Arc::clone(&operators.board);
     let reload = Reload::new(Arc::clone(config), args.config.clone(), &switch, board);
-    let hand_over = HandOver { terms, listeners, port: operators.listeners()? };
+    let (port, snapshots) = (operators.listeners()?, switch.snapshot_caller());
+    let hand_over = HandOver { terms, listeners, port, snapshots };
     if let Some((channel, _)) = before {
         // The process before may be gone: nothing depends on it any more.
         let _ = channel.send(&FromSuccessor::Serving, None);

@@ -81,7 +81,10 @@ pub(super) fn take_over(
     for line in &told {
         writeln!(out, "take-over   {line}")?;
     }
-    writeln!(out, "take-over   ready: the running switch finishes what is under way")?;
+    writeln!(
+        out,
+        "take-over   ready: the running switch takes snapshots, then finishes what is under way"
+    )?;
     out.flush()?;
     let mut clock = Clock::new();
     let since_ns = clock.now().mono_ns;

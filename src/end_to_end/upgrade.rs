@@ -250,6 +250,8 @@ fn a_new_process_takes_over_and_nobody_is_refused() {
         assert_eq!(old.code, Some(0), "{}{}", old.output, old.problems);
         let last = old.output.lines().last().unwrap_or_default();
         assert!(last.starts_with("handed over to pid "), "{}", old.output);
+        // One of each shard, so that the new process has little to read.
+        assert!(old.counter("snapshot{written}") >= 2, "{}", old.output);
         // It goes on after the last durable record of the one before.
         for shard in 0..2 {
             let prefix = format!("let go      shard {shard}: durable up to LSN ");

@@ -24,6 +24,7 @@ use super::listener::{Acceptor, LinkPlaces, PLACED_MAX, Placed, ShardDoor};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
 use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall};
+use super::snapshot_call::SnapshotCall;
 use super::stopping::Stopping;
 use super::wake::Wake;
 use crate::bank::{BankRing, BankSet};
@@ -83,6 +84,7 @@ struct RunningShard<D: Decider> {
 #[derive(Clone)]
 struct Controls {
     stopping: Arc<Stopping>,
+    snapshot_call: Arc<SnapshotCall>,
     offers: Arc<Offers>,
     wakes: Vec<Arc<Wake>>,
     acceptor_stop: Arc<AtomicBool>,
@@ -98,6 +100,7 @@ impl Controls {
         let wakes = |count: usize| (0..count).map(|_| Wake::new()).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             stopping: Arc::new(Stopping::new(config.switch.shards)),
+            snapshot_call: Arc::new(SnapshotCall::new(config.switch.shards)),
             offers: Arc::new(Offers::new(config.switch.shards, Configured::of(config))),
             wakes: wakes(config.switch.shards)?,
             acceptor_stop: Arc::default(),
@@ -497,6 +500,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
             bank: BankPort::new(self.ring, banks),
             placed: self.placed,
             stopping: self.controls.stopping,
+            snapshot_call: self.controls.snapshot_call,
             offers: self.controls.offers,
             published: self.published,
             engine: self.engine,

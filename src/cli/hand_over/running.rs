@@ -6,8 +6,8 @@
 use super::{FromRunning, FromSuccessor, LetGo, Passed, Terms};
 use crate::admin::{Order, PortListeners, Reply, SocketFile, TakeOverReport, listen_at_socket};
 use crate::cli::operators::Told;
-use crate::io::Listeners;
 use crate::io::hand_over::{Breaker, Channel, HandOverError};
+use crate::io::{Listeners, SnapshotCaller};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -26,6 +26,10 @@ const DOOR_ENDING: &str = ".new";
 const KNOCK_WITHIN: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 /// A successor that has closed its line ends in this time.
 const END_WITHIN: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+/// Between two looks whether snapshots are taken.
+const SNAPSHOT_LOOK: Duration = Duration::from_millis(20);
+/// So many, ten minutes; then the successor reads more records.
+const SNAPSHOT_LOOKS_MAX: u32 = 30_000;
 /// Between two looks for signals.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -37,6 +41,8 @@ pub(in crate::cli) struct HandOver {
     pub(in crate::cli) listeners: Listeners,
     /// Operators'.
     pub(in crate::cli) port: PortListeners,
+    /// Makes what the successor has to read short.
+    pub(in crate::cli) snapshots: SnapshotCaller,
 }
 
 /// Who wants to take over, and how far that came.
@@ -248,9 +254,27 @@ fn converse(channel: &mut Channel, hand_over: &HandOver) -> Result<(), Broken> {
     channel.send(&FromRunning::AllPassed, None)?;
     // However long it makes its tables: nothing waits for it.
     match channel.receive()? {
-        FromSuccessor::Prepared => Ok(()),
+        FromSuccessor::Prepared => Ok(take_snapshots(channel, &hand_over.snapshots)?),
         FromSuccessor::Terms(_) | FromSuccessor::Serving => Err(unexpected()),
     }
+}
+
+/// Has snapshots taken while this switch serves on, so that the successor has few records to read
+/// while nobody serves. Waits for them as long as is reasonable, and as long as there is a successor.
+fn take_snapshots(channel: &mut Channel, snapshots: &SnapshotCaller) -> Result<(), HandOverError> {
+    let call = snapshots.call();
+    channel.wait_at_most(Some(SNAPSHOT_LOOK)).map_err(HandOverError::Kernel)?;
+    for _ in 0..SNAPSHOT_LOOKS_MAX {
+        if snapshots.is_served(call) {
+            break;
+        }
+        match channel.receive::<FromSuccessor>() {
+            Err(HandOverError::Silent) => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(out_of_turn()),
+        }
+    }
+    Ok(())
 }
 
 fn unexpected() -> Broken {
@@ -371,7 +395,8 @@ mod tests {
         let path = folder.join("operators");
         let socket = UnixListener::bind(&path).unwrap();
         let port = PortListeners { socket: Some((path, socket)), http: None };
-        HandOver { terms: Terms::of(&config, [0; 4]), listeners, port }
+        let (terms, snapshots) = (Terms::of(&config, [0; 4]), SnapshotCaller::default());
+        HandOver { terms, listeners, port, snapshots }
     }
 
     /// Orders a take-over; tells what was answered.
@@ -451,7 +476,10 @@ mod tests {
                 assert_eq!(said, expected);
                 line.send(&FromSuccessor::Serving, None).unwrap();
             });
-            assert_eq!(await_successor(&mut successor, said, || false).unwrap(), Succession::Serves);
+            assert_eq!(
+                await_successor(&mut successor, said, || false).unwrap(),
+                Succession::Serves
+            );
         });
     }
 
