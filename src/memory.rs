@@ -8,8 +8,8 @@ use rustix::mm::{Advice, madvise};
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::hint::black_box;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes of the smallest page of the machines that we run on.
 const PAGE_BYTES: usize = 4_096;
@@ -22,6 +22,8 @@ const SHARED_BYTES_MIN: usize = 4 * CHUNK_BYTES;
 
 static TO_TOUCH: AtomicU64 = AtomicU64::new(0);
 static TOUCHED: AtomicU64 = AtomicU64::new(0);
+/// Tables that nobody has taken yet.
+static READY: Mutex<Vec<Box<[u64]>>> = Mutex::new(Vec::new());
 
 /// How much of the large tables of this process has been touched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +44,26 @@ impl Progress {
     }
 }
 
-/// A zeroed table, all of it in memory.
+/// A zeroed table, all of it in memory: one that was made beforehand, if there is.
 pub(crate) fn zeroed_words(words: usize) -> Box<[u64]> {
+    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = ready.iter().position(|table| table.len() == words);
+    if let Some(place) = made {
+        return ready.swap_remove(place);
+    }
+    drop(ready);
+    new_words(words)
+}
+
+/// Makes so many tables before they are needed.
+pub(crate) fn make_ready(tables: usize, words: usize) {
+    for _ in 0..tables {
+        let table = new_words(words);
+        READY.lock().unwrap_or_else(PoisonError::into_inner).push(table);
+    }
+}
+
+fn new_words(words: usize) -> Box<[u64]> {
     let mut table = vec![0u64; words].into_boxed_slice();
     advise_huge_pages(&mut table);
     touch(&mut table);
@@ -127,6 +147,19 @@ mod tests {
         for words in [0, 1, 1_000, (HUGE_PAGE_BYTES / 8) * 3 + 5] {
             assert_eq!(zeroed_words(words).iter().filter(|&&word| word != 0).count(), 0);
         }
+    }
+
+    #[test]
+    fn a_table_made_beforehand_is_taken_once() {
+        // A length that nobody else asks for.
+        let words = 12_347;
+        make_ready(2, words);
+        let kept = || READY.lock().unwrap().iter().filter(|it| it.len() == words).count();
+        assert_eq!(kept(), 2);
+        let (first, other) = (zeroed_words(words), zeroed_words(words + 1));
+        assert_eq!((first.len(), other.len(), kept()), (words, words + 1, 1));
+        zeroed_words(words);
+        assert_eq!((zeroed_words(words).len(), kept()), (words, 0));
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub struct AuditEvent<'e> {
     pub who: &'e str,
     /// From where.
     pub from: &'e str,
-    /// What: start, stop, reload, drain.
+    /// What: start, stop, reload, drain, take-over.
     pub what: &'e str,
     /// More of it: what changed from what to what.
     pub detail: String,

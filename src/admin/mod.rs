@@ -1,7 +1,7 @@
 //! The operators' port: a Unix socket and, if wanted, HTTP on loopback, served by one thread of its own.
 //!
 //! It reads what shards publish and never makes one wait: shards write to atomics, and into blocks
-//! that they skip while a reader copies them. What changes the switch (reload, drain) is an order to
+//! that they skip while a reader copies them. What changes the switch (reload, drain, take-over) is an order to
 //! the thread that runs it.
 //!
 //! ```text
@@ -36,9 +36,10 @@ pub use board::{Board, Phase};
 pub use notable::{Notable, Notables};
 pub use order::{
     DrainReport, Order, OrderKind, Orders, ParkedKind, ParkedReport, ReloadOutcome, ReloadReport,
-    Reply,
+    Reply, TakeOverReport,
 };
 pub use parked_status::ParkedStatus;
-pub use port::{Port, PortError, PortSettings};
+pub use port::{Port, PortError, PortListeners, PortSettings};
 pub use routes::Refusal;
+pub(crate) use socket::{SocketFile, listen as listen_at_socket};
 pub use token::{TokenError, read_text as read_token};

@@ -3,6 +3,7 @@
 use crate::config::Difference;
 use crate::shard::parked::ParkedOrder;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use tokio::sync::oneshot;
 
 /// What is to be done.
@@ -12,6 +13,8 @@ pub enum OrderKind {
     Reload,
     /// Stop with every request answered.
     Drain,
+    /// Let another process take over.
+    TakeOver,
     /// Send a parked message again, or drop it.
     Parked(ParkedKind),
 }
@@ -36,6 +39,7 @@ impl OrderKind {
             Self::Drain => "drain",
             Self::Parked(ParkedKind { order: ParkedOrder::Release, .. }) => "release-parked",
             Self::Parked(ParkedKind { order: ParkedOrder::Drop(_), .. }) => "drop-parked",
+            Self::TakeOver => "take-over",
         }
     }
 }
@@ -63,6 +67,8 @@ pub enum Reply {
     Reload(ReloadReport),
     /// Of a drain.
     Drain(DrainReport),
+    /// Of a take-over that is about to begin.
+    TakeOver(TakeOverReport),
     /// Of what becomes of a parked message.
     Parked(ParkedReport),
 }
@@ -122,4 +128,13 @@ pub struct DrainReport {
     pub answered: u64,
     /// Messages that the next start sends.
     pub owed: u64,
+}
+
+/// Where a process that wants to take over goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeOverReport {
+    /// A Unix socket that is there for it alone; none: it cannot be.
+    pub socket: Option<PathBuf>,
+    /// In one sentence.
+    pub said: String,
 }

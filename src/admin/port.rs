@@ -79,6 +79,59 @@ pub struct PortSettings<'s> {
     pub board: Arc<Board>,
     /// Where its orders go.
     pub orders: Orders,
+    /// What the process before listened at, as far as this one wants it.
+    pub inherited: PortListeners,
+}
+
+/// The sockets that a port listens at, open once more: who connects waits as long as somebody has them.
+#[derive(Debug, Default)]
+pub struct PortListeners {
+    /// The Unix socket, and its file.
+    pub socket: Option<(PathBuf, std::os::unix::net::UnixListener)>,
+    /// The address that speaks HTTP, as it is configured.
+    pub http: Option<(SocketAddr, std::net::TcpListener)>,
+}
+
+impl PortListeners {
+    /// Open once more.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let socket = self.socket.as_ref().map(|(path, it)| Ok((path.clone(), it.try_clone()?)));
+        let http = self.http.as_ref().map(|(address, it)| Ok((*address, it.try_clone()?)));
+        Ok(Self {
+            socket: socket.transpose().map_err(|error: io::Error| error)?,
+            http: http.transpose().map_err(|error: io::Error| error)?,
+        })
+    }
+
+    /// What these settings ask for; what is not there is made.
+    fn open(self, admin: &AdminConfig) -> Result<(Self, Option<SocketFile>), PortError> {
+        let is_wanted = |path: &PathBuf| Some(path) == admin.socket.as_ref();
+        if let Some((path, _)) = self.socket.as_ref().filter(|(path, _)| !is_wanted(path)) {
+            // Nobody listens there any more.
+            drop(SocketFile::adopt(path));
+        }
+        let inherited = self.socket.filter(|(path, _)| is_wanted(path));
+        let (socket, file) = match (inherited, &admin.socket) {
+            (Some((path, listener)), _) if let Some(file) = SocketFile::adopt(&path) => {
+                (Some((path, listener)), Some(file))
+            }
+            // Also when somebody has removed the file of the one that was inherited.
+            (_, Some(path)) => {
+                let (listener, file) = listen(path)?;
+                (Some((path.clone(), listener)), Some(file))
+            }
+            (_, None) => (None, None),
+        };
+        let http = match (self.http.filter(|(at, _)| Some(*at) == admin.http), admin.http) {
+            (Some(inherited), _) => Some(inherited),
+            (None, Some(address)) => Some((address, bind(address)?)),
+            (None, None) => None,
+        };
+        Ok((Self { socket, http }, file))
+    }
 }
 
 /// A running port.
@@ -86,8 +139,8 @@ pub struct Port {
     thread: Option<JoinHandle<()>>,
     stop: Option<oneshot::Sender<()>>,
     socket: Option<SocketFile>,
-    socket_path: Option<PathBuf>,
     http: Option<SocketAddr>,
+    listeners: PortListeners,
 }
 
 impl Port {
@@ -96,40 +149,37 @@ impl Port {
     /// # Errors
     /// See [`PortError`].
     pub fn start(settings: PortSettings<'_>) -> Result<Self, PortError> {
-        let PortSettings { admin, board, orders } = settings;
+        let PortSettings { admin, board, orders, inherited } = settings;
         let token = admin.token_file.as_deref().map(Token::read).transpose()?;
-        let (socket, socket_file) = match admin.socket.as_deref().map(listen).transpose()? {
-            Some((listener, file)) => (Some(listener), Some(file)),
-            None => (None, None),
-        };
-        let http = admin.http.map(bind).transpose()?;
-        let local = http.as_ref().map(std::net::TcpListener::local_addr).transpose();
+        let (listeners, socket) = inherited.open(admin)?;
+        let local = listeners.http.as_ref().map(|(_, listener)| listener.local_addr()).transpose();
+        let served = listeners.try_clone().map_err(PortError::Thread)?;
         let own_uid = rustix::process::geteuid().as_raw();
         let answers = Arc::new(Answers { board, orders, token, own_uid });
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(PortError::Thread)?;
-        let listeners = {
+        let served = {
             // Listeners belong to the runtime that is entered.
             let _entered = runtime.enter();
-            Listeners::new(socket, http).map_err(PortError::Thread)?
+            Listeners::new(served).map_err(PortError::Thread)?
         };
         let spawned = Builder::new()
             .name("operators".into())
-            .spawn(move || runtime.block_on(serve(listeners, router(answers), stopped)));
+            .spawn(move || runtime.block_on(serve(served, router(answers), stopped)));
         Ok(Self {
             thread: Some(spawned.map_err(PortError::Thread)?),
             stop: Some(stop),
-            socket: socket_file,
-            socket_path: admin.socket.clone(),
+            socket,
             http: local.map_err(PortError::Thread)?,
+            listeners,
         })
     }
 
     /// Its socket's path.
     #[must_use]
     pub fn socket(&self) -> Option<&Path> {
-        self.socket_path.as_deref()
+        self.listeners.socket.as_ref().map(|(path, _)| path.as_path())
     }
 
     /// Where it speaks HTTP.
@@ -137,12 +187,28 @@ impl Port {
     pub fn http(&self) -> Option<SocketAddr> {
         self.http
     }
+
+    /// What it listens at, open once more.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn listeners(&self) -> io::Result<PortListeners> {
+        self.listeners.try_clone()
+    }
+
+    /// Ends as when it is dropped, but its socket's file stays: another process listens there.
+    pub fn leave(mut self) {
+        if let Some(file) = self.socket.take() {
+            file.leave();
+        }
+    }
 }
 
 impl Drop for Port {
     /// Answers under way are given, then it is gone.
     fn drop(&mut self) {
         drop(self.socket.take());
+        self.listeners = PortListeners::default();
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -161,15 +227,12 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn new(
-        socket: Option<std::os::unix::net::UnixListener>,
-        http: Option<std::net::TcpListener>,
-    ) -> io::Result<Self> {
-        let socket = socket.map(|listener| {
+    fn new(PortListeners { socket, http }: PortListeners) -> io::Result<Self> {
+        let socket = socket.map(|(_, listener)| {
             listener.set_nonblocking(true)?;
             UnixListener::from_std(listener)
         });
-        let http = http.map(|listener| {
+        let http = http.map(|(_, listener)| {
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)
         });

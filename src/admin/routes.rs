@@ -44,6 +44,7 @@ pub(super) fn router(answers: Arc<Answers>) -> Router {
         .route("/drain", post(drain))
         .route("/parked/{message}/release", post(parked_routes::release))
         .route("/parked/{message}/drop", post(parked_routes::drop_it))
+        .route("/take-over", post(take_over))
         .with_state(answers)
 }
 
@@ -56,7 +57,8 @@ async fn contents() -> &'static str {
      POST /reload       read the configuration file again\n\
      POST /drain        stop with every request answered\n\
      POST /parked/SHARD-NUMBER/release   send a parked message again\n\
-     POST /parked/SHARD-NUMBER/drop      drop it; the body says why\n"
+     POST /parked/SHARD-NUMBER/drop      drop it; the body says why\n\
+     POST /take-over    where `tapswitch run --take-over` goes on\n"
 }
 
 async fn show_metrics(State(answers): State<Arc<Answers>>) -> Response {
@@ -91,6 +93,14 @@ async fn drain(
     headers: HeaderMap,
 ) -> Response {
     carry_out(&answers, OrderKind::Drain, caller, &headers).await
+}
+
+async fn take_over(
+    State(answers): State<Arc<Answers>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Response {
+    carry_out(&answers, OrderKind::TakeOver, caller, &headers).await
 }
 
 pub(super) fn refuse(status: StatusCode, why: &str) -> Response {
@@ -142,6 +152,11 @@ pub(super) async fn carry_out(
         }
         Ok(Reply::Parked(report)) => {
             let status = if report.is_done { StatusCode::OK } else { StatusCode::CONFLICT };
+            (status, Json(report)).into_response()
+        }
+        Ok(Reply::TakeOver(report)) => {
+            let is_open = report.socket.is_some();
+            let status = if is_open { StatusCode::OK } else { StatusCode::CONFLICT };
             (status, Json(report)).into_response()
         }
         Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, ended),

@@ -37,10 +37,29 @@ pub enum SocketError {
 
 /// The file of a socket that this process listens at; it goes away with this value.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Which file of the file system it is.
     identity: (u64, u64),
+    /// Another process goes on with it: it stays.
+    is_left: bool,
+}
+
+impl SocketFile {
+    /// That of a listener that was inherited with its file, if it is there still.
+    pub(super) fn adopt(path: &Path) -> Option<Self> {
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        metadata.file_type().is_socket().then(|| Self {
+            path: path.to_owned(),
+            identity: identity(&metadata),
+            is_left: false,
+        })
+    }
+
+    /// It stays when this value goes.
+    pub(super) fn leave(mut self) {
+        self.is_left = true;
+    }
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {
@@ -48,7 +67,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 }
 
 /// Listens at a path.
-pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
+pub(crate) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
     let refused = |source| SocketError::Refused { path: path.to_owned(), source };
     make_way(path)?;
     // Made under another name, so that nobody connects before the mode is right.
@@ -62,7 +81,8 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), SocketEr
         .and_then(|()| std::fs::symlink_metadata(path));
     match moved {
         Ok(metadata) => {
-            let file = SocketFile { path: path.to_owned(), identity: identity(&metadata) };
+            let identity = identity(&metadata);
+            let file = SocketFile { path: path.to_owned(), identity, is_left: false };
             Ok((listener, file))
         }
         Err(source) => {
@@ -92,6 +112,9 @@ fn make_way(path: &Path) -> Result<(), SocketError> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
         // Only if it still is the one that was made.
         if std::fs::symlink_metadata(&self.path).is_ok_and(|it| identity(&it) == self.identity) {
             let _ = std::fs::remove_file(&self.path);

@@ -9,7 +9,7 @@ use std::io::{Result, Write};
 
 /// One row each.
 pub(super) fn write(out: &mut dyn Write, report: &JournalReport) -> Result<()> {
-    let JournalReport { commits, snapshots } = report;
+    let JournalReport { commits, snapshots, durable_lsn: _ } = report;
     let mut row = |name: &str, value: String, meaning: &str| {
         writeln!(out, "{name:<28} {value:>15}  {meaning}")
     };
@@ -50,7 +50,7 @@ mod tests {
         let mut snapshots = SnapshotCounters::new().unwrap();
         (snapshots.written, snapshots.given_up) = (1, 2);
         snapshots.step_us.record(7).unwrap();
-        JournalReport { commits: counters, snapshots }
+        JournalReport { commits: counters, snapshots, durable_lsn: records }
     }
 
     #[test]

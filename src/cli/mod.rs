@@ -14,6 +14,7 @@ pub mod ctl;
 pub mod decode;
 pub mod demo;
 pub mod find;
+mod hand_over;
 pub mod journal;
 mod journal_counters;
 mod journal_state;
@@ -26,6 +27,7 @@ mod quantity;
 mod reload;
 pub mod run;
 mod switch;
+mod take_over;
 
 use crate::config::ConfigError;
 use crate::io::journal::JournalError;

@@ -4,8 +4,9 @@
 //! Not here: the port itself (`admin`).
 
 use super::CommandError;
+use super::hand_over::running::Visit;
 use crate::admin::audit::{Audit, AuditError, AuditEvent, AuditResult};
-use crate::admin::{Board, Order, Phase, Port, PortSettings};
+use crate::admin::{Board, Order, Phase, Port, PortListeners, PortSettings};
 use crate::config::{AdminConfig, Config};
 use crate::io::Switch;
 use crate::shard::{Counter, Shard};
@@ -19,6 +20,8 @@ pub(super) enum Told {
     Signal(i32),
     /// An operator wants something.
     Order(Order),
+    /// A process wanted to take over: how far that came.
+    Visit(Visit),
 }
 
 /// Counters that somebody should know of when they grow.
@@ -59,7 +62,10 @@ pub(super) struct Operators {
 
 impl Operators {
     /// Opens the audit file and the port, as far as they are wanted.
-    pub(super) fn start(config: &Arc<Config>) -> Result<Self, CommandError> {
+    pub(super) fn start(
+        config: &Arc<Config>,
+        inherited: PortListeners,
+    ) -> Result<Self, CommandError> {
         let admin = &config.admin;
         let audit = admin.audit_file.as_deref().map(Audit::open).transpose();
         let audit = audit.map_err(|error| CommandError::Refused {
@@ -76,7 +82,8 @@ impl Operators {
             true => {
                 let orders = sender.clone();
                 let orders = Box::new(move |order| orders.send(Told::Order(order)).is_ok());
-                let port = Port::start(PortSettings { admin, board: Arc::clone(&board), orders });
+                let board = Arc::clone(&board);
+                let port = Port::start(PortSettings { admin, board, orders, inherited });
                 Some(port.map_err(|error| CommandError::Refused {
                     exit_code: error.exit_code(),
                     what: error.to_string(),
@@ -161,6 +168,18 @@ impl Operators {
     /// It has ended.
     pub(super) fn on_stopped(&self) {
         self.board.set_phase(Phase::Stopped);
+    }
+
+    /// What it listens at, for another process.
+    pub(super) fn listeners(&self) -> std::io::Result<PortListeners> {
+        self.port.as_ref().map_or_else(|| Ok(PortListeners::default()), Port::listeners)
+    }
+
+    /// Ends, but the socket's file stays for another process. The audit file is let go of.
+    pub(super) fn leave(self) {
+        if let Some(port) = self.port {
+            port.leave();
+        }
     }
 }
 

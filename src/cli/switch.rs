@@ -1,6 +1,7 @@
 //! A switch as `run` and `demo` start and stop it: first screen, final books. Not here: what either
 //! does in between.
 
+use super::hand_over::Terms;
 use super::{CommandError, journal_counters, memory_screen, quantity};
 use crate::bank::{BankSet, Ledger};
 use crate::config::{Config, ConfigError, Durability};
@@ -8,7 +9,7 @@ use crate::io::carry::carry_over;
 use crate::io::core_dumps::forbid_core_dumps;
 use crate::io::journal::{CommitPath, DataDirectory, JournalReport};
 use crate::io::keys::{self, KeyOrigin, KeySources};
-use crate::io::{Clock, IoTimeouts, ShardReport, Stopped, Switch};
+use crate::io::{Clock, IoTimeouts, Listeners, ShardReport, StartError, Stopped, Switch};
 use crate::shard::recovery::Recovered;
 use crate::shard::state_layout::StateLayout;
 use crate::shard::{Counter, Counters, Secrets, Shard};
@@ -26,25 +27,38 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
-/// Starts the switch and its banks.
-pub(super) fn start(config: &Arc<Config>) -> Result<Started, CommandError> {
+/// Starts the switch and its banks, with what a process before left.
+pub(super) fn start(
+    config: &Arc<Config>,
+    listeners: Option<Listeners>,
+) -> Result<Started, CommandError> {
     forbid_core_dumps()
         .map_err(|error| CommandError::Failed(format!("cannot forbid core dumps: {error}")))?;
     let keys::Keys { secrets, origin } = load_keys(config)?;
     let key_check = secrets.key_check();
     let directory = open_directory(config, &origin, &secrets)?;
     let (directory, carried) = directory.unzip();
+    let failed = |error: StartError| CommandError::Refused {
+        exit_code: error.exit_code(),
+        what: error.to_string(),
+    };
+    let listeners = match listeners {
+        Some(listeners) => listeners,
+        None => Listeners::open(config, &mut Vec::new()).map_err(failed)?,
+    };
+    let terms = Terms::of(config, key_check);
     let shared = Arc::clone(config);
     let (config, timeouts) = (Arc::clone(config), IoTimeouts::default());
     let started = memory_screen::while_shown(|| {
-        Switch::start_on(config, timeouts, directory, move |id| Shard::new(id, &shared, &secrets))
+        Switch::start_on(config, timeouts, (directory, &listeners), move |id| {
+            Shard::new(id, &shared, &secrets)
+        })
     });
-    let switch = started.map_err(|error| CommandError::Refused {
-        exit_code: error.exit_code(),
-        what: error.to_string(),
-    })?;
+    let switch = started.map_err(failed)?;
     let carried = carried.unwrap_or_default();
-    Ok(Started { switch, key_origin: origin, key_check, carried, operators: None })
+    let (told, operators) = (Vec::new(), None);
+    let key_origin = origin;
+    Ok(Started { switch, listeners, terms, key_origin, key_check, carried, told, operators })
 }
 
 /// The card key that a configuration names, or one for this process.
@@ -113,10 +127,16 @@ pub(super) fn refused(exit_code: u8, what: &impl ToString) -> CommandError {
 /// A switch that runs, and which keys it has.
 pub(super) struct Started {
     pub(super) switch: Switch<Shard>,
+    /// Where it listens.
+    pub(super) listeners: Listeners,
+    /// What it could hand over.
+    pub(super) terms: Terms,
     key_origin: KeyOrigin,
     key_check: [u8; 4],
     /// What became of what another layout left, in sentences.
     carried: Vec<String>,
+    /// How it came from the process before, in sentences.
+    pub(super) told: Vec<String>,
     /// Where operators reach it, in a sentence; none: nothing is said of it.
     pub(super) operators: Option<String>,
 }
@@ -171,6 +191,9 @@ pub(super) fn write_first_screen(
         )?;
     }
     writeln!(out, "keys        {}", started.keys())?;
+    for line in &started.told {
+        writeln!(out, "taken over  {line}")?;
+    }
     for line in &started.carried {
         writeln!(out, "carried     {line}")?;
     }

@@ -3,14 +3,14 @@
 use crate::admin::Operated;
 use crate::client::Client;
 use crate::message::{Message, Speech};
-use crate::process::{Folder, GENEROUS, Setup, run};
+use crate::process::{Folder, GENEROUS, PATIENCE, Setup, run};
 use rustix::process::Signal;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use tapswitch::admin::client::Place;
+use tapswitch::admin::client::{Ask, Place, ask};
 
 #[test]
 fn over_http_the_token_changes_and_everybody_reads() {
@@ -38,6 +38,10 @@ fn over_http_the_token_changes_and_everybody_reads() {
     let done = ctl(&["reload", "--token-file", token.to_str().unwrap()]);
     assert_eq!((done.code, done.problems.as_str()), (Some(0), ""), "{}", done.output);
     assert!(done.output.contains("nothing has changed\nepoch 2: "), "{}", done.output);
+    let place = Place::Http(url.strip_prefix("http://").unwrap().parse().unwrap());
+    let asked =
+        Ask { place: &place, path: "/take-over", is_order: true, token: None, patience: PATIENCE };
+    assert_eq!(ask(&asked).unwrap().status, 403, "who may not change it may not have its sockets");
     let errors = operated.ctl(&["show", "last-errors"]).output;
     assert!(errors.contains("admin{refused}"), "{errors}");
     let audit = operated.audit.clone();
@@ -48,7 +52,7 @@ fn over_http_the_token_changes_and_everybody_reads() {
         let named = format!("\"what\":\"{what}\"");
         text.lines().any(|line| line.contains(&named) && line.contains("\"result\":\"refused\""))
     };
-    assert!(refused("reload") && refused("drain"), "{text}");
+    assert!(refused("reload") && refused("drain") && refused("take-over"), "{text}");
     check_audit(&audit);
     drop(ended);
 }

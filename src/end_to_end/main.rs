@@ -74,4 +74,6 @@ mod sessions;
 #[cfg(test)]
 mod stand_in;
 #[cfg(test)]
+mod upgrade;
+#[cfg(test)]
 mod vectors;

@@ -102,10 +102,13 @@ G4 a panic : a_switch_that_dies_keeps_every_promise_with_io_uring
     a_switch_that_dies_keeps_every_promise_with_epoll_and_two_shards
 G5 SIGTERM : sigterm_with_hundreds_of_requests_in_flight_loses_none a_switch_that_stops_signs_off
     a_switch_signs_on_before_traffic_and_off_before_it_ends
+G6 an upgrade : a_new_process_takes_over_and_nobody_is_refused
+    another_layout_is_refused_beforehand_and_the_running_switch_serves_on
+    a_successor_that_fails_changes_nothing a_successor_that_is_killed_leaves_somebody_who_serves
 ";
 
 /// Rows of each letter.
-const COUNTS: [(char, usize); 4] = [('B', 12), ('C', 21), ('D', 20), ('G', 5)];
+const COUNTS: [(char, usize); 4] = [('B', 12), ('C', 21), ('D', 20), ('G', 6)];
 
 /// Name, and tests; none where something is missing.
 fn rows() -> Vec<(String, Vec<String>)> {

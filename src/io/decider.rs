@@ -148,6 +148,11 @@ pub trait Decider: Durable {
     /// Requests not answered yet and reversals owed.
     fn in_flight(&self) -> usize;
 
+    /// Of these, messages owed to issuers: a next process on the same journal goes on with them.
+    fn owed(&self) -> usize {
+        0
+    }
+
     /// Copies counters to where other threads read them. False when a reader held some of them: to be
     /// tried again.
     fn publish(&self, published: &Self::Published) -> bool;

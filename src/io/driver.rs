@@ -39,6 +39,7 @@ use super::mesh::MeshPorts;
 use super::outcome_log::OutcomePort;
 use super::parked_orders::ParkedOrders;
 use super::returned::Returned;
+use super::snapshot_call::SnapshotCall;
 use super::stopping::{Stage, Stopping};
 use super::wake::{Wake, WakeListener};
 use crate::bank::BankSet;
@@ -78,6 +79,7 @@ pub(crate) struct ShardPorts<P> {
     pub(crate) journal: Option<JournalPort>,
     pub(crate) placed: Arc<ArrayQueue<Placed>>,
     pub(crate) stopping: Arc<Stopping>,
+    pub(crate) snapshot_call: Arc<SnapshotCall>,
     pub(crate) offers: Arc<Offers>,
     pub(crate) orders: Arc<ParkedOrders>,
     pub(crate) published: Arc<P>,

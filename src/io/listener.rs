@@ -9,6 +9,8 @@
 use super::clock::Clock;
 use super::counters::{AcceptCounters, IoCounters};
 use super::doorkeeper::{Denied, Doorkeeper};
+use super::start::Listeners;
+use super::stopping::Stopping;
 use super::wake::Wake;
 use crate::limits::{CONNECTIONS_MAX, ISSUERS_MAX};
 use crate::shard::{AcquirerId, IssuerId};
@@ -103,12 +105,13 @@ pub(crate) struct ShardDoor {
 
 /// The acceptor's thread.
 pub(crate) struct Acceptor {
-    pub(crate) listeners: Vec<(Guest, TcpListener)>,
+    pub(crate) listeners: Listeners,
     /// By acquirer: whether all its connections live on one shard, which can then count them.
     pub(crate) on_one_shard: Vec<bool>,
     pub(crate) doors: Vec<ShardDoor>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) stopping: Arc<Stopping>,
     pub(crate) counters: Arc<AcceptCounters>,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) clock: Clock,
@@ -171,12 +174,16 @@ impl AfterError {
 }
 
 impl Acceptor {
-    /// Accepts until told to stop; what the kernel has accepted by then is placed still.
+    /// Accepts until told to stop. What the kernel has accepted by then is placed still, unless another
+    /// process listens on: then it waits for that.
     pub(crate) fn run(mut self) {
         let mut round = Round::Done;
         while !self.stop.load(Ordering::Acquire) {
             self.wait(round);
             round = self.accept_all();
+        }
+        if self.stopping.is_handing_over() {
+            return;
         }
         for _ in 0..LAST_PAUSES_MAX {
             if self.accept_all() != Round::Busy {
@@ -193,7 +200,7 @@ impl Acceptor {
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         let pause = round.pause_ms().map(|ms| Timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 });
         if pause.is_none() {
-            let listeners = self.listeners.iter();
+            let listeners = self.listeners.guests();
             fds.extend(listeners.map(|(_, listener)| PollFd::new(listener, PollFlags::IN)));
         }
         // Interrupted is as good as ready: accepting does not block.
@@ -202,9 +209,9 @@ impl Acceptor {
 
     /// Takes every connection that waits and can be placed.
     fn accept_all(&mut self) -> Round {
-        for place in 0..self.listeners.len() {
-            while let Some((guest, listener)) = self.listeners.get(place) {
-                let guest = *guest;
+        let listeners = self.listeners.clone();
+        for (guest, listener) in listeners.guests() {
+            loop {
                 if self.doors.iter().all(|door| door.placed.is_full()) {
                     return Round::Busy;
                 }
@@ -304,11 +311,12 @@ mod tests {
             places: Arc::default(),
         });
         let acceptor = Acceptor {
-            listeners: vec![(Guest::Acquirer(AcquirerId(0)), listener)],
+            listeners: Listeners::of(Guest::Acquirer(AcquirerId(0)), listener),
             on_one_shard: vec![false],
             doors: doors.collect(),
             wake: Wake::new().unwrap(),
             stop: Arc::default(),
+            stopping: Arc::new(Stopping::new(shards)),
             counters: Arc::default(),
             doorkeeper: Doorkeeper::default(),
             clock: Clock::new(),
@@ -327,6 +335,22 @@ mod tests {
         acceptor.run();
         assert_eq!(doors.iter().map(load).sum::<usize>(), 4 + clients.len());
         assert!(doors.iter().map(load).all(|count| (3..=4).contains(&count)));
+    }
+
+    #[test]
+    fn who_knocks_during_a_hand_over_is_left_to_the_next() {
+        let (acceptor, address) = acceptor(1);
+        let listeners = acceptor.listeners.clone();
+        acceptor.stopping.hand_over();
+        acceptor.stop.store(true, Ordering::Release);
+        let client = TcpStream::connect(address).unwrap();
+        let counters = Arc::clone(&acceptor.counters);
+        acceptor.run();
+        assert_eq!(counters.accepted.load(Ordering::Relaxed), 0);
+        for (_, listener) in listeners.guests() {
+            let (_, from) = listener.accept().unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+        }
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct RecoveryReport {
     pub replay_ms: u64,
     /// Snapshots that were passed over, each in a sentence: an alarm.
     pub rejected: Vec<String>,
+    /// LSN of the last durable record: the journal goes on after it.
+    pub last_lsn: u64,
 }
 
 /// A decider that knows what its shard knew, and where its journal goes on.
@@ -93,6 +95,7 @@ pub fn recover<D: Decider>(
     let (decider, groups, mut report) = read_newest(make, directory, &mut recovery)?;
     let resume = recovery.resume(groups)?;
     report.torn_bytes = resume.torn_bytes();
+    report.last_lsn = resume.last_lsn();
     Ok(RecoveredShard { decider, resume, report })
 }
 

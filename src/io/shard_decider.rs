@@ -230,6 +230,10 @@ impl Decider for Shard {
         self.in_flight()
     }
 
+    fn owed(&self) -> usize {
+        self.owed()
+    }
+
     fn publish(&self, published: &Published) -> bool {
         self.publish(published)
     }

@@ -1,8 +1,10 @@
 //! Starting and stopping the threads of a switch. The only place that spawns threads.
 
+mod listeners;
 mod running;
 mod view;
 
+pub use listeners::{Listeners, Listening};
 pub use view::SwitchView;
 
 use super::affinity::{allowed_cores, pin_to_core};
@@ -19,22 +21,23 @@ use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
 use super::issuer_links::IssuerLinks;
 use super::journal::{DataDirectory, JournalReport, ShardJournal};
-use super::listener::{Acceptor, Guest, LinkPlaces, PLACED_MAX, Placed, ShardDoor, listen};
+use super::listener::{Acceptor, LinkPlaces, PLACED_MAX, Placed, ShardDoor};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
 use super::parked_orders::ParkedOrders;
 use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall};
+use super::snapshot_call::SnapshotCall;
 use super::stopping::Stopping;
 use super::wake::Wake;
 use crate::bank::{BankRing, BankSet};
 use crate::config::Config;
 use crate::limits::SHARDS_MAX;
-use crate::shard::{AcquirerId, Configured, IssuerId, ShardId};
+use crate::shard::{Configured, ShardId};
 use crossbeam_queue::ArrayQueue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,6 +86,7 @@ struct RunningShard<D: Decider> {
 #[derive(Clone)]
 struct Controls {
     stopping: Arc<Stopping>,
+    snapshot_call: Arc<SnapshotCall>,
     offers: Arc<Offers>,
     orders: Arc<ParkedOrders>,
     wakes: Vec<Arc<Wake>>,
@@ -99,6 +103,7 @@ impl Controls {
         let wakes = |count: usize| (0..count).map(|_| Wake::new()).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             stopping: Arc::new(Stopping::new(config.switch.shards)),
+            snapshot_call: Arc::new(SnapshotCall::new(config.switch.shards)),
             offers: Arc::new(Offers::new(config.switch.shards, Configured::of(config))),
             orders: Arc::new(ParkedOrders::new(config.switch.shards)),
             wakes: wakes(config.switch.shards)?,
@@ -146,18 +151,20 @@ impl<D: Decider + 'static> Switch<D> {
     where
         F: Fn(ShardId) -> D + Send + Sync + 'static,
     {
-        Self::start_on(config, timeouts, None, decider)
+        let listeners = Listeners::open(&config, &mut Vec::new())?;
+        Self::start_on(config, timeouts, (None, &listeners), decider)
     }
 
-    /// Starts a switch on a data directory: its shards first learn what they knew. `decider` is called
-    /// on each shard's own thread, again for each snapshot that turns out damaged.
+    /// Starts a switch that listens there, on a data directory if there is one: its shards first learn
+    /// what they knew. `decider` is called on each shard's own thread, again for each snapshot that
+    /// turns out damaged.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start_on<F>(
         config: Arc<Config>,
         timeouts: IoTimeouts,
-        directory: Option<DataDirectory>,
+        (directory, listeners): (Option<DataDirectory>, &Listeners),
         decider: F,
     ) -> Result<Self, StartError>
     where
@@ -166,8 +173,7 @@ impl<D: Decider + 'static> Switch<D> {
         let shards = config.switch.shards;
         assert!((1..=SHARDS_MAX).contains(&shards), "Invariant: a checked configuration");
         raise_descriptor_limit();
-        let listeners = bind_all(&config)?;
-        let local_addrs = addresses(&listeners)?;
+        let local_addrs = listeners.of_acquirers()?;
         let engine = choose(config.switch.engine, probe_io_uring).map_err(StartError::Engine)?;
         let controls = Controls::new(&config).map_err(|source| no_thread("the switch", source))?;
         let mut switch = Self {
@@ -182,7 +188,7 @@ impl<D: Decider + 'static> Switch<D> {
             journals: None,
         };
         // Dropping the switch on an error stops what was started.
-        let started = (Arc::new(decider), listeners);
+        let started = (Arc::new(decider), listeners.clone());
         switch.start_threads(config, timeouts, directory, started)?;
         Ok(switch)
     }
@@ -192,7 +198,7 @@ impl<D: Decider + 'static> Switch<D> {
         config: Arc<Config>,
         timeouts: IoTimeouts,
         directory: Option<DataDirectory>,
-        (decider, listeners): (Arc<F>, Vec<(Guest, TcpListener)>),
+        (decider, listeners): (Arc<F>, Listeners),
     ) -> Result<(), StartError>
     where
         F: Fn(ShardId) -> D + Send + Sync + 'static,
@@ -324,7 +330,7 @@ impl<D: Decider + 'static> Switch<D> {
 
     fn start_acceptor(
         &mut self,
-        listeners: Vec<(Guest, TcpListener)>,
+        listeners: Listeners,
         on_one_shard: Vec<bool>,
         (doors, doorkeeper): (Vec<ShardDoor>, Doorkeeper),
     ) -> Result<(), StartError> {
@@ -334,6 +340,7 @@ impl<D: Decider + 'static> Switch<D> {
             doors,
             wake: Arc::clone(&self.controls.acceptor_wake),
             stop: Arc::clone(&self.controls.acceptor_stop),
+            stopping: Arc::clone(&self.controls.stopping),
             counters: Arc::clone(&self.accept_counters),
             doorkeeper,
             clock: Clock::new(),
@@ -341,6 +348,16 @@ impl<D: Decider + 'static> Switch<D> {
         let spawned = Builder::new().name("acceptor".into()).spawn(move || acceptor.run());
         self.acceptor = Some(spawned.map_err(|source| no_thread("acceptor", source))?);
         Ok(())
+    }
+
+    /// Stops, for another process that listens on: who connects from now on waits for that, and is
+    /// not refused. Messages owed are left to it. What is the data directory's is let go.
+    ///
+    /// # Errors
+    /// A thread has panicked.
+    pub fn hand_over(self) -> Result<Stopped<D::Report>, StopError> {
+        self.controls.stopping.hand_over();
+        self.stop()
     }
 
     /// Stops: accepts no more, answers everything, closes, ends the threads. Takes about
@@ -489,6 +506,7 @@ impl<D: Decider + 'static> ShardSeed<D> {
             bank: BankPort::new(self.ring, banks),
             placed: self.placed,
             stopping: self.controls.stopping,
+            snapshot_call: self.controls.snapshot_call,
             offers: self.controls.offers,
             orders: self.controls.orders,
             published: self.published,
@@ -528,35 +546,6 @@ impl Drop for LeaveOnPanic {
 pub(super) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
-fn bind_all(config: &Config) -> Result<Vec<(Guest, TcpListener)>, StartError> {
-    let acquirers = config.acquirers.iter().enumerate();
-    let issuers = (0..).map(IssuerId).zip(&config.issuers);
-    let issuers = issuers.filter_map(|(id, issuer)| {
-        let address = issuer.link.as_ref()?.listen?;
-        let failed =
-            |source| StartError::ListenBank { address, issuer: issuer.name.clone(), source };
-        Some(listen(address).map_err(failed).map(|listener| (Guest::Issuer(id), listener)))
-    });
-    acquirers
-        .map(|(index, acquirer)| {
-            let listener = listen(acquirer.listen).map_err(|source| StartError::Listen {
-                address: acquirer.listen,
-                acquirer: acquirer.name.clone(),
-                source,
-            })?;
-            // At most ACQUIRERS_MAX, which fits a byte.
-            Ok((Guest::Acquirer(AcquirerId(index as u8)), listener))
-        })
-        .chain(issuers)
-        .collect()
-}
-
-fn addresses(listeners: &[(Guest, TcpListener)]) -> Result<Vec<SocketAddr>, StartError> {
-    let of_acquirers = listeners.iter().filter(|(guest, _)| matches!(guest, Guest::Acquirer(_)));
-    let addresses = of_acquirers.map(|(_, listener)| listener.local_addr());
-    addresses.collect::<io::Result<_>>().map_err(|source| no_thread("the acceptor", source))
 }
 
 /// The core of the thread with this number: cores are given out in turn.

@@ -9,6 +9,9 @@
 //!                 are answered, nothing is read on
 //! ```
 //!
+//! Where another process takes over, nothing is read on after half a second: its connections are closed
+//! and made again there, which is better than to be refused for long. What is owed is left to it.
+//!
 //! A shard is quiet when nothing is in flight on it, every answer is written and nothing has
 //! arrived for a while. Shards close only when all are quiet, and leave only when all have closed:
 //! until then each still serves the requests that others sent it.
@@ -20,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(crate) struct Stopping {
     asked: AtomicBool,
+    handing_over: AtomicBool,
     quiet: Vec<CachePadded<AtomicBool>>,
     closed: AtomicUsize,
 }
@@ -28,6 +32,7 @@ impl Stopping {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             asked: AtomicBool::new(false),
+            handing_over: AtomicBool::new(false),
             quiet: (0..shards).map(|_| CachePadded::new(AtomicBool::new(false))).collect(),
             closed: AtomicUsize::new(0),
         }
@@ -36,6 +41,16 @@ impl Stopping {
     /// The switch is to stop. Signal every shard afterwards.
     pub(crate) fn ask(&self) {
         self.asked.store(true, Ordering::Release);
+    }
+
+    /// When it stops, another process goes on: whoever connects and what is owed waits for that. Before
+    /// [`Stopping::ask`].
+    pub(crate) fn hand_over(&self) {
+        self.handing_over.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.handing_over.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_asked(&self) -> bool {

@@ -68,7 +68,8 @@ struct Header {
     carried: bool,
 }
 
-const VERSION: u32 = 2;
+/// Of what a snapshot says, and how.
+pub const VERSION: u32 = 2;
 
 /// How far a snapshot is.
 pub(super) struct Taking {

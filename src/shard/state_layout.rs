@@ -4,7 +4,7 @@
 //! Not here: taking it over (`snapshot`), files.
 
 use super::lines_of;
-use super::velocity::{Layout, LayoutCounter};
+use super::velocity::{self, Layout, LayoutCounter};
 use crate::config::{Config, VelocityConfig};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,12 @@ impl StateLayout {
         let shards = config.switch.shards.max(1);
         let lines = lines_of(config.velocity.lines, shards);
         Self { shards, velocity: Layout::new(lines, &config.velocity) }
+    }
+
+    /// Makes the memory of all cards before the shards that take it.
+    pub fn make_tables_ready(&self, config: &VelocityConfig) {
+        let line_words = config.line_bytes() / size_of::<u64>();
+        velocity::make_ready(self.shards, self.velocity.lines, line_words);
     }
 
     /// As a data directory keeps it.

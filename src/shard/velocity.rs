@@ -37,6 +37,7 @@ pub(in crate::shard) use prefetch::prefetch;
 pub(in crate::shard) use reservation::RESERVATION_BYTES;
 pub use reservation::Reservation;
 pub use snapshot::LoadError;
+pub use table::make_ready;
 
 use crate::config::{QrCode, QrLevel, TransactionKind, VelocityConfig};
 use crate::limits::{VELOCITY_LOOKED_AT_ONCE, VELOCITY_WORDS_MAX};

@@ -52,6 +52,8 @@ struct Snapshots {
     busy_ns: u64,
     began_bytes: u64,
     began_lsn: u64,
+    /// The last call that one was begun after.
+    called: u64,
     counters: SnapshotCounters,
 }
 
@@ -83,6 +85,7 @@ impl JournalPort {
             busy_ns: now.mono_ns,
             began_bytes: 0,
             began_lsn: journal.last_lsn(),
+            called: 0,
             counters: SnapshotCounters::new()?,
         };
         Ok(Self {
@@ -114,7 +117,8 @@ impl JournalPort {
     /// What was counted since the start.
     pub(super) fn report(&self) -> JournalReport {
         let commits = self.journal.counters().clone();
-        JournalReport { commits, snapshots: self.snapshots.counters.clone() }
+        let durable_lsn = self.journal.durable_lsn();
+        JournalReport { commits, snapshots: self.snapshots.counters.clone(), durable_lsn }
     }
 
     /// Whether all that was recorded is durable and nothing waits for it.
@@ -232,6 +236,20 @@ impl<D: Decider> Driver<D> {
     /// One step of a snapshot, or the beginning of one, when it is due; `inputs` is what came in this
     /// cycle. Tells whether another can follow at once.
     pub(super) fn go_on_snapshot(&mut self, now: Now, inputs: usize) -> bool {
+        let more = self.step_snapshot(now, inputs);
+        let Some(port) = &self.ports.journal else { return more };
+        let called = port.snapshots.called;
+        if port.snapshots.state != SnapshotState::Idle {
+            return more;
+        }
+        // One was begun after this call and has ended, or there was nothing to begin it for.
+        self.ports.snapshot_call.serve(usize::from(self.ports.shard.0), called);
+        // A call that came while one was under way: another begins.
+        more || self.ports.snapshot_call.called() > called
+    }
+
+    fn step_snapshot(&mut self, now: Now, inputs: usize) -> bool {
+        let call = self.ports.snapshot_call.called();
         let Some(port) = &mut self.ports.journal else { return false };
         if inputs > 0 {
             port.snapshots.busy_ns = now.mono_ns;
@@ -243,7 +261,7 @@ impl<D: Decider> Driver<D> {
                 false
             }
             SnapshotState::Idle => {
-                if port.is_snapshot_due(now) {
+                if port.is_snapshot_due(now, call) {
                     let since_ns = self.ports.clock.now().mono_ns;
                     let replay_from_lsn = self.decider.replay_from_lsn(port.journal.last_lsn());
                     let mark = SnapshotMark { lsn: port.journal.last_lsn(), replay_from_lsn };
@@ -339,11 +357,14 @@ impl<D: Decider> Driver<D> {
 }
 
 impl JournalPort {
-    fn is_snapshot_due(&self, now: Now) -> bool {
+    /// Of what nothing was recorded since the last one, none is due; whoever calls for it has it then.
+    fn is_snapshot_due(&mut self, now: Now, call: u64) -> bool {
+        let is_called = std::mem::replace(&mut self.snapshots.called, call) < call;
         let snapshots = &self.snapshots;
         let bytes = self.journal.counters().bytes;
         self.journal.last_lsn() > snapshots.began_lsn
-            && (now.mono_ns >= snapshots.began_ns + snapshots.every_ns
+            && (is_called
+                || now.mono_ns >= snapshots.began_ns + snapshots.every_ns
                 || bytes >= snapshots.began_bytes + snapshots.every_bytes)
     }
 

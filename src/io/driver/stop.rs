@@ -5,6 +5,10 @@ use crate::io::decider::Decider;
 use crate::io::stopping::Stage;
 use crate::shard::Now;
 
+/// So long acquirers that send on although they were signed off are answered, before their connections
+/// are closed for a process that will serve them.
+const REFUSING_BEFORE_HAND_OVER_NS: u64 = 500 * NS_PER_MS;
+
 impl<D: Decider> Driver<D> {
     /// One step at most.
     pub(super) fn go_on_stopping(&mut self, now: Now, inputs: usize) {
@@ -22,7 +26,7 @@ impl<D: Decider> Driver<D> {
             Stage::Draining => {
                 if self.all_shards_are_quiet(now_ns, inputs) {
                     self.close(now_ns);
-                } else if now_ns >= self.stop_since_ns + self.ports.drain_ns / 4 * 3 {
+                } else if now_ns >= self.stop_since_ns + self.refusing_ns() {
                     self.ports.connections.stop_reading();
                     self.stage = Stage::LastAnswers;
                 }
@@ -51,6 +55,25 @@ impl<D: Decider> Driver<D> {
         }
     }
 
+    /// So long new requests are refused; then nothing is read on.
+    fn refusing_ns(&self) -> u64 {
+        let most_ns = self.ports.drain_ns / 4 * 3;
+        match self.ports.stopping.is_handing_over() {
+            true => most_ns.min(REFUSING_BEFORE_HAND_OVER_NS),
+            false => most_ns,
+        }
+    }
+
+    /// Requests and messages that this process has to finish. What is owed to issuers is in the journal:
+    /// another process goes on with that.
+    fn unfinished(&self) -> usize {
+        let left = match self.ports.stopping.is_handing_over() {
+            true => self.decider.owed(),
+            false => 0,
+        };
+        self.decider.in_flight().saturating_sub(left)
+    }
+
     /// Nothing goes to issuers any more: they are told so before their links are closed.
     fn leave(&mut self, now: Now) {
         while self.decider.on_leaving(now, &mut self.outbox) {
@@ -70,7 +93,7 @@ impl<D: Decider> Driver<D> {
         let quiet_ns = self.ports.connections.timeouts().quiet_ms * NS_PER_MS;
         let quiet = inputs == 0
             && now_ns >= self.last_read_ns + quiet_ns
-            && self.decider.in_flight() == 0
+            && self.unfinished() == 0
             && self.ports.journal.as_ref().is_none_or(JournalPort::is_quiet)
             && self.ports.connections.nothing_to_tell()
             && self.ports.connections.all_written();

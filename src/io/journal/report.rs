@@ -32,11 +32,14 @@ pub struct JournalReport {
     pub commits: JournalCounters,
     /// Of snapshots.
     pub snapshots: SnapshotCounters,
+    /// LSN of the last record that survives a crash; of several shards the highest.
+    pub durable_lsn: u64,
 }
 
 impl JournalReport {
     /// Adds another shard's.
     pub fn merge(&mut self, other: &Self) {
+        self.durable_lsn = self.durable_lsn.max(other.durable_lsn);
         let (commits, snapshots) = (&mut self.commits, &mut self.snapshots);
         commits.commits += other.commits.commits;
         commits.records += other.commits.records;

@@ -6,6 +6,7 @@ use crate::io::decider::Decider;
 use crate::io::engine::EngineReport;
 use crate::io::journal::{CommitPath, Space};
 use crate::io::recover::RecoveryReport;
+use crate::io::snapshot_call::SnapshotCaller;
 use crate::shard::Configured;
 use crate::shard::parked::{ParkedOrder, ParkedOutcome};
 use std::net::SocketAddr;
@@ -75,6 +76,12 @@ impl<D: Decider> Switch<D> {
         order: ParkedOrder,
     ) -> Option<Receiver<ParkedOutcome>> {
         self.controls.orders.ask(shard, (number, order), &self.controls.wakes)
+    }
+
+    /// For whoever wants a snapshot of every shard now.
+    #[must_use]
+    pub fn snapshot_caller(&self) -> SnapshotCaller {
+        SnapshotCaller::new(&self.controls.snapshot_call, &self.controls.wakes)
     }
 
     /// The wall clock is right as it is, also when it has jumped further than is followed.

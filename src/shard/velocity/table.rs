@@ -17,7 +17,7 @@ use crate::limits::{
     CARD_KEY_BYTES, VELOCITY_GROUP_LINES, VELOCITY_LINE_WORDS, VELOCITY_LINES_MAX,
     VELOCITY_PROBE_MAX, VELOCITY_SEARCH_GROUPS_MAX,
 };
-use crate::memory::zeroed_words;
+use crate::memory::{self, zeroed_words};
 use crate::shard::CardKey;
 
 /// Words of the card key, at the head of the line.
@@ -56,6 +56,16 @@ struct Claim {
     free: usize,
 }
 
+/// Makes the memory of so many tables before them: each takes it when it is made.
+pub fn make_ready(tables: usize, lines: usize, line_words: usize) {
+    memory::make_ready(tables, words_of(lines, line_words));
+}
+
+/// Words of a table, wherever its first cache line begins.
+const fn words_of(lines: usize, line_words: usize) -> usize {
+    lines * line_words + CACHE_WORDS
+}
+
 impl Table {
     /// Lines of `line_words` words.
     pub(super) fn new(lines: usize, line_words: usize) -> Self {
@@ -72,7 +82,7 @@ impl Table {
             "Invariant: velocity lines are within their limits"
         );
         // Alignment by hand: a zeroed allocation of an aligned type would need unsafe code.
-        let words = zeroed_words(lines * line_words + CACHE_WORDS);
+        let words = zeroed_words(words_of(lines, line_words));
         let skipped = words.as_ptr().align_offset(CACHE_WORDS * 8);
         assert!(skipped < CACHE_WORDS, "Invariant: a cache line begins within the first 64 bytes");
         let groups = lines / VELOCITY_GROUP_LINES;
