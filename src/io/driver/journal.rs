@@ -156,8 +156,8 @@ impl<D: Decider> Driver<D> {
     /// Lets leave what is durable, and starts the next commit.
     pub(super) fn run_journal(&mut self, now: Now) {
         let Some(port) = &mut self.ports.journal else { return };
-        port.journal.check_stall(now.mono_ns);
         port.journal.pump(now.mono_ns);
+        port.journal.check_stall(now.mono_ns);
         let is_full = port.is_safe || port.journal.space() == Space::Refuse;
         if is_full != port.was_full {
             port.was_full = is_full;

@@ -24,6 +24,8 @@ use std::task::{Context, Poll};
 use tokio::task::spawn_local;
 
 const NS_PER_MS: u64 = 1_000_000;
+/// So much longer is a commit waited for that is found to have taken too long.
+const LATE_NS: u64 = 200 * NS_PER_MS;
 /// Longest time that the histogram tells from longer ones: a minute.
 const TIME_US_MAX: u64 = 60_000_000;
 /// A commit that takes longer than this is counted as a stall.
@@ -57,6 +59,8 @@ pub struct ShardJournal {
     slot: Rc<Slot>,
     stock: StockPort,
     in_flight: Option<InFlight>,
+    /// Since when a commit is known to have taken too long.
+    late_since_ns: Option<u64>,
     durability: Durability,
     /// When the last commit started.
     started_ns: u64,
@@ -109,6 +113,7 @@ impl ShardJournal {
             slot,
             stock,
             in_flight: None,
+            late_since_ns: None,
             durability: config.durability,
             started_ns: 0,
             stall_max_ns: config.stall_max_ms * NS_PER_MS,
@@ -191,7 +196,10 @@ impl ShardJournal {
     #[must_use]
     pub fn next_due_ns(&self) -> Option<u64> {
         match (self.in_flight, self.durability) {
-            (Some(in_flight), _) => Some(in_flight.since_ns + self.stall_max_ns),
+            (Some(in_flight), _) => Some(match self.late_since_ns {
+                Some(late_since_ns) => late_since_ns + LATE_NS,
+                None => in_flight.since_ns + self.stall_max_ns,
+            }),
             (None, Durability::Relaxed { ms }) if self.groups.has_waiting() => {
                 Some(self.started_ns + ms * NS_PER_MS)
             }
@@ -199,11 +207,15 @@ impl ShardJournal {
         }
     }
 
-    /// After [`ShardJournal::pump`]: ends the process when the disk has not answered for too long: those who wait get no answer
-    /// here, and another instance may serve them.
-    pub fn check_stall(&self, now_ns: u64) {
+    /// After [`ShardJournal::pump`]: ends the process when the disk has not answered for too long: those
+    /// who wait get no answer here, and another instance may serve them. An answer that came while
+    /// the whole process stood still is found by the runtime's next turns: they have a while.
+    pub fn check_stall(&mut self, now_ns: u64) {
         let since_ns = self.in_flight.map(|in_flight| in_flight.since_ns);
-        if since_ns.is_some_and(|since_ns| now_ns >= since_ns + self.stall_max_ns) {
+        let is_late = since_ns.is_some_and(|since_ns| now_ns >= since_ns + self.stall_max_ns);
+        if !is_late {
+            self.late_since_ns = None;
+        } else if now_ns >= *self.late_since_ns.get_or_insert(now_ns) + LATE_NS {
             let ms = self.stall_max_ns / NS_PER_MS;
             fail_stop(&format!("the journal's disk has not answered for {ms} ms (stall_max_ms)"));
         }
