@@ -217,6 +217,9 @@ mod tests {
         let counter = misfits(|it| it.velocity.counters.truncate(1));
         assert!(counter.iter().any(|it| it.ends_with("is gone and left behind")), "{counter:?}");
         assert!(!counter.iter().any(|it| it.contains("carried over")), "{counter:?}");
+        // What is kept names them by their places.
+        let fewer = misfits(|it| it.acquirers.truncate(1));
+        assert_eq!(fewer, ["acquirer iso87-ascii is gone"]);
         let nowhere = misfits(|it| it.journal.data_dir = Some("/nonexistent".into()));
         assert!(nowhere[0].starts_with("data directory: "), "{nowhere:?}");
         let none = misfits(|it| it.journal.durability = Durability::Off);
@@ -227,7 +230,7 @@ mod tests {
     fn limits_listeners_and_timers_may_be_others() {
         let allowed = misfits(|it| {
             it.velocity.limits.clear();
-            it.acquirers.truncate(1);
+            it.acquirers[0].listen.set_port(1_234);
             it.switch.drain_ms += 1;
             it.journal.durability = Durability::Relaxed { ms: 5 };
         });

@@ -40,7 +40,7 @@ pub(super) fn verify(
     let layout = StateLayout::from_bytes(directory.layout())
         .map_err(|what| refused(65, &format!("{}: {what}", directory.folder().display())))?;
     // As the switch that wrote it was, whatever the next one will be.
-    let config = layout.config(&config);
+    let config = layout.config(&config.in_order(&layout.issuers, &layout.acquirers));
     let mut differ = 0;
     for shard in 0..layout.shards {
         // At most SHARDS_MAX, which fits a byte.

@@ -8,7 +8,9 @@ use super::hand_over::{FromSuccessor, LetGo};
 use super::operators::{Operators, Told, audit, audit_own};
 use super::parked::ParkedDesk;
 use super::reload::{By, Reload};
-use super::switch::{Remains, Started, load, refused_connections, start, write_first_screen};
+use super::switch::{
+    Remains, Started, in_kept_order, load, refused_connections, start, write_first_screen,
+};
 use super::take_over::{Inheritance, take_over};
 use super::{CommandError, Streams};
 use crate::admin::audit::{AuditEvent, AuditResult};
@@ -56,7 +58,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// # Errors
 /// It does not start, or it stopped with something wrong.
 pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<(), CommandError> {
-    let mut config = load(args.config.as_deref())?;
+    let mut config = in_kept_order(load(args.config.as_deref())?)?;
     config.journal.is_safe = args.safe;
     let mut config = Arc::new(config);
     // Signals end this process as long as another one serves.
@@ -90,7 +92,10 @@ fn serve(
     // Asked for before anything is started: a signal is never lost.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let mut operators = Operators::start(config, port)?;
-    tell_alarms(&operators, alarm, streams)?;
+    // Whoever goes on where another process stopped serves, whether or not anybody reads this.
+    let is_inherited = before.is_some() || alarm.is_some();
+    let shown = |written: std::io::Result<()>| if is_inherited { Ok(()) } else { written };
+    shown(tell_alarms(&operators, alarm.map(|text| ("take_over{failed}", text)), streams))?;
     let mut started = match start(config, listeners) {
         Ok(started) => started,
         Err(error) => {
@@ -103,9 +108,9 @@ fn serve(
     operators.on_started(&started.switch);
     if let Some((_, let_go)) = &before {
         let lost = held_to(let_go, &mut started);
-        tell_alarms(&operators, lost, streams)?;
+        shown(tell_alarms(&operators, lost.map(|text| ("journal{lost}", text)), streams))?;
     }
-    write_first_screen(streams.output, &started, config)?;
+    shown(write_first_screen(streams.output, &started, config))?;
     let Started { switch, listeners, terms, told, .. } = started;
     let mut detail = format!("version {}, epoch {}", env!("CARGO_PKG_VERSION"), switch.epoch());
     told.iter().for_each(|line| detail += &format!("; {line}"));
@@ -151,13 +156,13 @@ fn serve(
 /// What an operator must know of at the start.
 fn tell_alarms(
     operators: &Operators,
-    taken_over: Option<String>,
+    other: Option<(&'static str, String)>,
     streams: &mut Streams<'_>,
-) -> Result<(), CommandError> {
+) -> std::io::Result<()> {
     let wall_ms = operators.board.now().wall_ms;
     let damage = operators.audit_damage().map(|damage| ("audit{damaged}", damage));
     let damage = damage.filter(|_| operators.board.phase() == Phase::Starting);
-    for (name, text) in damage.into_iter().chain(taken_over.map(|it| ("take_over{failed}", it))) {
+    for (name, text) in damage.into_iter().chain(other) {
         writeln!(streams.problems, "{} ALARM {name} {text}", moment(wall_ms))?;
         operators.board.notables.add(wall_ms, name, 1, text);
     }
@@ -220,7 +225,7 @@ fn conclude(
 ) -> Result<Served, CommandError> {
     match succession {
         Succession::Serves => {
-            writeln!(streams.output, "handed over to pid {pid}, which serves")?;
+            let _ = writeln!(streams.output, "handed over to pid {pid}, which serves");
             ended.map(|_| Served::Stopped)
         }
         Succession::LivesOn(why) => {

@@ -27,6 +27,20 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
+/// A configuration with issuers and acquirers in the order that the data directory knows them in: what is
+/// kept there names them by place.
+pub(super) fn in_kept_order(config: Config) -> Result<Config, CommandError> {
+    let journal = &config.journal;
+    let folder = journal.data_dir.as_ref().filter(|_| journal.durability != Durability::Off);
+    let Some(folder) = folder else { return Ok(config) };
+    let kept = DataDirectory::peek_layout(folder);
+    let kept = kept.map_err(|error| refused(error.exit_code(), &error))?;
+    let Some(kept) = kept else { return Ok(config) };
+    let kept = StateLayout::from_bytes(&kept)
+        .map_err(|what| refused(65, &format!("{}: {what}", folder.display())))?;
+    Ok(config.in_order(&kept.issuers, &kept.acquirers))
+}
+
 /// Starts the switch and its banks, with what a process before left.
 pub(super) fn start(
     config: &Arc<Config>,
@@ -103,6 +117,14 @@ fn open_directory(
         .map_err(|what| refused(65, &format!("{}: {what}", directory.folder().display())))?;
     if before == wanted {
         return Ok(Some((directory, Vec::new())));
+    }
+    if let Some(who) = before.displaced_in(&wanted) {
+        let what = format!(
+            "{}: {who} has messages, totals and answers kept here, and the configuration does not have it \
+             any more: keep its section or its rows in iin_file, even if nobody uses them",
+            directory.folder().display()
+        );
+        return Err(refused(78, &what));
     }
     let before_config = before.config(config);
     let carried = memory_screen::while_shown(|| {

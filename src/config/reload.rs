@@ -98,15 +98,26 @@ impl Config {
     /// stand in the order in which the table of IINs names them, and there a row may have moved. Issuers
     /// of its own come last.
     #[must_use]
-    pub fn in_the_order_of(mut self, other: &Self) -> Self {
-        let place_in = |name: &str| other.issuers.iter().position(|issuer| issuer.name == name);
+    pub fn in_the_order_of(self, other: &Self) -> Self {
+        let names: Vec<String> = other.issuers.iter().map(|issuer| issuer.name.clone()).collect();
+        self.in_order(&names, &[])
+    }
+
+    /// The same with its issuers and acquirers in this order, as far as they are in it; others of its
+    /// own come last.
+    #[must_use]
+    pub fn in_order(mut self, issuers: &[String], acquirers: &[String]) -> Self {
+        self.acquirers.sort_by_key(|acquirer| {
+            acquirers.iter().position(|name| *name == acquirer.name).unwrap_or(usize::MAX)
+        });
+        let place_in = |name: &str| issuers.iter().position(|issuer| issuer == name);
         let mut order: Vec<usize> = (0..self.issuers.len()).collect();
         order.sort_by_key(|&own| {
             let name = self.issuers.get(own).map_or("", |issuer| issuer.name.as_str());
             (place_in(name).unwrap_or(usize::MAX), own)
         });
-        let issuers = order.iter().filter_map(|&own| self.issuers.get(own).cloned());
-        let issuers: Vec<IssuerConfig> = issuers.collect();
+        let ordered = order.iter().filter_map(|&own| self.issuers.get(own).cloned());
+        let ordered: Vec<IssuerConfig> = ordered.collect();
         let behaviour = order.iter().filter_map(|&own| self.bank.behaviour.get(own).cloned());
         let behaviour = behaviour.collect();
         for row in &mut self.iins {
@@ -115,7 +126,7 @@ impl Config {
             // There are as many places as before, which fit a byte.
             row.issuer = place.and_then(|it| u8::try_from(it).ok()).map_or(row.issuer, IssuerId);
         }
-        (self.issuers, self.bank.behaviour) = (issuers, behaviour);
+        (self.issuers, self.bank.behaviour) = (ordered, behaviour);
         self
     }
 }
@@ -362,5 +373,25 @@ mod tests {
         let other = other.in_the_order_of(&old);
         assert_eq!(other.issuers[2].name, "OTHER");
         assert!(old.allows(&other).unwrap_err().keys[0].contains("issuer."));
+    }
+
+    #[test]
+    fn issuers_and_acquirers_take_the_order_that_is_kept() {
+        let config = Config::embedded();
+        let mut issuers: Vec<String> = config.issuers.iter().map(|it| it.name.clone()).collect();
+        let mut acquirers: Vec<String> =
+            config.acquirers.iter().map(|it| it.name.clone()).collect();
+        issuers.reverse();
+        acquirers.reverse();
+        let ordered = config.clone().in_order(&issuers[..3], &acquirers);
+        let names: Vec<&String> = ordered.issuers.iter().map(|it| &it.name).collect();
+        assert_eq!(names[..3], [&issuers[0], &issuers[1], &issuers[2]]);
+        assert_eq!(names[3], &config.issuers[0].name, "others come after them");
+        assert_eq!(names.len(), issuers.len());
+        assert!(ordered.acquirers.iter().map(|it| &it.name).eq(&acquirers));
+        for (row, before) in ordered.iins.iter().zip(&config.iins) {
+            let name = &ordered.issuers[usize::from(row.issuer.0)].name;
+            assert_eq!(*name, config.issuers[usize::from(before.issuer.0)].name);
+        }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Doorkeeper {
     issuers: Vec<Peers>,
     /// By acquirer and address: when all that it was let in with has been paid for.
     paid_ns: BTreeMap<(u8, IpAddr), u64>,
+    /// When it is looked again who has paid for all.
+    look_again_ns: u64,
 }
 
 impl Doorkeeper {
@@ -45,6 +47,7 @@ impl Doorkeeper {
                 .map(|it| it.link.as_ref().map(link_peers).unwrap_or_default())
                 .collect(),
             paid_ns: BTreeMap::new(),
+            look_again_ns: 0,
         }
     }
 
@@ -67,7 +70,8 @@ impl Doorkeeper {
         if rate == 0 {
             return Ok(());
         }
-        if self.paid_ns.len() >= ADDRESSES_MAX {
+        if self.paid_ns.len() >= ADDRESSES_MAX && now_ns >= self.look_again_ns {
+            self.look_again_ns = now_ns + NS_PER_S;
             self.paid_ns.retain(|_, paid_ns| *paid_ns > now_ns);
         }
         let place = (acquirer, from.to_canonical());

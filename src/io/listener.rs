@@ -27,6 +27,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 const BACKLOG: i32 = 1_024;
 /// Connections on their way to one shard.
 pub(crate) const PLACED_MAX: usize = 256;
+/// Connections taken from one listener before the next one has its turn.
+const ACCEPTS_MAX: u32 = 64;
 /// How long accepting pauses when no file descriptor or memory is left.
 const EXHAUSTED_PAUSE_MS: i64 = 100;
 /// How long accepting pauses when no shard can be given more for now: a few of a shard's cycles.
@@ -211,7 +213,8 @@ impl Acceptor {
     fn accept_all(&mut self) -> Round {
         let listeners = self.listeners.clone();
         for (guest, listener) in listeners.guests() {
-            loop {
+            // Who knocks all the time keeps neither others waiting nor a stop.
+            for _ in 0..ACCEPTS_MAX {
                 if self.doors.iter().all(|door| door.placed.is_full()) {
                     return Round::Busy;
                 }

@@ -203,6 +203,8 @@ impl Shard {
             return Err(Reason::HoldsFull);
         }
         let original = if incoming.view.has(90) { self.original_of(incoming) } else { None };
+        // What another card did is nothing that this one can take back.
+        let original = original.filter(|(_, record)| record.card == staged.card);
         let voids = match &original {
             _ if !transaction.is_void() => None,
             Some((key, _)) => Some(*key),

@@ -104,7 +104,8 @@ impl Shard {
             .map(|kept| {
                 let code = if is_well_formed { judge(&request, &kept, answer) } else { None };
                 let is_partial = code == Some(ResponseCode::PARTIAL_APPROVAL);
-                (code, is_partial && !takes_partial_approvals(&kept))
+                let is_void = request.void_of.is_some();
+                (code, is_partial && (is_void || !takes_partial_approvals(&kept)))
             });
         let (code, is_unwanted) = parsed.unwrap_or_default();
         if is_unwanted {

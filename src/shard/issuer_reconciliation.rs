@@ -87,7 +87,11 @@ impl Shard {
         let written = write_totals(dialect, gathered, &mut message);
         let message = written.and_then(|bytes| message.get(..bytes));
         let view = message.and_then(|message| dialect.parse(message, &mut table).ok());
-        let (Some(view), Some(mti)) = (view, Mti::from_number(TOTALS_ADVICE)) else { return };
+        let (Some(view), Some(mti)) = (view, Mti::from_number(TOTALS_ADVICE)) else {
+            // Its dialect has no room for them: the others are told all the same.
+            self.commit(now, Change::IssuerTold { issuer, day }, outbox);
+            return;
+        };
         let whose = (issuer, acquirer, self.no_card(issuer));
         let owed = self.store_owed(now, whose, (mti, &view, TOLD), Written::NONE, outbox);
         self.commit(now, Change::IssuerTold { issuer, day }, outbox);
@@ -97,9 +101,11 @@ impl Shard {
         }
     }
 
-    /// A key that is no card's, for the order in which an issuer's totals are sent.
+    /// A key that is no card's, for the order in which an issuer's totals are sent: the second half
+    /// says in which lane they wait, the first that this shard is where they belong.
     fn no_card(&self, issuer: IssuerId) -> CardKey {
-        let key = |salt: u8| CardKey([issuer.0, salt, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let lane = issuer.0;
+        let key = |salt: u8| CardKey([lane, salt, 0, 0, 0, 0, 0, 0, lane, 0, 0, 0, 0, 0, 0, 0]);
         let mut keys = (0..=u8::MAX).map(key);
         keys.find(|key| self.cipher.pan(key).is_none()).unwrap_or(CardKey([0; 16]))
     }

@@ -57,9 +57,9 @@ impl DropNote {
         let mut digits = 0;
         for char in text.chars() {
             digits = match char {
-                '0'..='9' => digits + 1,
-                ' ' | '-' | '.' if digits > 0 => digits,
-                _ => 0,
+                char if char.is_numeric() => digits + 1,
+                char if char.is_alphabetic() => 0,
+                _ => digits,
             };
             if digits >= CARD_DIGITS_MIN {
                 return Err(NoteError::CardNumber);

@@ -56,6 +56,10 @@ impl Shard {
         if left.0 >= original.amount_minor {
             return Err(Reason::InvalidAmount);
         }
+        // A void is reversed whole or not at all, as it takes back all or nothing.
+        if original.voids.is_some() {
+            return Err(Reason::OriginalAmount);
+        }
         // Room first: nothing is undone that cannot be owed.
         if !self.saf.has_room(self.pending.len() + 1) {
             return Err(Reason::SafFull);
@@ -106,6 +110,9 @@ impl Shard {
         let asked = self.pending.get(place).map(|request| request.amount);
         if asked.is_none_or(|asked| left >= asked) {
             return Err(Reason::InvalidAmount);
+        }
+        if self.pending.get(place).is_some_and(|request| request.void_of.is_some()) {
+            return Err(Reason::OriginalAmount);
         }
         let reductions = &self.reductions.0;
         let is_known = reductions.iter().any(|early| early.original == *key);

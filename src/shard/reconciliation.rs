@@ -243,7 +243,8 @@ impl Shard {
         self.gather(message.connection, &mut gathered);
         let gathered_at = copy_in(&gathered.encode(), outbox);
         let rest_at = copy_in(rest, outbox);
-        outbox.push(Action::Mesh {
+        // What it counts is as durable as an answer.
+        outbox.push_gated(Action::Mesh {
             to: from,
             kind: MeshKind::TotalsTold,
             connection: message.connection,

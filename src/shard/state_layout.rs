@@ -15,6 +15,12 @@ pub struct StateLayout {
     pub shards: usize,
     /// What each one's velocity table looks like.
     pub velocity: Layout,
+    /// Names of issuers, by their places: records name them by place. None: an older version kept it.
+    #[serde(default)]
+    pub issuers: Vec<String>,
+    /// The same of acquirers.
+    #[serde(default)]
+    pub acquirers: Vec<String>,
 }
 
 impl StateLayout {
@@ -23,7 +29,25 @@ impl StateLayout {
     pub fn of(config: &Config) -> Self {
         let shards = config.switch.shards.max(1);
         let lines = lines_of(config.velocity.lines, shards);
-        Self { shards, velocity: Layout::new(lines, &config.velocity) }
+        Self {
+            shards,
+            velocity: Layout::new(lines, &config.velocity),
+            issuers: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            acquirers: config.acquirers.iter().map(|acquirer| acquirer.name.clone()).collect(),
+        }
+    }
+
+    /// Who is not at the place that he has in this state: `to` cannot go on with it. Whoever is new has
+    /// a place behind all others.
+    #[must_use]
+    pub fn displaced_in(&self, to: &Self) -> Option<String> {
+        let kinds =
+            [("issuer", &self.issuers, &to.issuers), ("acquirer", &self.acquirers, &to.acquirers)];
+        kinds.into_iter().find_map(|(kind, kept, to)| {
+            let mut places = kept.iter().zip(to.iter().map(Some).chain(core::iter::repeat(None)));
+            let (name, _) = places.find(|(kept, to)| *to != Some(kept))?;
+            Some(format!("{kind} {name}"))
+        })
     }
 
     /// Makes the memory of all cards before the shards that take it.
@@ -100,6 +124,14 @@ impl StateLayout {
                 }
                 Some(_) => changes.push(format!("counter {name} is carried over")),
             }
+        }
+        let kinds =
+            [("issuer", &self.issuers, &to.issuers), ("acquirer", &self.acquirers, &to.acquirers)];
+        for (kind, before, now) in kinds {
+            let new = now.iter().filter(|name| !before.is_empty() && !before.contains(name));
+            changes.extend(new.map(|name| format!("{kind} {name} is new")));
+            let gone = before.iter().filter(|name| !now.contains(name));
+            changes.extend(gone.map(|name| format!("{kind} {name} is gone")));
         }
         for LayoutCounter { name, .. } in self.velocity.all() {
             if named(to, name).is_none() {

@@ -319,6 +319,7 @@ impl Shard {
             return self.run_errand(now, (place, end), (connection, frame), outbox);
         }
         let original = self.original(&key).filter(|it| it.state == OriginalState::Approved);
+        let is_over = is_over || self.duplicates.is_answered_again(&key);
         let Some(original) = original.filter(|_| !is_over) else { return self.end_wait(place) };
         if self.give_to_sibling(connection, frame, outbox) {
             return self.end_wait(place);
@@ -424,10 +425,12 @@ impl Shard {
     /// still here, and with nobody else.
     #[cold]
     pub(super) fn answered_elsewhere(&mut self, key: &DuplicateKey) -> bool {
-        let waits = self.undelivered.entries.iter_mut().flatten().find(|entry| entry.key == *key);
-        let Some(entry) = waits else { return false };
-        let is_here = !entry.is_over && !entry.is_offered;
-        entry.is_over = true;
+        let mut is_here = false;
+        let waiting = self.undelivered.entries.iter_mut().flatten();
+        for entry in waiting.filter(|entry| entry.key == *key) {
+            is_here |= !entry.is_over && !entry.is_offered;
+            entry.is_over = true;
+        }
         is_here
     }
 

@@ -46,14 +46,14 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let original = self.duplicates.original_by(key).map(|stored| stored.record());
-        let (reservation, sort, amount_minor) = match original {
-            Some(it) if it.is_voided() => (it.reservation, it.sort, it.amount_minor),
+        let (reservation, sort, amount_minor, issuer) = match original {
+            // Its own issuer: the void may have gone by another route.
+            Some(it) if it.is_voided() => (it.reservation, it.sort, it.amount_minor, it.issuer),
             Some(_) => return,
             // Of one that was never known here, or is forgotten, the void said what it took back.
-            None => (Reservation::default(), Sort::Debit, void.amount_minor),
+            None => (Reservation::default(), Sort::Debit, void.amount_minor, void.issuer),
         };
         self.counters.add(Counter::Reinstated);
-        let issuer = void.issuer;
         let entry = Entry { acquirer, issuer, sort, is_reversal: false, amount_minor };
         let reinstated = Reinstated { key, card: void.card, reservation, entry };
         self.commit(now, Change::Reinstated(reinstated), outbox);

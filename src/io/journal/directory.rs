@@ -50,6 +50,17 @@ impl DataDirectory {
         Self::open_on(Arc::new(KernelDisk), root, (shards, layout), key_check)
     }
 
+    /// What the maker of a directory said of its layout, without taking it; `None`: there is none yet.
+    ///
+    /// # Errors
+    /// It was made for something else, or the file system refuses.
+    pub fn peek_layout(root: &Path) -> Result<Option<Vec<u8>>, JournalError> {
+        if !root.exists() {
+            return Ok(None);
+        }
+        Ok(current(&KernelDisk, root)?.map(|generation| generation.layout))
+    }
+
     pub(super) fn open_on(
         disk: Arc<dyn Disk>,
         root: &Path,

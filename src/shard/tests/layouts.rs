@@ -360,6 +360,23 @@ fn what_becomes_of_a_layout_is_said() {
             "counter c is gone and left behind",
         ]
     );
+    // Issuers and acquirers have their places in what is kept: new ones come last.
+    let more = |issuers: &[&str]| StateLayout {
+        issuers: issuers.iter().map(ToString::to_string).collect(),
+        ..before.clone()
+    };
+    let kept = more(&["ABC", "CMB"]);
+    for (now, displaced) in [
+        (&["ABC", "CMB", "NEW"][..], None),
+        (&["CMB", "ABC"], Some("issuer ABC")),
+        (&["ABC", "NEW", "CMB"], Some("issuer CMB")),
+        (&["ABC"], Some("issuer CMB")),
+    ] {
+        assert_eq!(kept.displaced_in(&more(now)).as_deref(), displaced);
+    }
+    assert!(kept.changes_to(&more(&["ABC", "CMB", "NEW"])).contains(&"issuer NEW is new".into()));
+    let old: StateLayout = StateLayout::from_bytes(&more(&[]).to_bytes()).unwrap();
+    assert_eq!(old.displaced_in(&kept), None, "an older version did not say");
     assert!(StateLayout::from_bytes(b"{}").unwrap_err().contains("cannot be read"));
 }
 

@@ -143,7 +143,12 @@ impl Iso {
     }
 
     /// A reversal of this original after which so much of it stands.
-    fn reduce(&mut self, stan: u32, (mti, original): (u16, u32), left: u64) -> Vec<String> {
+    pub(super) fn reduce(
+        &mut self,
+        stan: u32,
+        (mti, original): (u16, u32),
+        left: u64,
+    ) -> Vec<String> {
         let de90 = format!("{mti:04}{original:06}1122120000{:011}{:011}", 3_330_000, 3_330_000);
         let de95 = format!("{left:012}{:030}", 0);
         let extra: &[(u8, &[u8])] = &[(90, de90.as_bytes()), (95, de95.as_bytes())];

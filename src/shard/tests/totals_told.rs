@@ -86,6 +86,20 @@ fn an_issuer_is_told_a_minute_after_the_cut_off_and_once() {
     assert_eq!(world.shard.owed(), 0, "what is not in balance is not sent again");
 }
 
+/// Each has its own order: one that never answers keeps no other waiting.
+#[test]
+fn an_issuer_that_is_silent_keeps_no_other_from_its_totals() {
+    let mut config = wanting(1);
+    config.issuers[1].link = config.issuers[0].link.clone();
+    let mut world = World::new(&config);
+    world.shard.on_issuer_up(world.now, LINK);
+    world.shard.on_issuer_up(world.now, LinkId { issuer: IssuerId(1), number: 0 });
+    world.tick();
+    let told: Vec<String> =
+        (0..4).flat_map(|s| texts(&mut world, DUE_MS + 10 + s * 1_000)).collect();
+    assert_eq!(told[..2], ["I0 0520", "I1 0520"], "{told:?}");
+}
+
 #[test]
 fn an_issuer_that_cannot_take_totals_has_them_parked_and_one_that_does_not_want_them_gets_none() {
     let mut world = with_purchase();

@@ -1,6 +1,6 @@
 //! Voids: all of what stands or nothing, and what a void that is undone itself leaves.
 
-use super::fixture::{Request, World, connection, issuer_answer};
+use super::fixture::{Request, World, connection, issuer_answer, pan};
 use super::money::{approve, by_amount, left, send, with_hold};
 use super::restart::Journaled;
 use super::reversals::Iso;
@@ -79,6 +79,35 @@ fn a_void_that_leaves_a_rest_is_refused() {
         let void = Request { processing: "200000", extra, ..buy(stan, 6_000) };
         assert_eq!(iso.send(&void), [expected], "{rest}");
     }
+}
+
+/// It takes back all or nothing, and so does what takes it back.
+#[test]
+fn a_void_is_not_reversed_in_part() {
+    for is_answered in [true, false] {
+        let mut iso = Iso::new();
+        iso.send(&buy(1, 6_000));
+        iso.issuer("0200", "00");
+        iso.send(&void(2, 6_000));
+        if is_answered {
+            iso.issuer("0200", "00");
+        }
+        assert_eq!(iso.reduce(3, (200, 2), 2_000), ["A101 0430 64"], "{is_answered}");
+        assert_eq!(iso.world.shard.owed(), 0);
+    }
+}
+
+/// Numbers of another card's purchase: nothing of that one is taken back.
+#[test]
+fn a_void_takes_nothing_of_another_card_back() {
+    let mut world = World::new(&by_amount());
+    send(&mut world, &buy(1, 6_000));
+    approve(&mut world);
+    let other = Request { pan: pan("C2"), ..void(2, 6_000) };
+    assert_eq!(send(&mut world, &other), ["I0 0200"]);
+    assert_eq!(approve(&mut world), ["A1 0210 00"]);
+    assert_eq!(debits(&world)[..2], [1, 6_000]);
+    assert_eq!(left(&mut world, 100), 4_000, "the first card's purchase counts on");
 }
 
 #[test]
