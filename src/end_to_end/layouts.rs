@@ -118,6 +118,50 @@ fn other_shards_and_counters_go_on_with_what_was_known() {
     switch.stop();
 }
 
+/// What is kept names issuers and acquirers by place: another order in the configuration moves nobody, and
+/// whoever is gone is missed.
+#[test]
+fn another_order_of_issuers_and_acquirers_moves_nobody() {
+    let data = Folder::new();
+    make_key(&data);
+    let text = configuration(&data, 1, "");
+    let switch = start(&text);
+    let mut client = Client::of(&switch, Speech::cups());
+    let known: Vec<_> = purchases(1).map(|it| (told(&client.ask(&it)), it)).collect();
+    switch.signal(Signal::KILL);
+    switch.end();
+
+    let shipped = include_str!("../../tuning/profiles/iins_cn.csv");
+    let (head, rows): (Vec<&str>, Vec<&str>) =
+        shipped.lines().partition(|line| !line.starts_with(|it: char| it.is_ascii_digit()));
+    let reversed: Vec<&str> = head.into_iter().chain(rows.into_iter().rev()).collect();
+    let table = data.file("reversed.csv", &(reversed.join("\n") + "\n"));
+    let table = format!("[switch]\niin_file = \"{}\"\n", table.display());
+    let swapped = text
+        .replacen("[acquirer.cups]", "[acquirer.x]", 1)
+        .replacen("[acquirer.iso87-ascii]", "[acquirer.cups]", 1)
+        .replacen("[acquirer.x]", "[acquirer.iso87-ascii]", 1)
+        .replacen("dialect = \"cups\"", "dialect = \"x\"", 1)
+        .replacen("dialect = \"iso87-ascii\"", "dialect = \"cups\"", 1)
+        .replacen("dialect = \"x\"", "dialect = \"iso87-ascii\"", 1)
+        .replacen("[switch]\n", &table, 1);
+    let switch = start(&swapped);
+    let mut client = Client::of(&switch, Speech::cups());
+    for (answer, request) in &known {
+        assert_eq!(told(&client.ask(request)), *answer, "the same answer again");
+    }
+    switch.signal(Signal::KILL);
+    switch.end();
+
+    // Without the first acquirer, whom the kept answers are of.
+    let gone = text.replacen("[acquirer.cups]", "[acquirer.other]", 1);
+    let file = data.file("gone.toml", &gone);
+    let arguments = [OsStr::new("run"), OsStr::new("--config"), file.as_os_str()];
+    let refused = run(Folder::new(), &arguments);
+    assert_eq!(refused.code, Some(78), "{}", refused.problems);
+    assert!(refused.problems.contains("acquirer cups has "), "{}", refused.problems);
+}
+
 /// Nothing is left out silently, and a refused start changes nothing.
 #[test]
 fn a_table_that_is_too_small_is_refused_and_what_was_known_stays() {

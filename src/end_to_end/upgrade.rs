@@ -312,11 +312,8 @@ fn a_successor_that_fails_changes_nothing() {
 
     // Before: an address that is taken.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let acquirer = format!(
-        "[acquirer.more]\nlisten = \"{}\"\ndialect = \"cups\"\n[bank]\n",
-        taken.local_addr().unwrap()
-    );
-    let failed = world.fails(&world.text.replacen("[bank]\n", &acquirer, 1));
+    let address_taken = format!("listen = \"{}\"", taken.local_addr().unwrap());
+    let failed = world.fails(&world.text.replacen("listen = \"127.0.0.1:0\"", &address_taken, 1));
     assert_eq!(failed.code, Some(1), "{}", failed.problems);
     assert!(failed.problems.contains("the port is busy"), "{}", failed.problems);
     // The same connection: nothing was closed.
