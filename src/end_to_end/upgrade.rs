@@ -35,7 +35,8 @@ impl World {
         let lines = format!(
             "{issuers}{TWICE}[keys]\ncard_key_file = \"card.key\"\n\
              [journal]\ndata_dir = \"data\"\nsegment_bytes = 8_388_608\n\
-             undurable_bytes_max = 8_388_608\nalarm_free_percent = 0\nrefuse_free_percent = 0\n\
+             undurable_bytes_max = 8_388_608\nstall_max_ms = 60_000\nalarm_free_percent = 0\n\
+             refuse_free_percent = 0\n\
              crashes_max = 0\n[admin]\nsocket = \"operators\"\naudit_file = \"audit.log\"\n",
         );
         let switch = "shards = 2";
