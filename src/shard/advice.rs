@@ -10,7 +10,7 @@ use super::outcomes::Note;
 use super::own_answer::Reason;
 use super::totals::{Entry, Sort};
 use super::velocity::Reservation;
-use super::{Counter, Incoming, Now, Outbox, Shard};
+use super::{Counter, Incoming, IssuerId, Now, Outbox, Shard};
 use tapswitch_protocol::ResponseCode;
 
 impl Shard {
@@ -47,6 +47,31 @@ impl Shard {
         let original = self.original_of(incoming).map(|(_, record)| record);
         let whose = (issuer, staged.card);
         let stored = self.store_message(now, incoming, whose, original.as_ref(), outbox)?;
+        let asked = (&transaction, issuer, reservation);
+        let (record, entry) = self.approved_here(incoming, staged, asked);
+        self.hold_scopes(now, staged.key, &scopes, outbox);
+        self.remember_advice(now, (incoming, staged), (&record, entry, transaction.pin), outbox);
+        if let Some(hold) = completes {
+            let by = (staged.key, transaction.amount.0);
+            self.complete_hold(now, (hold, staged.card), by, outbox);
+        }
+        let note = Note::answered(Counter::AnsweredBySwitch, ResponseCode::APPROVED);
+        self.note(now, incoming, note);
+        self.answer_approved(now, incoming, Gate::Durable, outbox);
+        if let Some(place) = stored {
+            self.send_owed(now, place, outbox);
+        }
+        Ok(())
+    }
+
+    /// What is remembered of an approval that the switch gave by itself, and what it adds to the totals. Its
+    /// issuer knows it by the advice that is owed, which is the newest message.
+    pub(super) fn approved_here(
+        &self,
+        incoming: &Incoming<'_>,
+        staged: &StagedRequest,
+        (transaction, issuer, reservation): (&Transaction, IssuerId, Reservation),
+    ) -> (OriginalRecord, Entry) {
         let sent = self.saf.newest().and_then(|owed| owed.sent);
         let (stan, time) = sent.map_or((0, 0), |(stan, time)| (stan.0, time.0));
         let record = OriginalRecord {
@@ -68,19 +93,7 @@ impl Shard {
             is_reversal: false,
             amount_minor: transaction.amount.0,
         };
-        self.hold_scopes(now, staged.key, &scopes, outbox);
-        self.remember_advice(now, (incoming, staged), (&record, entry, transaction.pin), outbox);
-        if let Some(hold) = completes {
-            let by = (staged.key, transaction.amount.0);
-            self.complete_hold(now, (hold, staged.card), by, outbox);
-        }
-        let note = Note::answered(Counter::AnsweredBySwitch, ResponseCode::APPROVED);
-        self.note(now, incoming, note);
-        self.answer_approved(now, incoming, Gate::Durable, outbox);
-        if let Some(place) = stored {
-            self.send_owed(now, place, outbox);
-        }
-        Ok(())
+        (record, entry)
     }
 
     /// What it counts for. Above a limit it is counted all the same, and that is told.

@@ -9,7 +9,6 @@
 //! Not here: how much is allowed (limits of the rule's name, in `velocity`).
 
 use super::delivery::{Gate, write_frame};
-use super::duplicate::{OriginalRecord, OriginalState};
 use super::intake::{self, StagedRequest, Transaction};
 use super::issuer_answer::Ending;
 use super::journal_record::{Answered, Change, OwedId, Settlement};
@@ -18,7 +17,6 @@ use super::owed::Written;
 use super::own_answer::Reason;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
-use super::totals::Entry;
 use super::velocity::{Refusal, Reservation};
 use super::{Counter, Incoming, IssuerId, MACS_AND_NUMBERS, Now, Outbox, Shard, ShardId};
 use crate::config::{AcquirerConfig, StandInRule, VelocityConfig};
@@ -242,27 +240,8 @@ impl Shard {
     ) {
         let Asked { incoming, staged, transaction, issuer, .. } = asked;
         let owed = self.owe_stand_in_advice(now, asked, papers, outbox);
-        let sent = self.saf.newest().and_then(|owed| owed.sent);
-        let (stan, time) = sent.map_or((0, 0), |(stan, time)| (stan.0, time.0));
-        let original = OriginalRecord {
-            state: OriginalState::Approved,
-            response_code: *ResponseCode::APPROVED.bytes(),
-            issuer,
-            card: staged.card,
-            amount_minor: transaction.amount.0,
-            issuer_stan: stan,
-            issuer_transmission_time: time,
-            reservation,
-            sort: transaction.sort(&incoming.view).of_original(),
-            voids: None,
-        };
-        let entry = Entry {
-            acquirer: incoming.connection.acquirer,
-            issuer,
-            sort: transaction.sort(&incoming.view),
-            is_reversal: false,
-            amount_minor: transaction.amount.0,
-        };
+        let approved = (&transaction, issuer, reservation);
+        let (original, entry) = self.approved_here(incoming, staged, approved);
         let settlement = if reservation.is_empty() {
             Settlement::None
         } else {

@@ -11,7 +11,7 @@ use tapswitch_protocol::Dialect;
 const ABC: IssuerId = IssuerId(0);
 
 /// A journaled world in which the reversal of request 1 is parked, as number 1.
-fn parked() -> (Journaled, u64) {
+pub(super) fn parked() -> (Journaled, u64) {
     let mut first = Journaled::new();
     first.request(&Request::default());
     first.issuer("00");

@@ -2,7 +2,7 @@
 //! a rate, and under the MTI that a repeat has.
 
 use super::fixture::{Request, World, config, issuer_answer, pan};
-use super::restart::Journaled;
+use super::parked::parked;
 use super::script::run;
 use crate::config::Config;
 use crate::shard::{AcquirerId, Counter, IssuerId, OwedCounts};
@@ -105,18 +105,7 @@ fn c19_what_is_refused_three_times_is_parked_and_nothing_waits_for_it() {
 
 #[test]
 fn c19_what_is_parked_stays_so_over_a_restart() {
-    let mut first = Journaled::new();
-    first.request(&Request::default());
-    first.issuer("00");
-    first.request(&Request { mti: 420, stan: 2, original_stan: Some(1), ..Request::default() });
-    let mut at_ms = 0;
-    for _ in 0..3 {
-        assert_eq!(first.issuer("30"), [""; 0]);
-        at_ms += 30_000;
-        first.world.at_ms(at_ms);
-        first.tick();
-    }
-    assert_eq!(first.world.shard.owed_to(ABC), OwedCounts { owed: 0, parked: 1 });
+    let (first, at_ms) = parked();
     let (second, recovered, done) = first.restart_at(at_ms + 2_000);
     assert_eq!((recovered.owed, done.len()), (0, 0));
     assert_eq!(second.world.shard.owed_to(ABC), OwedCounts { owed: 0, parked: 1 });
