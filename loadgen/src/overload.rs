@@ -20,7 +20,7 @@ pub struct OverloadPlan {
     pub capacity_per_s: f64,
     /// Multiples of it, in the order in which they are asked for.
     pub factors: Vec<f64>,
-    /// Goodput of every step, in percent of the best step's.
+    /// Goodput of every step, in percent of the [peak](OverloadReport::peak_per_s) that it is held to.
     pub goodput_percent_min: f64,
     /// 99 % of the refusals come within this, in milliseconds; `None`: whenever.
     pub shed_p99_ms_max: Option<f64>,
@@ -50,10 +50,14 @@ impl OverloadReport {
         Self { plan, steps }
     }
 
-    /// The best step's goodput.
+    /// What a step is held to: the best goodput at any load up to its own, and at least what the target
+    /// should carry of what it is asked. More load may bring more answers that cost nothing; a step
+    /// with less is not blamed for them.
     #[must_use]
-    pub fn peak_per_s(&self) -> f64 {
-        self.steps.iter().map(|(_, report)| report.goodput_per_s()).fold(0.0, f64::max)
+    pub fn peak_per_s(&self, factor: f64) -> f64 {
+        let capacity = factor.min(1.0) * self.plan.capacity_per_s;
+        let up_to = self.steps.iter().filter(|(of, _)| *of <= factor);
+        up_to.map(|(_, report)| report.goodput_per_s()).fold(capacity, f64::max)
     }
 
     /// What was demanded and not kept, each in a sentence.
@@ -61,10 +65,8 @@ impl OverloadReport {
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         for (factor, report) in &self.steps {
-            let percent = self.percent(report);
-            // A step below the capacity cannot be good for more than it asks.
-            let asked_percent = 100.0 * factor * self.plan.capacity_per_s / self.peak_per_s();
-            let demanded = self.plan.goodput_percent_min.min(0.99 * asked_percent);
+            let percent = self.percent(*factor, report);
+            let demanded = self.plan.goodput_percent_min;
             if percent < demanded {
                 failures.push(format!(
                     "at {factor} times the capacity the goodput is {percent:.1} % of the peak, not \
@@ -88,8 +90,8 @@ impl OverloadReport {
         failures
     }
 
-    fn percent(&self, report: &LoadReport) -> f64 {
-        100.0 * report.goodput_per_s() / self.peak_per_s().max(f64::MIN_POSITIVE)
+    fn percent(&self, factor: f64, report: &LoadReport) -> f64 {
+        100.0 * report.goodput_per_s() / self.peak_per_s(factor).max(f64::MIN_POSITIVE)
     }
 
     /// Writes a table and the verdict.
@@ -112,7 +114,7 @@ impl OverloadReport {
                  {shed:>10} · {shed_99:>9} {:>9} {:>7}",
                 whole(factor * self.plan.capacity_per_s),
                 whole(report.goodput_per_s()),
-                self.percent(report),
+                self.percent(*factor, report),
                 thousands(report.shed.len()),
                 thousands(report.unanswered),
                 thousands(report.unsent),
@@ -132,7 +134,7 @@ impl OverloadReport {
             json!({
                 "factor": factor,
                 "goodput_per_s": report.goodput_per_s().round(),
-                "goodput_percent": (10.0 * self.percent(report)).round() / 10.0,
+                "goodput_percent": (10.0 * self.percent(*factor, report)).round() / 10.0,
                 "shed": report.shed.len(),
                 "shed_p50_us": microseconds(&report.shed, 0.5),
                 "shed_p99_us": microseconds(&report.shed, 0.99),
@@ -143,7 +145,7 @@ impl OverloadReport {
         };
         json!({
             "capacity_per_s": self.plan.capacity_per_s,
-            "peak_goodput_per_s": self.peak_per_s().round(),
+            "peak_goodput_per_s": self.peak_per_s(f64::INFINITY).round(),
             "failures": self.failures(),
             "steps": self.steps.iter().map(step).collect::<Vec<_>>(),
         })
@@ -204,6 +206,22 @@ mod tests {
         assert_eq!(failures.len(), 2, "{failures:?}");
         assert!(failures[0].contains("at 2 times") && failures[0].contains("89.0 %"));
         assert!(failures[1].contains("at 10 times") && failures[1].contains("refusals take 9"));
+    }
+
+    /// What more load brings by itself is no fault of the steps before it.
+    #[test]
+    fn a_step_is_not_held_to_what_more_load_brings() {
+        let steps = vec![step(1.0, 95, (5, 1)), step(2.0, 103, (97, 1)), step(10.0, 125, (875, 1))];
+        assert_eq!(OverloadReport::new(plan(), steps).failures(), Vec::<String>::new());
+    }
+
+    /// All steps are equally bad: each carries less than the target should.
+    #[test]
+    fn steps_are_held_to_the_capacity() {
+        let steps = vec![step(1.0, 80, (20, 1)), step(2.0, 85, (115, 1))];
+        let failures = OverloadReport::new(plan(), steps).failures();
+        assert_eq!(failures.len(), 2, "{failures:?}");
+        assert!(failures[0].contains("at 1 times") && failures[0].contains("80.0 %"));
     }
 
     /// Half the capacity cannot be good for nine tenths of it.

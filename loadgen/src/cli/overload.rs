@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     /// How long each is asked for.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Goodput of every step, in percent of the best step's.
+    /// Goodput of every step, in percent of the best step at no higher load, and of the capacity.
     #[arg(long, default_value_t = 90.0)]
     goodput_percent: f64,
     /// 99 % of the refusals come within this, in milliseconds; left out: whenever.
