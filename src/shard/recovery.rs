@@ -34,6 +34,8 @@ pub(super) struct Recovering {
     records: u64,
     /// What was owed has the numbers again that it had.
     resumed: bool,
+    /// Issuers that have announced their cut-off, and their dates: of these the other shards are told.
+    ahead: Vec<(IssuerId, u32)>,
 }
 
 /// A request that was forwarded, as its record said.
@@ -231,15 +233,22 @@ impl Shard {
         self.resume_all(now);
         while outbox.has_room() {
             let next = self.recovering.as_mut().and_then(|it| it.in_flight.pop_first());
-            let Some((_, request)) = next else {
-                if self.recovering.take().is_some() {
-                    self.saf.end_recovery();
-                    self.commit(now, Change::Started, outbox);
-                    self.resend_all(now);
-                }
-                return false;
-            };
-            self.end_interrupted(now, &request, outbox);
+            if let Some((_, request)) = next {
+                self.end_interrupted(now, &request, outbox);
+                continue;
+            }
+            let ahead = self.recovering.as_mut().and_then(|it| it.ahead.pop());
+            if let Some(date) = ahead {
+                // The process before may have ended before the next shard was told.
+                self.begin_date_of(now, date, self.id, outbox);
+                continue;
+            }
+            if self.recovering.take().is_some() {
+                self.saf.end_recovery();
+                self.commit(now, Change::Started, outbox);
+                self.resend_all(now);
+            }
+            return false;
         }
         true
     }
@@ -298,6 +307,9 @@ impl Shard {
         let first = self.recovering.as_mut().map(|it| !core::mem::replace(&mut it.resumed, true));
         if first != Some(true) {
             return;
+        }
+        if let Some(recovering) = &mut self.recovering {
+            recovering.ahead = self.totals.ahead().collect();
         }
         self.divide_scopes();
         if let Some(escrow) = &mut self.escrow {

@@ -4,7 +4,7 @@
 //!
 //! An issuer may announce its cut-off (network management 201, 202) with its new date in DE 15: then
 //! it is a date ahead until the switch's own cut-off comes. A date that is behind, or further ahead,
-//! is refused. Every shard is told, one by the next.
+//! is refused. Every shard is told, one by the next, and again after a restart.
 //!
 //! Not here: what is counted on it (`totals`).
 

@@ -6,7 +6,7 @@ use super::mesh::Pair;
 use super::restart::Journaled;
 use super::settlement::{CUT_OFF_MS, DAY, buy, field, load, sums};
 use crate::shard::totals::Party;
-use crate::shard::{AcquirerId, Counter, IssuerId, LinkId, Shard, ShardId};
+use crate::shard::{AcquirerId, Counter, IssuerId, LinkId, Now, Outbox, Shard, ShardId};
 use tapswitch_protocol::Dialect;
 
 const LINK: LinkId = LinkId { issuer: IssuerId(0), number: 0 };
@@ -143,6 +143,26 @@ fn every_shard_is_told() {
             assert_eq!(shard.totals().day_of(LINK.issuer), DAY + 1);
             assert_eq!(shard.totals().day(), DAY);
         }
+        assert_eq!(pair.shards.each_ref().map(Shard::in_flight), [0, 0], "every credit came home");
+    }
+}
+
+/// The process dies when one shard has it on its disk and the other was not told yet.
+#[test]
+fn what_one_shard_knows_all_know_after_a_restart() {
+    for knows in 0..2 {
+        let mut pair = Pair::by(&configured(2));
+        pair.up(knows, LINK);
+        let mut outbox = Outbox::journaling();
+        let message = stated(820, "000009", &[(15, "1123"), (70, "201")]);
+        let now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
+        pair.shards[knows].on_issuer_response(now, LINK, AcquirerId(0), &message, &mut outbox);
+        let mut records: [&[u8]; 2] = [&[], &[]];
+        records[knows] = outbox.records().0;
+        assert!(!records[knows].is_empty());
+        let pair = Pair::restarted(&configured(2), records);
+        let days = pair.shards.each_ref().map(|shard| shard.totals().day_of(LINK.issuer));
+        assert_eq!(days, [DAY + 1; 2], "{knows} knew it");
         assert_eq!(pair.shards.each_ref().map(Shard::in_flight), [0, 0], "every credit came home");
     }
 }

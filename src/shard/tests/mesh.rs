@@ -110,6 +110,20 @@ impl Pair {
         self.tick(0);
     }
 
+    /// Both are new, and know these records of the process before.
+    pub(super) fn restarted(config: &Config, records: [&[u8]; 2]) -> Self {
+        let mut pair = Self::by(config);
+        for (shard, records) in pair.shards.iter_mut().zip(records) {
+            shard.begin_recovery();
+            shard.replay(records, 0).unwrap();
+        }
+        for (shard, outbox) in pair.shards.iter_mut().zip(&mut pair.outboxes) {
+            assert!(!shard.on_recovered(NOW, outbox), "there is room for all of it");
+        }
+        pair.carry();
+        pair
+    }
+
     /// A message on an issuer's link of a shard.
     pub(super) fn bring(&mut self, shard: usize, issuer: IssuerId, message: &[u8]) {
         let outbox = &mut self.outboxes[shard];
