@@ -343,6 +343,7 @@ impl World {
             && code == *b"00"
             && !undone
             && issuer_holds == super::issuer::Standing::Unknown
+            && !self.stood_in.has(number)
         {
             return Err(("I-4", "it was approved, which its issuer never did".to_owned()));
         }

@@ -2,6 +2,7 @@
 //! other, with small tables so that a switch starts in milliseconds.
 
 use super::plan::{ANSWER_MARGIN_MS, ANSWER_WITHIN_MS, ISSUERS, Limit, Plan, Window};
+use super::stand_in::{MARK, Rule};
 use crate::config::{Config, IinRow};
 use crate::shard::IssuerId;
 use std::fmt::Write as _;
@@ -76,6 +77,12 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
             Window::Day => writeln!(text, "window = \"day\"\nzone_offset_minutes = 0"),
         };
     }
+    if plan.stand_in.is_some() {
+        text.push_str(
+            "[[velocity.counter]]\nname = \"stood_in\"\nscope = \"card\"\nwindow = \"day\"\n\
+             zone_offset_minutes = 0\nstand_in = true\n",
+        );
+    }
     for (number, limit) in limits.iter().enumerate() {
         let _ = writeln!(text, "[[velocity.limit]]\nname = \"l{number}\"");
         if let Some(counter) = limit.counter {
@@ -88,5 +95,23 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
             let _ = writeln!(text, "amount_minor_max = {amount_max}");
         }
     }
+    if let Some(rule) = &plan.stand_in {
+        write_rule(&mut text, rule);
+    }
     text
+}
+
+fn write_rule(text: &mut String, rule: &Rule) {
+    let shipped = Config::embedded();
+    let meant = (0..ISSUERS).filter(|issuer| rule.issuers[*issuer]);
+    let iins: Vec<String> =
+        meant.map(|issuer| format!("\"{}\"", first_row(&shipped.iins, issuer).prefix)).collect();
+    let Rule { amount_max, count_max, after_time_out, window_full, .. } = rule;
+    let _ = writeln!(
+        text,
+        "[[stand_in]]\nname = \"floor\"\niins = [{}]\namount_minor_max = {amount_max}\n\
+         counter = \"stood_in\"\ncount_max = {count_max}\nafter_time_out = {after_time_out}\n\
+         window_full = {window_full}\nmark_field = 44\nmark_text = \"{MARK}\"",
+        iins.join(", "),
+    );
 }

@@ -3,7 +3,7 @@
 //!
 //! Not here: limits and repeats of acquirers, of which an issuer knows nothing; its links (`links`).
 
-use super::book::STANS;
+use super::book::{Kind, STANS};
 use super::events::Event;
 use super::links::Line;
 use super::options::FaultKind;
@@ -75,7 +75,7 @@ impl World {
             let text = format!("{:04} reached issuer {issuer}, whose it is not", seen.mti);
             return self.fail("I-7", number, text);
         }
-        self.check_numbers(issuer, &seen);
+        let is_repeat = self.check_numbers(issuer, &seen);
         match seen.class() {
             10 | 20 => self.on_issuer_request(line, &seen, message),
             12 | 22 => {
@@ -83,17 +83,21 @@ impl World {
                 self.acknowledge(line, message);
             }
             42 => {
-                self.on_issuer_reversal(&seen);
+                // One that was long on its way may come after what followed it.
+                if !is_repeat {
+                    self.on_issuer_reversal(&seen);
+                }
                 self.acknowledge(line, message);
             }
             _ => self.fail("I-7", number, format!("an issuer got a {:04}", seen.mti)),
         }
     }
 
-    /// A trace number with its time names one message for ever.
-    fn check_numbers(&mut self, issuer: u8, seen: &Seen) {
+    /// A trace number with its time names one message for ever. Whether it came before.
+    fn check_numbers(&mut self, issuer: u8, seen: &Seen) -> bool {
         let key = (issuer, seen.stan, seen.time);
         let what = (seen.class(), seen.reference);
+        let is_repeat = self.issuers.numbers.contains_key(&key);
         let known = *self.issuers.numbers.entry(key).or_insert(what);
         if known != what {
             let text = format!(
@@ -111,6 +115,7 @@ impl World {
             let text = format!("DE 90 of its reversal names transaction {named}");
             self.fail("I-8", seen.reference, text);
         }
+        is_repeat
     }
 
     /// What this switch never forwarded, or does not know any more, is named in DE 90 as its acquirer
@@ -205,6 +210,9 @@ impl World {
 
     fn on_issuer_advice(&mut self, seen: &Seen) {
         let number = seen.reference;
+        if self.book.at(number).kind == Kind::Purchase {
+            self.on_stand_in_advice(seen);
+        }
         let entry = self.issuers.entry(number);
         let is_new = entry.standing == Standing::Unknown;
         if is_new {

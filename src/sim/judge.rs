@@ -59,7 +59,9 @@ impl World {
             return self.fail("I-5", number, text);
         }
         let is_request = kind.is_limited() || matches!(kind, Kind::Completion | Kind::Void);
-        if is_request && code == *b"00" && !self.issuers.entry(number).is_vouched {
+        if is_request && code == *b"00" && seen.is_marked {
+            self.on_stood_in((shard, now), number);
+        } else if is_request && code == *b"00" && !self.issuers.entry(number).is_vouched {
             let text = "approved, but no answer of its issuer says so of it".to_owned();
             return self.fail("I-4", number, text);
         }
@@ -99,6 +101,10 @@ impl World {
             && let Some(text) = self.oracle.names_another(seen, self.switch.life)
         {
             return self.fail("I-8", number, text);
+        }
+        if seen.class() == 22 && self.stood_in.has(number) {
+            // From now on its issuer knows it by these.
+            self.oracle.on_forwarded((number, (seen.stan, seen.time)), self.switch.life);
         }
         if !matches!(seen.class(), 10 | 20) {
             return;

@@ -33,6 +33,7 @@ mod plan;
 mod random;
 mod report;
 pub mod script;
+mod stand_in;
 mod switch;
 mod trace;
 mod trouble;

@@ -5,6 +5,7 @@
 
 use super::options::{FaultKind, Faults, Options};
 use super::random::Stream;
+use super::stand_in::Rule;
 
 pub(super) const NS_PER_US: u64 = 1_000;
 pub(super) const NS_PER_MS: u64 = 1_000_000;
@@ -136,6 +137,7 @@ pub(super) struct Plan {
     /// How acquirers reverse: by advice (0420) or by request (0400).
     pub(super) reverse_by_advice: bool,
     pub(super) declines: u32,
+    pub(super) stand_in: Option<Rule>,
     pub(super) trouble: Trouble,
 }
 
@@ -178,6 +180,7 @@ impl Plan {
             marked_repeats,
             reverse_by_advice: draw.below(3) > 0,
             declines: draw.pick(&[0, 30_000, 200_000]),
+            stand_in: Rule::draw(&mut Stream::new(options.seed, "stand-in of the plan")),
             trouble,
         }
     }

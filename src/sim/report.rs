@@ -18,6 +18,8 @@ pub struct Tally {
     pub snapshots: u64,
     /// Records that disks lied about.
     pub lied: u64,
+    /// Purchases that switches approved by themselves.
+    pub stood_in: u64,
     /// Transactions by how they ended for their acquirers.
     pub approved: u64,
     /// See `approved`.
@@ -66,7 +68,8 @@ impl fmt::Display for Report {
             options.seed, options.transactions
         )?;
         write!(f, " approved {} declined {}", tally.approved, tally.declined)?;
-        write!(f, " reversed {} snapshots {}", tally.reversed, tally.snapshots)?;
+        write!(f, " reversed {} stood-in {}", tally.reversed, tally.stood_in)?;
+        write!(f, " snapshots {}", tally.snapshots)?;
         f.write_str(" faults")?;
         for (kind, count) in FaultKind::ALL.iter().zip(tally.faults) {
             write!(f, " {}:{count}", kind.name())?;

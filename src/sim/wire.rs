@@ -40,6 +40,8 @@ pub(super) struct Seen {
     pub(super) left: Option<u64>,
     pub(super) is_void: bool,
     pub(super) moves_no_money: bool,
+    /// Approved by the switch itself.
+    pub(super) is_marked: bool,
     /// Of all but the type.
     pub(super) digest: u64,
 }
@@ -289,6 +291,7 @@ fn seen(view: &MessageView<'_>) -> Seen {
         left: view.raw(95).and_then(|all| all.get(..12)).map(number),
         is_void: text(3).starts_with(b"20"),
         moves_no_money: text(3).starts_with(b"31"),
+        is_marked: text(44) == super::stand_in::MARK.as_bytes(),
         digest: super::trace::digest(contents),
     }
 }

@@ -15,6 +15,7 @@ use super::oracle::{Limits, Oracle, SecretsWatch};
 use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan};
 use super::random::Streams;
 use super::report::{Report, Tally};
+use super::stand_in::StoodIn;
 use super::switch::Switch;
 use super::trace::Trace;
 use super::wire::Wire;
@@ -44,6 +45,7 @@ pub(super) struct World {
     pub(super) conflicting: BTreeMap<u32, u16>,
     pub(super) issuers: Issuers,
     pub(super) links: Links,
+    pub(super) stood_in: StoodIn,
     pub(super) switch: Switch,
     pub(super) wire: Wire,
     pub(super) oracle: Oracle,
@@ -80,6 +82,7 @@ impl World {
             conflicting: BTreeMap::new(),
             issuers: Issuers::default(),
             links: Links::new(plan.shards),
+            stood_in: StoodIn::default(),
             switch: Switch::new(config),
             oracle: Oracle::new(limits, SecretsWatch::new(wire.beginnings())),
             decided: BTreeMap::new(),

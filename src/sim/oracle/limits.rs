@@ -123,6 +123,19 @@ impl Limits {
         passed.map(|(what, sums)| format!("let through above {what}: {sums}"))
     }
 
+    /// A shard approves it by itself; what was counted for its forward is given back.
+    pub(in crate::sim) fn on_stood_in(
+        &mut self,
+        now: Now,
+        shard: usize,
+        approved: &Forwarded,
+    ) -> Option<String> {
+        self.on_reversed(approved.number);
+        let passed = self.on_let_through(now, shard, approved);
+        self.on_issuer_answer(approved.number);
+        passed
+    }
+
     /// The limit that this passes for sure.
     fn passed(
         &self,
