@@ -28,6 +28,14 @@ fn troubled_worlds_hold() {
     }
 }
 
+/// A world whose links are down often, with a rule.
+#[test]
+fn a_world_with_stand_in_holds() {
+    let report = run(&Options::new(21, 1_500));
+    assert_eq!(report.violation, None, "{report}");
+    assert!(report.tally.stood_in > 0, "{report}");
+}
+
 #[test]
 fn what_once_failed_holds() {
     for options in parse(SEEDS).unwrap() {
