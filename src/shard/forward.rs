@@ -30,7 +30,7 @@ struct Launch<'a> {
     pan: &'a Pan,
     issuer: IssuerId,
     reservation: Reservation,
-    /// What it counts at its terminal, merchant and acquirer.
+    /// What it counts at its terminal, merchant and acquirer, and for its token.
     scopes: ScopeHold,
     /// The hold that it completes.
     completes: Option<DuplicateKey>,

@@ -137,7 +137,7 @@ pub struct Shard {
     routing: Routing,
     legs: IssuerLegs,
     velocity: Velocity,
-    /// Limits of terminals, merchants and acquirers, where there are any.
+    /// Limits of terminals, merchants, acquirers and tokens, where there are any.
     escrow: Option<Box<Escrow>>,
     pending: Pending,
     deadlines: Deadlines,
