@@ -84,6 +84,8 @@ pub const VELOCITY_PROBE_MAX: usize = 2 * VELOCITY_GROUP_LINES;
 /// when both groups of a new card are full. With 32 the table takes cards up to 95 % of its lines.
 pub const VELOCITY_SEARCH_GROUPS_MAX: usize = 32;
 
+/// Token requestors that a configuration names.
+pub const REQUESTORS_MAX: usize = 64;
 /// Counters of terminals, merchants, acquirers and tokens: their set is a bit mask of a byte.
 pub const SCOPE_COUNTERS_MAX: usize = 4;
 /// Largest count of transactions of a terminal, merchant, acquirer or token that can be limited.

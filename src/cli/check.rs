@@ -1,6 +1,7 @@
 //! `tapswitch check FILE`: every mistake of a configuration, or what it means.
 
 mod journal;
+mod requestors;
 mod stand_in;
 mod velocity;
 
@@ -53,6 +54,7 @@ pub(super) fn run(args: &CheckArgs, streams: &mut Streams<'_>) -> Result<(), Com
     show_switch(out, &loaded.config.switch, &host)?;
     show_issuers(out, &loaded)?;
     velocity::show(out, &loaded.config)?;
+    requestors::show(out, &loaded.config)?;
     stand_in::show(out, &loaded.config)?;
     journal::show(out, &loaded.config)?;
     show_memory(out, &loaded)?;

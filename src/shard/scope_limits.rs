@@ -8,10 +8,10 @@ use super::duplicate::{DuplicateKey, OriginalState};
 use super::intake::{StagedRequest, Transaction};
 use super::journal_record::Change;
 use super::own_answer::Reason;
+use super::requestors::token_data;
 use super::velocity::VelocityTransaction;
 use super::velocity::escrow::{Ask, Grant, Parties, ScopeHold, Shortfall, Tally};
 use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
-use tapswitch_protocol::{MessageView, TokenData};
 
 /// What becomes of what is counted for a request.
 #[derive(Clone, Copy)]
@@ -111,7 +111,7 @@ impl Shard {
         };
         escrow.advance(now.wall_ms);
         let token =
-            if escrow.means_tokens(&counted) { token_data(&incoming.view)?.token } else { None };
+            if escrow.means_tokens(&counted) { token_data(incoming, staged)?.token } else { None };
         let parties = Parties {
             acquirer: incoming.connection.acquirer,
             merchant: incoming.view.raw(42).unwrap_or_default(),
@@ -299,11 +299,6 @@ impl Shard {
             self.commit(now, Change::ScopeRow(row), outbox);
         }
     }
-}
-
-/// What a rule is to read of DE 63.
-pub(super) fn token_data(view: &MessageView<'_>) -> Result<TokenData, Reason> {
-    TokenData::of(view).map_err(|_| Reason::Format(63))
 }
 
 fn lease_message(to: ShardId, kind: MeshKind, bytes: core::ops::Range<usize>) -> Action {

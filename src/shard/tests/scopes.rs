@@ -19,7 +19,10 @@ fn shop(shards: usize, amount_minor_max: u64) -> Config {
     with_scopes(shards, &[(VelocityScope::Merchant, None, Some(amount_minor_max))])
 }
 
-fn with_scopes(shards: usize, scopes: &[(VelocityScope, Option<u32>, Option<u64>)]) -> Config {
+pub(super) fn with_scopes(
+    shards: usize,
+    scopes: &[(VelocityScope, Option<u32>, Option<u64>)],
+) -> Config {
     let mut config = config(shards);
     let (day, daily) = (config.velocity.counters[0].clone(), config.velocity.limits.remove(0));
     config.velocity.entities = 16;
@@ -42,16 +45,16 @@ fn with_scopes(shards: usize, scopes: &[(VelocityScope, Option<u32>, Option<u64>
 }
 
 /// All shards of a process, with what each wrote down.
-struct Process {
+pub(super) struct Process {
     config: Config,
-    shards: Vec<Shard>,
-    outboxes: Vec<Outbox>,
+    pub(super) shards: Vec<Shard>,
+    pub(super) outboxes: Vec<Outbox>,
     records: Vec<Vec<u8>>,
     base: Vec<(Vec<u8>, Vec<u8>)>,
-    now: Now,
-    stan: u32,
+    pub(super) now: Now,
+    pub(super) stan: u32,
     forwards: Vec<(usize, IssuerId, Vec<u8>)>,
-    answers: Vec<String>,
+    pub(super) answers: Vec<String>,
     /// Whether messages about leases arrive.
     delivers: bool,
 }
@@ -63,7 +66,7 @@ fn on(shard: usize) -> ConnectionId {
 }
 
 impl Process {
-    fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         let count = config.switch.shards;
         let shards = (0..count).map(|id| Shard::new(ShardId(id as u8), &config, &secrets()));
         let mut shards: Vec<_> = shards.collect();
@@ -85,7 +88,7 @@ impl Process {
     }
 
     /// Sends a message and carries everything between the shards. What the acquirer is told is kept.
-    fn send(&mut self, shard: usize, request: &Request<'_>) -> Option<String> {
+    pub(super) fn send(&mut self, shard: usize, request: &Request<'_>) -> Option<String> {
         let shard = shard % self.shards.len();
         let message = request.message(Dialect::cups());
         let staged = self.shards[shard].stage(on(shard), &message);
@@ -95,7 +98,7 @@ impl Process {
         self.answers.pop()
     }
 
-    fn carry(&mut self) {
+    pub(super) fn carry(&mut self) {
         loop {
             let mut mesh = Vec::new();
             for (from, outbox) in self.outboxes.iter_mut().enumerate() {
@@ -144,7 +147,7 @@ impl Process {
     }
 
     /// The issuer answers what was forwarded last.
-    fn answer(&mut self, code: &str, changes: &[(u8, &[u8])]) -> Option<String> {
+    pub(super) fn answer(&mut self, code: &str, changes: &[(u8, &[u8])]) -> Option<String> {
         let (shard, issuer, forward) = self.forwards.pop().unwrap();
         let answer = issuer_answer(&forward, code, changes);
         let outbox = &mut self.outboxes[shard];
@@ -190,7 +193,7 @@ impl Process {
         low
     }
 
-    fn total(&self, counter: Counter) -> u64 {
+    pub(super) fn total(&self, counter: Counter) -> u64 {
         self.shards.iter().map(|shard| shard.counters().value(counter)).sum()
     }
 
@@ -206,7 +209,7 @@ impl Process {
     }
 
     /// The process ends, and one of the same layout begins.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         for id in 0..self.shards.len() {
             let mut shard = self.recovered(&self.config, id, &self.base);
             shard.replay(&self.records[id], 0).unwrap();
@@ -224,7 +227,7 @@ impl Process {
     }
 
     /// The process ends, and one with so many shards begins.
-    fn reshard(mut self, config: Config) -> Self {
+    pub(super) fn reshard(mut self, config: Config) -> Self {
         let before = StateLayout::of(&self.config).config(&self.config);
         let left = (0..self.shards.len()).map(|id| {
             let mut shard = self.recovered(&before, id, &self.base);

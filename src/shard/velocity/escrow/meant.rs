@@ -13,6 +13,11 @@ use siphasher::sip128::Hasher128;
 const PURPOSE: u8 = 3;
 
 impl Escrow {
+    /// Whether tokens are counted at all.
+    pub(in crate::shard) fn counts_tokens(&self) -> bool {
+        self.tokens != 0
+    }
+
     /// Whether a counter of tokens means such transactions: only then somebody needs to know the token.
     pub(in crate::shard) fn means_tokens(&self, t: &VelocityTransaction) -> bool {
         // As many bits as counters.
