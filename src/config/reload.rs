@@ -60,8 +60,8 @@ impl NeedsRestart {
 
 impl Config {
     /// Whether a switch that runs by this can go on by `new`: all is the same but velocity limits,
-    /// the conditions of counters and limits, requestors; acquirers' timers and codes; issuers' windows; and whose
-    /// cards are whose.
+    /// the conditions of counters and limits, requestors; acquirers' timers and codes; issuers' windows;
+    /// and whose cards are whose.
     ///
     /// # Errors
     /// Every difference that needs a restart.

@@ -1,6 +1,6 @@
-//! Another configuration while the shard serves: limits, conditions, codes and requestors; acquirers' timers and
-//! codes; issuers' windows; whose cards are whose. Counters, and all that is sized at the start, are as
-//! they were. What is under way ends by the configuration that it came under.
+//! Another configuration while the shard serves: limits, conditions, codes and requestors; acquirers'
+//! timers and codes; issuers' windows; whose cards are whose. Counters, and all that is sized at the
+//! start, are as they were. What is under way ends by the configuration that it came under.
 //!
 //! Not here: reading and checking it (`config`), and when it comes (the driver, between two batches).
 

@@ -1,5 +1,6 @@
-//! Limits of terminals, merchants, acquirers and tokens on the way of a message: judged after those of its card,
-//! counted with its forward, given back with whatever undoes it, and what shards ask of each other.
+//! Limits of terminals, merchants, acquirers and tokens on the way of a message: judged after those of
+//! its card, counted with its forward, given back with whatever undoes it, and what shards ask of each
+//! other.
 //!
 //! Not here: why no limit is passed, and what is counted (`velocity::escrow`).
 

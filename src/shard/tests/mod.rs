@@ -19,6 +19,7 @@ pub(crate) mod no_allocation;
 mod outcomes;
 mod overload;
 mod parked;
+mod process;
 mod requestors;
 mod restart;
 mod reversals;

@@ -2,7 +2,8 @@
 //! happens to a DE 63 that cannot be read.
 
 use super::fixture::{Request, World, config, paid_by, pan, with_view};
-use super::scopes::{Process, with_scopes};
+use super::process::Process;
+use super::scopes::with_scopes;
 use super::stand_in::{standing_in, texts};
 use crate::config::{Config, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow};
 use crate::shard::{Configured, Counter};

@@ -1,5 +1,5 @@
-//! Limits of what many cards share: a terminal, a merchant, an acquirer (an *entity*; and a token). Its cards live on
-//! many shards, and each decides by itself, at once: by escrow.
+//! Limits of what many cards share: a terminal, a merchant, an acquirer (an *entity*). Its cards live on
+//! many shards, and each decides by itself, at once: by escrow. And limits of tokens, which do not.
 //!
 //! **The scheme.** Of a limit L on N shards each shard may use E = L/(2N) in any window without asking
 //! (its *entitlement*; all of L where N is 1). The rest, P = L - N*E, is the *pool* of the shard that owns
