@@ -84,11 +84,13 @@ pub const VELOCITY_PROBE_MAX: usize = 2 * VELOCITY_GROUP_LINES;
 /// when both groups of a new card are full. With 32 the table takes cards up to 95 % of its lines.
 pub const VELOCITY_SEARCH_GROUPS_MAX: usize = 32;
 
-/// Counters of terminals, merchants and acquirers: their set is a bit mask of a byte.
+/// Token requestors that a configuration names.
+pub const REQUESTORS_MAX: usize = 64;
+/// Counters of terminals, merchants, acquirers and tokens: their set is a bit mask of a byte.
 pub const SCOPE_COUNTERS_MAX: usize = 4;
-/// Largest count of transactions of a terminal, merchant or acquirer that can be limited.
+/// Largest count of transactions of a terminal, merchant, acquirer or token that can be limited.
 pub const SCOPE_COUNT_MAX: u64 = 1 << 31;
-/// Terminals, merchants or acquirers that one counter of theirs holds in one shard.
+/// Terminals, merchants, acquirers or tokens that one counter of theirs holds in one shard.
 pub const ENTITIES_MAX: usize = 1 << 22;
 /// Transactions of one shard at most whose amounts can be given back to such counters.
 pub const ENTITY_TRANSACTIONS_MAX: usize = 1 << 24;

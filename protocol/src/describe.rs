@@ -90,7 +90,9 @@ fn showing(view: &MessageView<'_>, field: u8, content: &[u8]) -> Showing {
         63 if content.starts_with(b"SM") => Showing::Length { after: 5 },
         // A terminal's sign-on is answered with its working keys.
         62 if view.mti().class() == mti::Class::NetworkManagement => Showing::Length { after: 0 },
-        44 | 46..=48 | 54..=60 | 62 | 63 | 104..=127 => Showing::AllButCardNumbers,
+        // A token is as long as an account's number, and has a check digit or not.
+        63 => Showing::AllButLongNumbers,
+        44 | 46..=48 | 54..=60 | 62 | 104..=127 => Showing::AllButCardNumbers,
         _ => Showing::All,
     }
 }

@@ -37,6 +37,8 @@ pub struct Dialect {
     pub issuer_adds: FieldSet,
     /// What a pending request keeps; never sensitive authentication data.
     pub kept: FieldSet,
+    /// Made of usages ([`crate::usage`]).
+    pub usages: FieldSet,
     fields: [Option<FieldSpec>; 129],
     /// `fields` as the walk reads them, by field number less one.
     pub(crate) rows: [Row; FIELDS],
@@ -81,6 +83,7 @@ impl Dialect {
             echo: FieldSet::EMPTY,
             issuer_adds: FieldSet::EMPTY,
             kept: FieldSet::EMPTY,
+            usages: FieldSet::EMPTY,
             fields: [None; 129],
             rows: [Row::UNKNOWN; FIELDS],
             digits: FieldSet::EMPTY,
@@ -132,6 +135,7 @@ impl Dialect {
             "echo" => self.echo = parse_set(rest)?,
             "issuer_adds" => self.issuer_adds = parse_set(rest)?,
             "kept" => self.kept = parse_set(rest)?,
+            "usages" => self.usages = parse_set(rest)?,
             _ => self.parse_field(word, rest)?,
         }
         Ok(())
@@ -169,9 +173,9 @@ impl Dialect {
                 return Err("DE 3 and 11 have 6 digits, DE 39 has 2 characters");
             }
         }
-        let used = self.echo.or(self.issuer_adds).or(self.kept);
+        let used = self.echo.or(self.issuer_adds).or(self.kept).or(self.usages);
         if used.into_iter().any(|field| self.spec(field).is_none()) {
-            return Err("echo, issuer_adds and kept name only fields of the table");
+            return Err("echo, issuer_adds, kept and usages name only fields of the table");
         }
         if !self.kept.or(self.echo).and(NEVER_KEPT).is_empty() {
             return Err("DE 35, 36, 45, 52, 55, 64 and 128 are never echoed or kept");
@@ -270,6 +274,7 @@ mod tests {
             let dialect = Dialect::built_in(name).unwrap();
             assert_eq!(dialect.name(), name);
             assert_eq!(dialect.field_name(11), "System trace audit number (STAN)");
+            assert_eq!(dialect.usages.has(63), name == "cups");
         }
         assert!(Dialect::built_in("iso2003").is_none());
     }
@@ -286,7 +291,7 @@ mod tests {
             (
                 "3 6 n\n11 6 n\n39 2 an\nkept 4",
                 0,
-                "echo, issuer_adds and kept name only fields of the table",
+                "echo, issuer_adds, kept and usages name only fields of the table",
             ),
             (
                 "3 6 n\n11 6 n\n39 2 an\n35 ..37 LL z\nkept 35",

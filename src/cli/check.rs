@@ -1,6 +1,7 @@
 //! `tapswitch check FILE`: every mistake of a configuration, or what it means.
 
 mod journal;
+mod requestors;
 mod stand_in;
 mod velocity;
 
@@ -53,6 +54,7 @@ pub(super) fn run(args: &CheckArgs, streams: &mut Streams<'_>) -> Result<(), Com
     show_switch(out, &loaded.config.switch, &host)?;
     show_issuers(out, &loaded)?;
     velocity::show(out, &loaded.config)?;
+    requestors::show(out, &loaded.config)?;
     stand_in::show(out, &loaded.config)?;
     journal::show(out, &loaded.config)?;
     show_memory(out, &loaded)?;
@@ -222,7 +224,7 @@ fn show_memory(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
         (
             config.velocity.scope_bytes() as u64 * shards,
             format!(
-                "terminals, merchants, acquirers, {shards} x {} counters x {}",
+                "terminals, merchants, acquirers, tokens, {shards} x {} counters x {}",
                 config.velocity.scope_counters.len(),
                 grouped(config.velocity.entities as u64)
             ),
@@ -290,8 +292,8 @@ fn show_repeats(out: &mut dyn Write, loaded: &Loaded) -> io::Result<()> {
     let covered = (transactions * config.switch.shards as u64) as f64;
     writeln!(
         out,
-        "          {} transactions a shard can be given back to terminals, merchants and acquirers: \
-         {:.1} s",
+        "          {} transactions a shard can be given back to terminals, merchants, acquirers and \
+         tokens: {:.1} s",
         grouped(transactions),
         covered / capacity.peak_per_second as f64,
     )

@@ -208,8 +208,8 @@ pub(super) fn write_first_screen(
         let each = quantity::grouped(config.velocity.entities as u64);
         writeln!(
             out,
-            "            {scopes} counters of terminals, merchants or acquirers by escrow, {each} rows \
-             each a shard"
+            "            {scopes} counters of terminals, merchants, acquirers or tokens, {each} rows each \
+             a shard"
         )?;
     }
     writeln!(out, "keys        {}", started.keys())?;

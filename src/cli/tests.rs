@@ -96,6 +96,35 @@ fn check_sums_up_a_configuration() {
 }
 
 #[test]
+fn check_shows_counters_of_tokens_and_requestors() {
+    let folder = Folder::new("check-tokens");
+    let text = "[switch]\nshards = 2\n[velocity]\nlines = 1024\n[[velocity.counter]]\nname = \"phone\"\n\
+                scope = \"token\"\nwindow = \"day\"\n[[velocity.limit]]\nname = \"taps\"\n\
+                counter = \"phone\"\ncount_max = 50\n";
+    let requestor = "[requestor.mi-pay]\nid = \"00012345678\"\nqr_level = \"B\"\n";
+    let shop = "[[velocity.counter]]\nname = \"shop\"\nscope = \"merchant\"\nwindow = \"day\"\n\
+                [[velocity.limit]]\nname = \"shops\"\ncounter = \"shop\"\namount_minor_max = 400\n";
+    let said = say(&["check", &folder.file(&format!("{text}{requestor}"))], "");
+    assert_eq!((said.code, said.problems.as_str()), (0, ""));
+    for part in [
+        "phone    token  a day (UTC+08:00)  all transactions\n",
+        "limits of tokens are exact: a token is counted where its card is\n",
+        "taps   50 transactions  phone  65    all transactions\n",
+        "requestors 1, by DE 63; payments by code of all others are at level C\n",
+        "mi-pay 00012345678: level B\n",
+        "terminals, merchants, acquirers, tokens, 2 x 1 counters x 65,536\n",
+    ] {
+        assert!(said.output.contains(part), "{part}\n{}", said.output);
+    }
+    assert!(!said.output.contains("escrow"), "{}", said.output);
+    let said = say(&["check", &folder.file(&format!("{text}{shop}"))], "");
+    let others = "limits of the others are by escrow: never passed, and may decline early";
+    assert!(said.output.contains(others), "{}", said.output);
+    assert!(said.output.contains("shops: each shard uses 1.00 without asking"), "{}", said.output);
+    assert!(!said.output.contains("taps: each"), "{}", said.output);
+}
+
+#[test]
 fn check_says_what_a_crash_loses_and_what_is_missing() {
     let folder = Folder::new("check-journal");
     let text = "[switch]\nshards = 2\n[velocity]\nlines = 1024\n[journal]\ndata_dir = \"data\"\n";

@@ -57,7 +57,9 @@ macro_rules! section {
     };
 }
 
+mod requestor;
 mod stand_in;
+pub(super) use requestor::RawRequestor;
 pub(super) use stand_in::RawStandIn;
 
 section! {
@@ -294,6 +296,7 @@ pub(super) struct RawFile {
     /// `None`: the file says nothing of limits.
     pub(super) limits: Option<Vec<Named<(RawLimit, RawWhen)>>>,
     pub(super) stand_in: Option<Vec<Named<(RawStandIn, RawWhen)>>>,
+    pub(super) requestors: Vec<Named<RawRequestor>>,
     pub(super) bank: RawBank,
     pub(super) behaviour: RawBehaviour,
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
@@ -305,8 +308,18 @@ pub(super) struct RawFile {
 
 /// Sections of a file.
 pub(super) const SECTIONS: &[&str] = &[
-    "switch", "acquirer", "codes", "velocity", "bank", "issuer", "journal", "keys", "outcomes",
-    "admin", "stand_in",
+    "switch",
+    "acquirer",
+    "codes",
+    "velocity",
+    "bank",
+    "issuer",
+    "journal",
+    "keys",
+    "outcomes",
+    "admin",
+    "stand_in",
+    "requestor",
 ];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["counter", "limit"];
@@ -367,6 +380,7 @@ impl RawFile {
                 });
         }
         file.stand_in = stand_in::read(problems, root);
+        file.requestors = requestor::read(problems, root);
         file.acquirers = read_named(problems, root, "acquirer", |problems, path, table| {
             refuse_unknown(problems, path, table, &[RawAcquirer::KEYS]);
             RawAcquirer::read(problems, path, table)
@@ -400,6 +414,7 @@ impl RawFile {
             counters: self.counters.or(default.counters),
             limits,
             stand_in: self.stand_in.or(default.stand_in),
+            requestors: self.requestors,
             bank: self.bank.over(&default.bank),
             behaviour: self.behaviour.over(&default.behaviour),
             issuers: self.issuers,
@@ -426,6 +441,7 @@ impl RawFile {
             stand_in: self
                 .stand_in
                 .map(|rules| inherit(rules, |(rule, when)| (rule.inherited(), when.inherited()))),
+            requestors: inherit(self.requestors, RawRequestor::inherited),
             bank: self.bank.inherited(),
             behaviour: self.behaviour.inherited(),
             issuers: inherit(self.issuers, |(issuer, behaviour)| {

@@ -40,6 +40,11 @@ impl Config {
         list.switch(&self.switch);
         self.acquirers.iter().for_each(|acquirer| list.acquirer(acquirer));
         list.velocity(&self.velocity);
+        for requestor in &self.requestors {
+            let section = format!("requestor.{}", requestor.name);
+            list.put(&section, "id", requestor.id);
+            list.put(&section, "qr_level", format!("{:?}", requestor.qr_level));
+        }
         for (issuer, behaviour) in self.issuers.iter().zip(&self.bank.behaviour) {
             let second = issuer.failover.and_then(|id| self.issuers.get(usize::from(id.0)));
             list.issuer(issuer, behaviour, second.map(|it| it.name.as_str()));

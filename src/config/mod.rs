@@ -15,6 +15,7 @@ mod listing;
 mod peers;
 mod problem;
 mod reload;
+mod requestor;
 mod stand_in;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use listing::Difference;
 pub use peers::{PEERS_MAX, PeerError, PeerNet, Peers};
 pub use problem::{ConfigError, Problem};
 pub use reload::NeedsRestart;
+pub use requestor::RequestorConfig;
 pub use stand_in::{StandInReasons, StandInRule};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -51,6 +53,8 @@ pub struct Config {
     pub iins: Vec<IinRow>,
     /// Counters and limits per card.
     pub velocity: VelocityConfig,
+    /// Token requestors whose payments by code have a level; all others are at the lowest.
+    pub requestors: Vec<RequestorConfig>,
     /// The simulated banks.
     pub bank: BankConfig,
     /// What outlives the process.

@@ -60,8 +60,8 @@ impl NeedsRestart {
 
 impl Config {
     /// Whether a switch that runs by this can go on by `new`: all is the same but velocity limits,
-    /// the conditions of counters and limits; acquirers' timers and codes; issuers' windows; and whose
-    /// cards are whose.
+    /// the conditions of counters and limits, requestors; acquirers' timers and codes; issuers' windows;
+    /// and whose cards are whose.
     ///
     /// # Errors
     /// Every difference that needs a restart.
@@ -73,6 +73,8 @@ impl Config {
             // Rows are free among the issuers that there are.
             iins: _,
             velocity,
+            // Levels are free.
+            requestors: _,
             bank,
             journal,
             keys,

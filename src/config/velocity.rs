@@ -14,7 +14,7 @@ pub struct VelocityConfig {
     pub lines: usize,
     /// What is counted.
     pub counters: Vec<VelocityCounter>,
-    /// What is counted of terminals, merchants and acquirers.
+    /// What is counted of terminals, merchants, acquirers and tokens.
     pub scope_counters: Vec<VelocityCounter>,
     /// How many of these each such counter can hold, per shard.
     pub entities: usize,
@@ -53,6 +53,8 @@ pub enum VelocityScope {
     Merchant,
     /// All cards of one acquirer.
     Acquirer,
+    /// One token of a card: DE 63, usage TK. Last: digests are of a scope's place here.
+    Token,
 }
 
 /// When a counter begins afresh.
@@ -91,7 +93,8 @@ pub struct VelocityLimit {
     pub name: String,
     /// The counter that it judges, by its place; none: each transaction by itself.
     pub counter: Option<usize>,
-    /// The counter that it judges, by its place among those of terminals, merchants and acquirers.
+    /// The counter that it judges, by its place among those of terminals, merchants, acquirers and
+    /// tokens.
     pub scope_counter: Option<usize>,
     /// At most this many in a window, this one included.
     pub count_max: Option<u32>,
@@ -224,7 +227,7 @@ impl VelocityConfig {
         crate::shard::velocity::line_words(self.words_used()) * 8
     }
 
-    /// Memory that counters of terminals, merchants and acquirers take in each shard.
+    /// Memory that counters of terminals, merchants, acquirers and tokens take in each shard.
     #[must_use]
     pub fn scope_bytes(&self) -> usize {
         crate::shard::velocity::escrow::escrow_bytes(self)

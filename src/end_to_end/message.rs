@@ -167,10 +167,22 @@ impl Message {
 
     /// The same without a field.
     pub(crate) fn without(&self, gone: u8) -> Self {
-        let kept: Vec<(u8, String)> = (2..=128)
-            .filter(|&field| self.has(field) && field != gone)
+        self.changed(gone, None)
+    }
+
+    /// The same with one field more.
+    pub(crate) fn and(&self, new: u8, value: &str) -> Self {
+        self.changed(new, Some(value))
+    }
+
+    /// The same with this content of a field, or without it.
+    fn changed(&self, changed: u8, value: Option<&str>) -> Self {
+        let mut kept: Vec<(u8, String)> = (2..=128)
+            .filter(|&field| self.has(field) && field != changed)
             .map(|field| (field, self.text(field)))
             .collect();
+        kept.extend(value.map(|value| (changed, value.to_owned())));
+        kept.sort_unstable();
         let fields: Vec<(u8, &str)> = kept.iter().map(|(field, text)| (*field, &**text)).collect();
         let body = Self::written(self.speech, self.mti(), &fields).body;
         Self { speech: self.speech, header: self.header.clone(), body }

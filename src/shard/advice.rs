@@ -107,11 +107,12 @@ impl Shard {
         let counted = match self.velocity_transaction(incoming, staged, transaction) {
             Ok(Some(counted)) => counted,
             Ok(None) => return Ok(Reservation::default()),
-            Err(_) => {
+            Err(Reason::Currency) => {
                 // An amount in a currency that no limit is in: it has happened, and is not added.
                 self.counters.add(Counter::AdviceUncounted);
                 return Ok(Reservation::default());
             }
+            Err(reason) => return Err(reason),
         };
         let judged = self.velocity.judge_advice(now.wall_ms, staged.card, &counted);
         let (reservation, passed) = judged.map_err(|_| Reason::VelocityFull)?;

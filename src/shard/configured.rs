@@ -1,14 +1,15 @@
-//! Another configuration while the shard serves: limits, conditions and codes; acquirers' timers and
-//! codes; issuers' windows; whose cards are whose. Counters, and all that is sized at the start, are as
-//! they were. What is under way ends by the configuration that it came under.
+//! Another configuration while the shard serves: limits, conditions, codes and requestors; acquirers'
+//! timers and codes; issuers' windows; whose cards are whose. Counters, and all that is sized at the
+//! start, are as they were. What is under way ends by the configuration that it came under.
 //!
 //! Not here: reading and checking it (`config`), and when it comes (the driver, between two batches).
 
 use super::journal_record::Change;
+use super::requestors::Requestors;
 use super::routing::Routing;
 use super::stand_in::StandIn;
 use super::{Now, Outbox, Shard};
-use crate::config::{AcquirerConfig, Config, IinRow, VelocityConfig};
+use crate::config::{AcquirerConfig, Config, IinRow, RequestorConfig, VelocityConfig};
 use std::rc::Rc;
 
 /// What transactions are judged by.
@@ -21,6 +22,8 @@ pub struct Configured {
     /// For each limit the number by which the outcome log knows its name: a name keeps its number
     /// when limits before it come or go.
     pub limit_numbers: Vec<u8>,
+    /// Token requestors whose payments by code have a level.
+    pub requestors: Vec<RequestorConfig>,
     /// Acquirer profiles, as many as at the start and in the same dialects; empty: as they were.
     pub acquirers: Vec<AcquirerConfig>,
     /// Requests that may be under way at each issuer; empty: as many as before.
@@ -37,6 +40,7 @@ impl Configured {
             epoch: 0,
             velocity: config.velocity.clone(),
             limit_numbers: Vec::new(),
+            requestors: config.requestors.clone(),
             acquirers: config.acquirers.clone(),
             in_flight_max: config.issuers.iter().map(|issuer| issuer.in_flight_max).collect(),
             iins: config.iins.clone(),
@@ -58,6 +62,7 @@ impl Shard {
             escrow.on_config(&configured.velocity);
         }
         self.stand_in = StandIn::new(&configured.velocity);
+        self.requestors = Requestors::new(&configured.requestors);
         self.limit_numbers.clone_from(&configured.limit_numbers);
         if !configured.acquirers.is_empty() {
             assert_eq!(

@@ -89,7 +89,7 @@ named_list! {
     AnswerCut "remembered{cut}" "answers too long to be remembered whole";
     OutcomeDropped "outcome{dropped}" "entries that the outcome log was too slow for";
     NetworkManagement "network_management" "0800 and 0820 answered";
-    RefusedEntitiesFull "refused{entities_full}" "no row left for a new terminal, merchant or acquirer";
+    RefusedEntitiesFull "refused{entities_full}" "no row left for a new terminal, merchant, acquirer or token";
     DeclinedEarly "limit{declined_early}" "declined for a limit of which another shard may have some left";
     LeaseAsked "lease{asked}" "questions to another shard for more of a limit";
     LeaseGranted "lease{granted}" "larger parts of limits lent to other shards";

@@ -30,7 +30,7 @@ struct Launch<'a> {
     pan: &'a Pan,
     issuer: IssuerId,
     reservation: Reservation,
-    /// What it counts at its terminal, merchant and acquirer.
+    /// What it counts at its terminal, merchant and acquirer, and for its token.
     scopes: ScopeHold,
     /// The hold that it completes.
     completes: Option<DuplicateKey>,
@@ -258,7 +258,11 @@ impl Shard {
         if !transaction.counts() {
             return Ok(None);
         }
-        velocity_transaction(incoming, transaction, staged).map(Some)
+        let mut counted = velocity_transaction(incoming, transaction, staged)?;
+        if let Some(qr) = &mut counted.qr {
+            qr.level = self.qr_level(incoming, staged)?;
+        }
+        Ok(Some(counted))
     }
 
     /// Takes a number, keeps what is needed, writes the message for the issuer.
@@ -286,9 +290,7 @@ impl Shard {
         let kept = self.keep(incoming, pan);
         let begun = kept.is_some() && self.duplicates.begin(&staged.key, staged.fingerprint, place);
         let (Some(kept), true) = (kept, begun) else {
-            if let Some(kept) = kept {
-                self.kept.free(kept);
-            }
+            kept.into_iter().for_each(|kept| self.kept.free(kept));
             self.legs.release_stan(issuer, stan);
             return Err(Reason::PendingFull);
         };
@@ -327,6 +329,7 @@ impl Shard {
                 sort: transaction.sort(&incoming.view),
                 reservation,
                 pin: transaction.pin,
+                token_data: self.kept_token_data(incoming),
                 opens_hold: transaction.opens_hold(incoming.view.mti()),
                 completes,
                 void_of: voids,
@@ -447,7 +450,6 @@ fn velocity_transaction(
         transaction_type,
         kind: TransactionKind::of(transaction_type),
         pin_present: transaction.pin,
-        // The requestor's level is not known from the message: the lowest.
         qr: (transaction.entry_mode == ENTRY_MODE_QR_CODE)
             .then(|| QrPayment { code: qr_code(view, incoming.profile), ..QrPayment::default() }),
     })

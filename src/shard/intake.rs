@@ -9,7 +9,7 @@ use crate::config::AcquirerConfig;
 use crate::limits::STAGED_MAX;
 use tapswitch_protocol::{
     AmountMinor, FieldTable, FormatError, Function, MessageView, Mti, MtiClass, Origin, Pan,
-    PanError, ProcessingCode,
+    PanError, ProcessingCode, TokenData,
 };
 
 /// DE 49 of CNY.
@@ -30,6 +30,8 @@ pub(super) struct StagedRequest {
     pub(super) owner: ShardId,
     pub(super) key: DuplicateKey,
     pub(super) fingerprint: u64,
+    /// Known from before, where the message has no DE 63 any more; `None`: it says so itself.
+    pub(super) token_data: Option<TokenData>,
 }
 
 /// The messages staged and not yet decided; slots are reused in turn.
@@ -49,6 +51,7 @@ impl StagedRequests {
             owner: ShardId(0),
             key: DuplicateKey([0; 16]),
             fingerprint: 0,
+            token_data: None,
         };
         Self { slots: (0..STAGED_MAX).map(|_| Some(Box::new(slot()))).collect(), next: 0 }
     }

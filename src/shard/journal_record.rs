@@ -97,11 +97,11 @@ pub enum Change<'a> {
         /// Its number; they only grow, also over restarts.
         epoch: u64,
     },
-    /// What a terminal, merchant or acquirer used here, and was lent, in one part of a window.
+    /// What a terminal, merchant, acquirer or token used here, and was lent, in one part of a window.
     ScopeRow(ScopeRow),
     /// What this shard lent of its limit, to all together.
     ScopePool(ScopePool),
-    /// What is counted for a request at its terminal, merchant and acquirer.
+    /// What is counted for a request at its terminal, merchant and acquirer, and for its token.
     ScopeHeld {
         /// Which.
         key: DuplicateKey,

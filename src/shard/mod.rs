@@ -60,6 +60,7 @@ pub mod preauthorization;
 mod reconciliation;
 pub mod recovery;
 mod remembered;
+mod requestors;
 mod reversal;
 mod reversal_reason;
 pub mod routing;
@@ -112,6 +113,7 @@ use pending::Pending;
 use placement::Credits;
 use preauthorization::Preauthorizations;
 use recovery::Recovering;
+use requestors::Requestors;
 use routing::Routing;
 use saf::Saf;
 use settlement_day::SettlementDay;
@@ -137,8 +139,9 @@ pub struct Shard {
     routing: Routing,
     legs: IssuerLegs,
     velocity: Velocity,
-    /// Limits of terminals, merchants and acquirers, where there are any.
+    /// Limits of terminals, merchants, acquirers and tokens, where there are any.
     escrow: Option<Box<Escrow>>,
+    requestors: Requestors,
     pending: Pending,
     deadlines: Deadlines,
     preauthorizations: Preauthorizations,
@@ -241,6 +244,7 @@ impl Shard {
             legs: IssuerLegs::new(&config.issuers, config.acquirers.len(), (id, shards)),
             velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
             escrow: Escrow::new(&config.velocity, (id, shards), secrets.digest_key),
+            requestors: Requestors::new(&config.requestors),
             pending: Pending::new(pending_max, config.acquirers.len()),
             deadlines: Deadlines::new(
                 pending_max + saf_max + UNDELIVERED_MAX + acquirer_session::SESSION_TIMERS,

@@ -55,7 +55,7 @@ pub(super) enum Reason {
     },
     /// No velocity line for a new card.
     VelocityFull,
-    /// No row for a new terminal, merchant or acquirer.
+    /// No row for a new terminal, merchant, acquirer or token.
     EntitiesFull,
     /// No room for another request in flight.
     PendingFull,

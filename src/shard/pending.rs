@@ -9,7 +9,7 @@ use super::totals::Sort;
 use super::velocity::Reservation;
 use crate::config::AcquirerConfig;
 use std::rc::Rc;
-use tapswitch_protocol::{AmountMinor, Mti, ProcessingCode, Stan, TransmissionTime};
+use tapswitch_protocol::{AmountMinor, Mti, ProcessingCode, Stan, TokenData, TransmissionTime};
 
 /// One request under way.
 pub(super) struct PendingRequest {
@@ -43,6 +43,8 @@ pub(super) struct PendingRequest {
     pub(super) reservation: Reservation,
     /// The cardholder proved himself with a PIN.
     pub(super) pin: bool,
+    /// By which token it was paid, where somebody may ask for that again.
+    pub(super) token_data: TokenData,
     /// Its approval opens a hold.
     pub(super) opens_hold: bool,
     /// The hold that this completes.

@@ -1,5 +1,6 @@
-//! Limits of terminals, merchants and acquirers on the way of a message: judged after those of its card,
-//! counted with its forward, given back with whatever undoes it, and what shards ask of each other.
+//! Limits of terminals, merchants, acquirers and tokens on the way of a message: judged after those of
+//! its card, counted with its forward, given back with whatever undoes it, and what shards ask of each
+//! other.
 //!
 //! Not here: why no limit is passed, and what is counted (`velocity::escrow`).
 
@@ -8,6 +9,7 @@ use super::duplicate::{DuplicateKey, OriginalState};
 use super::intake::{StagedRequest, Transaction};
 use super::journal_record::Change;
 use super::own_answer::Reason;
+use super::requestors::token_data;
 use super::velocity::VelocityTransaction;
 use super::velocity::escrow::{Ask, Grant, Parties, ScopeHold, Shortfall, Tally};
 use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
@@ -59,8 +61,11 @@ impl Shard {
         if let Some(key) = completes {
             return self.count_above(now, staged, (key, transaction.amount.0));
         }
-        // In a currency that no limit is in it is not added.
-        let counted = self.velocity_transaction(incoming, staged, transaction).unwrap_or_default();
+        let counted = match self.velocity_transaction(incoming, staged, transaction) {
+            // In a currency that no limit is in it is not added.
+            Err(Reason::Currency) => None,
+            counted => counted?,
+        };
         let hold = self.meant_scopes(now, incoming, (staged, transaction), counted)?;
         let passes = |counter| {
             self.escrow.as_ref().is_some_and(|escrow| escrow.shortfall(counter, &hold).is_some())
@@ -106,10 +111,13 @@ impl Shard {
             return Ok(ScopeHold::default());
         };
         escrow.advance(now.wall_ms);
+        let token =
+            if escrow.means_tokens(&counted) { token_data(incoming, staged)?.token } else { None };
         let parties = Parties {
             acquirer: incoming.connection.acquirer,
             merchant: incoming.view.raw(42).unwrap_or_default(),
             terminal: incoming.view.raw(41).unwrap_or_default(),
+            token,
         };
         let hold = escrow.meant(staged.card, &counted, &parties);
         if !escrow.make_room(&hold) {

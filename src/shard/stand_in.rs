@@ -54,6 +54,11 @@ impl StandIn {
         });
         Self { rules: rules.collect() }
     }
+
+    /// Whether there is no rule.
+    pub(super) fn is_off(&self) -> bool {
+        self.rules.is_empty()
+    }
 }
 
 /// Why the issuer does not decide.
@@ -170,6 +175,7 @@ impl Shard {
             owner: self.id,
             key: request.key,
             fingerprint: request.fingerprint,
+            token_data: Some(request.token_data),
         };
         let echo = profile.dialect.echo;
         let echo = if request.pan_from_track { echo.without(2) } else { echo };

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use tapswitch_protocol::tlv::TlvReader;
 use tapswitch_protocol::{
-    Addition, Dialect, FieldTable, MessageView, MessageWriter, describe, respond,
+    Addition, Dialect, FieldTable, MessageView, MessageWriter, TokenData, describe, respond,
 };
 
 /// Above the largest message that a fuzzer makes by default.
@@ -36,6 +36,7 @@ fn read_everything(view: &MessageView<'_>) {
         assert_eq!(view.text(field, &mut scratch).is_some(), there);
         assert!(there || view.number(field).is_none());
         TlvReader::new(view.raw(field).unwrap_or_default()).for_each(drop);
+        let _ = TokenData::read(view.raw(field).unwrap_or_default());
     }
     assert!(view.stan().is_none_or(|stan| stan.0 <= 999_999));
     assert!(view.amount().is_none_or(|amount| amount.0 < 1_000_000_000_000));

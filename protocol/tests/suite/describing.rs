@@ -125,7 +125,7 @@ fn one(dialect: &Dialect, mti: u16, field: u8, value: &[u8]) -> String {
 #[test]
 fn every_place_for_secrets_is_covered_in_every_dialect() {
     let (cups, iso87, pos) = (Dialect::cups(), Dialect::iso87_ascii(), Dialect::unionpay_pos());
-    let cases: [(&Dialect, u16, u8, &[u8], &str); 18] = [
+    let cases: [(&Dialect, u16, u8, &[u8], &str); 19] = [
         (pos, 200, 2, b"6216261000000000018", "621626*********0018"),
         (pos, 200, 35, b"6216261000000000018=30122010", "621626*********0018*********"),
         (pos, 200, 2, b"62162610", "********"),
@@ -139,6 +139,13 @@ fn every_place_for_secrets_is_covered_in_every_dialect() {
         (pos, 810, 62, &[0xAB; 24], "[24 bytes]"),
         (pos, 200, 62, &[0xAB; 2], "ABAB"),
         (pos, 200, 63, b"SM016\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "SM016[16 bytes]"),
+        (
+            cups,
+            200,
+            63,
+            b"TK021\x02\x136235360000000000019",
+            "544B3032310213363233353336******************30303139",
+        ),
         (cups, 200, 103, b"6216261000000000019", "621626*********0019"),
         (cups, 200, 57, b"TO 6216261000000000018", "TO 621626*********0018"),
         (iso87, 200, 55, b"5A0A6216261000000000018F", "5A0A621626*********0018"),

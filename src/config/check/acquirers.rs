@@ -143,7 +143,7 @@ fn qr_code(
     Some(QrCodeField { field, at, is_static, is_dynamic })
 }
 
-fn check_name(section: &mut Section<'_, '_>, name: &str) {
+pub(super) fn check_name(section: &mut Section<'_, '_>, name: &str) {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if !(1..=32).contains(&name.len()) || !name.bytes().all(legal) {
         section.error(None, "", "cannot be used as a name", "1 to 32 letters, digits, - and _");

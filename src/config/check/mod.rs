@@ -11,6 +11,7 @@ mod issuers;
 mod journal;
 mod keys;
 mod outcomes;
+mod requestors;
 mod section;
 mod stand_in;
 mod velocity;
@@ -51,6 +52,7 @@ pub(super) fn check(
     let codes = codes::check(&raw.codes, problems);
     let acquirers = acquirers::check(&raw.acquirers, &codes, problems);
     let velocity = velocity::check(raw, problems);
+    let requestors = requestors::check(&raw.requestors, &velocity, problems);
     let capacity = capacity(raw, &switch, problems);
     let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());
     let names = issuers::names(raw, names, problems);
@@ -61,8 +63,19 @@ pub(super) fn check(
     let outcomes = outcomes::check(&raw.outcomes, problems, folder);
     let admin = admin::check(&raw.admin, problems, folder);
     let iins = iins?.rows;
-    let config =
-        Config { switch, acquirers, issuers, iins, velocity, bank, journal, keys, outcomes, admin };
+    let config = Config {
+        switch,
+        acquirers,
+        issuers,
+        iins,
+        velocity,
+        requestors,
+        bank,
+        journal,
+        keys,
+        outcomes,
+        admin,
+    };
     Some((config, capacity))
 }
 

@@ -1,5 +1,5 @@
-//! Counters of terminals, merchants and acquirers, and their limits: what they cannot have, and apart
-//! from those of cards in the end.
+//! Counters of terminals, merchants, acquirers and tokens, and their limits: what they cannot have, and
+//! apart from those of cards in the end.
 
 use super::section::Section;
 use crate::config::file::{Found, Named, RawCounter, RawFile, RawLimit, RawWhen};
@@ -11,25 +11,18 @@ use crate::limits::{ENTITIES_MAX, ENTITY_TRANSACTIONS_MAX, SCOPE_COUNTERS_MAX};
 const ENTITIES_MIN: i64 = 16;
 const TRANSACTIONS_MIN: i64 = 64;
 
-const SCOPES: [(&str, VelocityScope); 4] = [
+const SCOPES: [(&str, VelocityScope); 5] = [
     ("card", VelocityScope::Card),
     ("terminal", VelocityScope::Terminal),
     ("merchant", VelocityScope::Merchant),
     ("acquirer", VelocityScope::Acquirer),
+    ("token", VelocityScope::Token),
 ];
 
-/// Tokens are known to nobody yet: refused, not ignored.
+/// Whose transactions are counted together; of cards where nothing is said.
 pub(super) fn scope(section: &mut Section<'_, '_>, found: &Option<Found<String>>) -> VelocityScope {
-    match found {
-        Some(Found { value, at }) if value == "token" => {
-            let cause =
-                "this version knows a card by its number only; scope = \"card\" counts that";
-            section.error(*at, "scope", "tokens are not known to this switch yet", cause);
-            VelocityScope::Card
-        }
-        Some(_) => section.word("scope", found, &SCOPES).unwrap_or(VelocityScope::Card),
-        None => VelocityScope::Card,
-    }
+    let said = found.as_ref().and_then(|_| section.word("scope", found, &SCOPES));
+    said.unwrap_or(VelocityScope::Card)
 }
 
 pub(super) fn is_of_cards(counter: &VelocityCounter) -> bool {
@@ -70,7 +63,7 @@ pub(super) fn check_counters(
     let shared = || raw.iter().zip(counters).filter(|(_, counter)| !is_of_cards(counter));
     if let Some((named, _)) = shared().nth(SCOPE_COUNTERS_MAX) {
         let message = format!(
-            "{} counters of terminals, merchants and acquirers, at most {SCOPE_COUNTERS_MAX}",
+            "{} counters of terminals, merchants, acquirers and tokens, at most {SCOPE_COUNTERS_MAX}",
             shared().count()
         );
         let cause = "a limit can be by count and by amount at once";
@@ -107,15 +100,16 @@ pub(super) fn check_limits(
         let mut section = Section::new(problems, named.name.as_str(), named.at);
         if limit.when != VelocityCondition::default() {
             let message = format!("conditions belong to its counter, `{}`", counter.name);
-            let cause = "a limit of a terminal, merchant or acquirer judges all that is counted";
+            let cause =
+                "a limit of a terminal, merchant, acquirer or token judges all that is counted";
             section.error(None, "", message, cause);
         }
         let earlier = limits.iter().take(place).find(|other| other.counter == limit.counter);
         if let Some(earlier) = earlier {
             let at = named.section.0.counter.as_ref().and_then(|found| found.at);
             let message = format!("`{}` is judged by `{}` already", counter.name, earlier.name);
-            let cause = "a counter of terminals, merchants or acquirers has one limit, by count and \
-                         by amount; write another counter";
+            let cause = "a counter of terminals, merchants, acquirers or tokens has one limit, by \
+                         count and by amount; write another counter";
             section.error(at, "counter", message, cause);
         }
     }

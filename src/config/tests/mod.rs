@@ -1,12 +1,13 @@
 //! Whole files: the shipped ones, what a file leaves out, and files damaged at random.
 
 mod mistakes;
+mod mistakes_of_requestors;
 mod mistakes_of_stand_in;
 mod mistakes_of_velocity;
 
 use super::file::{
     RawAcquirer, RawAdmin, RawBank, RawBehaviour, RawCodes, RawCounter, RawIssuer, RawJournal,
-    RawKeys, RawLimit, RawOutcomes, RawSwitch, RawVelocity, RawWhen,
+    RawKeys, RawLimit, RawOutcomes, RawRequestor, RawSwitch, RawVelocity, RawWhen,
 };
 use super::*;
 use crate::limits::VELOCITY_WORDS_MAX;
@@ -101,6 +102,7 @@ fn the_default_documents_every_key() {
         RawCodes::KEYS,
         RawVelocity::KEYS,
         RawCounter::KEYS,
+        RawRequestor::KEYS,
         RawLimit::KEYS,
         RawWhen::KEYS,
         RawBank::KEYS,

@@ -1,5 +1,5 @@
-//! Records of what terminals, merchants and acquirers share: written, read, and as an operator reads
-//! them. An entity is shown by the first bytes of its digest.
+//! Records of what is counted of terminals, merchants, acquirers and tokens: written, read, and as an
+//! operator reads them. An entity is shown by the last bytes of its digest.
 
 use super::decode::{Reader, RecordError};
 use super::{ScopeHold, ScopePool, ScopeRow, Writer};
@@ -9,6 +9,8 @@ use core::fmt;
 
 const IS_TRANSACTION: u8 = 1;
 const IS_SAME_CURRENCY: u8 = 2;
+/// A token follows. It comes last and only where one is counted: records of before have none.
+const HAS_TOKEN: u8 = 4;
 
 impl ScopeRow {
     pub(super) fn encode(&self, writer: &mut Writer<'_>) {
@@ -28,12 +30,18 @@ impl ScopePool {
 impl ScopeHold {
     pub(super) fn encode(&self, writer: &mut Writer<'_>) {
         writer.put(self.card.0);
-        self.entities.iter().for_each(|entity| writer.put(entity.0));
+        let [shared @ .., token] = &self.entities;
+        shared.iter().for_each(|entity| writer.put(entity.0));
         writer.put(self.at_ms.to_le_bytes());
         writer.put(self.amount_minor.to_le_bytes());
         let transaction = if self.is_transaction { IS_TRANSACTION } else { 0 };
         let currency = if self.is_same_currency { IS_SAME_CURRENCY } else { 0 };
-        writer.put([self.counters, transaction | currency]);
+        let has_token = *token != Entity::default();
+        let more = if has_token { HAS_TOKEN } else { 0 };
+        writer.put([self.counters, transaction | currency | more]);
+        if has_token {
+            writer.put(token.0);
+        }
     }
 }
 
@@ -71,9 +79,12 @@ impl Reader<'_> {
 
     pub(super) fn scope_hold(&mut self) -> Result<ScopeHold, RecordError> {
         let card = CardKey(self.take()?);
-        let entities = [Entity(self.take()?), Entity(self.take()?), Entity(self.take()?)];
+        let [a, b, c] = [Entity(self.take()?), Entity(self.take()?), Entity(self.take()?)];
         let (at_ms, amount_minor) = (self.number()?, self.number()?);
         let [counters, flags] = self.take()?;
+        let has_token = flags & HAS_TOKEN != 0;
+        let token = if has_token { Entity(self.take()?) } else { Entity::default() };
+        let entities = [a, b, c, token];
         Ok(ScopeHold {
             card,
             entities,
@@ -86,12 +97,12 @@ impl Reader<'_> {
     }
 }
 
-/// The first bytes of an entity's digest.
+/// The last bytes of an entity's digest; the first of a token's are of its card.
 struct Shown(Entity);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, ..] = self.0.0;
+        let [.., a, b, c] = self.0.0;
         write!(f, "entity #{a:02x}{b:02x}{c:02x}")
     }
 }

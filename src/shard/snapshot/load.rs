@@ -52,7 +52,7 @@ impl Loading {
 struct Origin {
     layout: Layout,
     translation: Translation,
-    /// For each of its counters of terminals, merchants and acquirers the place of ours.
+    /// For each of its counters of terminals, merchants, acquirers and tokens the place of ours.
     scopes: Vec<Option<usize>>,
 }
 

@@ -106,6 +106,7 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
         issuers: vec![issuer("ABC"), issuer("CMB")],
         iins: vec![iin(622_848, 0), iin(622_575, 1)],
         velocity: velocity(),
+        requestors: Vec::new(),
         bank: BankConfig {
             threads: 0,
             cores: Vec::new(),
@@ -236,6 +237,18 @@ impl Request<'_> {
         out.truncate(bytes);
         out
     }
+}
+
+/// DE 63 of a payment by token: usage TK with token and requestor, where they are not empty.
+pub(super) fn paid_by(token: &str, requestor: &str) -> Vec<u8> {
+    let mut objects = vec![1, 1, b'1'];
+    for (tag, digits) in [(2, token), (6, requestor)] {
+        objects.extend([tag, digits.len() as u8]);
+        objects.extend_from_slice(digits.as_bytes());
+    }
+    let mut content = format!("TK{:03}", objects.len()).into_bytes();
+    content.extend_from_slice(&objects);
+    content
 }
 
 /// A CUPS header from the tests' acquirer.

@@ -1,6 +1,6 @@
 //! After start-up a shard's data path allocates nothing: counted per thread.
 
-use super::fixture::{Request, World, config, connection, cups_header, issuer_answer};
+use super::fixture::{Request, World, config, connection, cups_header, issuer_answer, paid_by};
 use crate::config::{Config, OutcomesConfig, VelocityCounter, VelocityLimit, VelocityScope};
 use crate::shard::outcome::OUTCOME_BYTES;
 use crate::shard::{AcquirerId, Action, IssuerId, LinkId, Outbox, Published};
@@ -54,8 +54,10 @@ fn allocates_nothing(mut config: Config, links: u8) {
     let shop = VelocityCounter { scope: VelocityScope::Merchant, ..card.counters[0].clone() };
     let limit = VelocityLimit { counter: None, scope_counter: Some(0), ..card.limits[0].clone() };
     let limit = VelocityLimit { count_max: None, amount_minor_max: Some(900_000), ..limit };
-    config.velocity.scope_counters.push(shop);
-    config.velocity.limits.push(limit);
+    let by_token = VelocityCounter { scope: VelocityScope::Token, ..shop.clone() };
+    let token = VelocityLimit { scope_counter: Some(1), ..limit.clone() };
+    config.velocity.scope_counters.extend([shop, by_token]);
+    config.velocity.limits.extend([limit, token]);
     (config.velocity.entities, config.velocity.entity_transactions) = (16, 1_024);
     config.velocity.limits[0].count_max = None;
     config.velocity.limits[0].amount_minor_max = Some(1_000_000);
@@ -72,8 +74,10 @@ fn allocates_nothing(mut config: Config, links: u8) {
     let header = cups_header();
     let rounds = 2_000u32;
     // Messages are made beforehand; the answers too, from a first run over another shard.
+    let token_data = paid_by("6235360000000000017", "00012345678");
+    let extra: &[(u8, &[u8])] = &[(63, &token_data)];
     let messages: Vec<_> = (1..=rounds)
-        .map(|stan| Request { stan, ..Request::default() }.message(Dialect::cups()))
+        .map(|stan| Request { stan, extra, ..Request::default() }.message(Dialect::cups()))
         .collect();
     let answers: Vec<_> = messages
         .iter()

@@ -15,7 +15,7 @@ pub struct Layout {
     pub lines: usize,
     /// The counters.
     pub counters: Vec<LayoutCounter>,
-    /// Counters of terminals, merchants and acquirers.
+    /// Counters of terminals, merchants, acquirers and tokens.
     #[serde(default)]
     pub scope_counters: Vec<LayoutCounter>,
     /// How many of these one such counter holds; 0 without any.
@@ -69,7 +69,7 @@ impl Layout {
         }
     }
 
-    /// All counters: of cards, then of terminals, merchants and acquirers.
+    /// All counters: of cards, then of terminals, merchants, acquirers and tokens.
     pub(in crate::shard) fn all(&self) -> impl Iterator<Item = &LayoutCounter> {
         self.counters.iter().chain(&self.scope_counters)
     }

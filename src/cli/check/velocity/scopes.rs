@@ -1,4 +1,4 @@
-//! Counters of terminals, merchants and acquirers, and what escrow means for their limits.
+//! Counters of terminals, merchants, acquirers and tokens, and what escrow means for their limits.
 
 use super::{describe_when, show_table, window};
 use crate::cli::quantity::{amount, grouped};
@@ -12,16 +12,35 @@ pub(super) fn show(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         return Ok(());
     }
     show_table(out, ["counter", "per", "in", "counts"], counters.iter().map(row).collect())?;
-    let shards = config.switch.shards;
+    if counters.iter().any(|counter| counter.scope == VelocityScope::Token) {
+        writeln!(
+            out,
+            "          limits of tokens are exact: a token is counted where its card is"
+        )?;
+    }
+    if counters.iter().any(|counter| counter.scope != VelocityScope::Token) {
+        show_escrow(out, config)?;
+    }
+    Ok(())
+}
+
+fn show_escrow(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    let (velocity, shards) = (&config.velocity, config.switch.shards);
+    let of_tokens = velocity.scope_counters.iter().any(|it| it.scope == VelocityScope::Token);
+    let these = if of_tokens { "the others" } else { "these" };
     if shards == 1 {
-        return writeln!(out, "          limits of these are by escrow: exact with one shard");
+        return writeln!(out, "          limits of {these} are by escrow: exact with one shard");
     }
     writeln!(
         out,
-        "          limits of these are by escrow: never passed, and may decline early with {shards} \
+        "          limits of {these} are by escrow: never passed, and may decline early with {shards} \
          shards"
     )?;
-    for limit in config.velocity.limits.iter().filter(|limit| limit.scope_counter.is_some()) {
+    let is_shared = |limit: &&VelocityLimit| {
+        let counter = limit.scope_counter.and_then(|place| velocity.scope_counters.get(place));
+        counter.is_some_and(|counter| counter.scope != VelocityScope::Token)
+    };
+    for limit in velocity.limits.iter().filter(is_shared) {
         writeln!(out, "          {}: {}", limit.name, shares(limit, shards))?;
     }
     Ok(())
@@ -33,6 +52,7 @@ fn row(counter: &VelocityCounter) -> [String; 4] {
         VelocityScope::Terminal => "terminal",
         VelocityScope::Merchant => "merchant",
         VelocityScope::Acquirer => "acquirer",
+        VelocityScope::Token => "token",
     };
     [counter.name.clone(), per.to_owned(), window(counter), describe_when(&counter.when)]
 }

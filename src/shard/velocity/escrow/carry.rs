@@ -1,16 +1,17 @@
 //! Another number of shards, or other counters, at a restart: each shard of now reads what all shards
-//! before had used, and takes an equal part of it.
+//! before had used, and takes an equal part of it; of tokens all, if it has the card, or nothing.
 //!
 //! Not here: which counter of now is which one before (`layout`).
 
 use super::{Entity, Escrow, ScopeHold, Share, Tally};
+use crate::config::VelocityScope;
 use crate::shard::duplicate::DuplicateKey;
 
 /// There are more entities than one counter here holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "more terminals, merchants or acquirers count than a shard here holds: velocity.entities must be \
-     larger"
+    "more terminals, merchants, acquirers or tokens count than a shard here holds: velocity.entities \
+     must be larger"
 )]
 pub(in crate::shard) struct CarryError;
 
@@ -24,7 +25,11 @@ impl Escrow {
     ) -> Result<(), CarryError> {
         self.advance(wall_ms);
         self.is_carrying = true;
+        let (id, shards) = (self.id, self.shards);
         let Some(of) = self.counters.get_mut(counter) else { return Ok(()) };
+        if of.scope == VelocityScope::Token && entity.owner(shards) != id {
+            return Ok(());
+        }
         if number < *of.shares.numbers(of.now.number).start() || used.is_zero() {
             return Ok(());
         }
@@ -51,7 +56,7 @@ impl Escrow {
             return;
         }
         let (id, shards) = (self.id, self.shards);
-        for counter in &mut self.counters {
+        for counter in self.counters.iter_mut().filter(|it| it.scope != VelocityScope::Token) {
             let all = u64::MAX;
             let entitlement = counter
                 .judged

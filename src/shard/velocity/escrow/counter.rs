@@ -18,7 +18,7 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    /// The limit of a counter, by its place.
+    /// The limit of a counter, by its place, divided among so many shards.
     pub(super) fn of(config: &VelocityConfig, place: usize, shards: usize) -> Option<Self> {
         let mut limits = config.limits.iter().enumerate();
         let (limit, of) = limits.find(|(_, limit)| limit.scope_counter == Some(place))?;
@@ -71,6 +71,12 @@ impl ScopeCounter {
             asked: vec![0; entities],
             dry: vec![0; entities],
         }
+    }
+
+    /// Among how many of all shards its limit is divided: the cards of an entity are on any of them, the
+    /// card of a token is on one.
+    pub(super) fn shards(&self, all: usize) -> usize {
+        if self.scope == VelocityScope::Token { 1 } else { all }
     }
 
     /// Another limit: what was lent of one that is lower now is void as far as it is not used.

@@ -4,13 +4,20 @@
 
 use crate::limits::SCOPE_COUNTERS_MAX;
 use crate::shard::{AcquirerId, CardKey, ShardId};
+use tapswitch_protocol::Token;
 
-/// A terminal, a merchant or an acquirer.
+/// A terminal, a merchant, an acquirer or a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entity(pub [u8; 16]);
 
 impl Entity {
-    /// The shard that lends what its limits allow.
+    /// A token is on the shard of its card, over however many shards: half of it says where that is.
+    pub(super) fn of_token(card: CardKey, digest: u128) -> Self {
+        let [place, _] = card.words();
+        Self((u128::from(place) | digest << 64).to_le_bytes())
+    }
+
+    /// The shard that lends what its limits allow; of a token the one that counts it.
     pub(super) fn owner(self, shards: usize) -> ShardId {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
@@ -67,6 +74,8 @@ pub(in crate::shard) struct Parties<'a> {
     pub(in crate::shard) merchant: &'a [u8],
     /// DE 41; as above.
     pub(in crate::shard) terminal: &'a [u8],
+    /// By which it was paid; transactions without one are counted by no counter of tokens.
+    pub(in crate::shard) token: Option<Token>,
 }
 
 /// What is, or is to be, counted for one request.
@@ -74,8 +83,8 @@ pub(in crate::shard) struct Parties<'a> {
 pub struct ScopeHold {
     /// Its card, whose shard keeps this.
     pub card: CardKey,
-    /// Acquirer, merchant, terminal: those that a counter counts.
-    pub entities: [Entity; 3],
+    /// Acquirer, merchant, terminal, token: those that a counter counts.
+    pub entities: [Entity; 4],
     /// When it was counted.
     pub at_ms: u64,
     /// How much of it counts.
@@ -92,7 +101,7 @@ impl Default for ScopeHold {
     fn default() -> Self {
         Self {
             card: CardKey([0; 16]),
-            entities: [Entity::default(); 3],
+            entities: [Entity::default(); 4],
             at_ms: 0,
             amount_minor: 0,
             counters: 0,

@@ -1,5 +1,5 @@
 //! Limits of what many cards share: a terminal, a merchant, an acquirer (an *entity*). Its cards live on
-//! many shards, and each decides by itself, at once: by escrow.
+//! many shards, and each decides by itself, at once: by escrow. And limits of tokens, which do not.
 //!
 //! **The scheme.** Of a limit L on N shards each shard may use E = L/(2N) in any window without asking
 //! (its *entitlement*; all of L where N is 1). The rest, P = L - N*E, is the *pool* of the shard that owns
@@ -30,6 +30,13 @@
 //! **A lower limit** while the switch runs voids what is lent and not used. Until the windows that are
 //! open end, each shard may use its entitlement of the new limit besides what was used before.
 //!
+//! **Tokens** are counted here too, but not shared: a card is on one shard, and so are its tokens. That
+//! shard has the whole limit, is the owner, asks nobody, and declines nothing early. A row has to know
+//! where it belongs when there is another number of shards, but not its card: half of a token's key is
+//! what its card is placed by. So the shard of now that has the card takes all of what the one before had
+//! used, and no other takes anything; that holds over any number of such restarts. A token of another
+//! card is therefore another one.
+//!
 //! What has happened already (advices, completions) is counted whatever the limit says; the shard then
 //! asks its owner for what it used above its part.
 //!
@@ -41,6 +48,7 @@ mod counter;
 mod entity;
 mod holds;
 mod lease;
+mod meant;
 mod places;
 mod records;
 mod rows;
@@ -53,16 +61,16 @@ pub use entity::{Entity, ScopeHold, Share, Tally};
 pub(in crate::shard) use lease::{Ask, Grant};
 pub(in crate::shard) use records::{ScopeCursor, ScopePool, ScopeRow};
 
+use super::LimitKind;
 use super::conditions::Conditions;
-use super::{LimitKind, VelocityTransaction};
-use crate::config::{VelocityConfig, VelocityScope};
+use crate::config::{VelocityConfig, VelocityCounter, VelocityScope};
 use crate::limits::{LEASE_ASKS_MAX, SHARDS_MAX};
+use crate::shard::ShardId;
 use crate::shard::duplicate::DuplicateKey;
-use crate::shard::{AcquirerId, CardKey, ShardId};
-use core::hash::Hasher;
 use counter::{Judged, ScopeCounter};
 use holds::Holds;
-use siphasher::sip128::{Hasher128, SipHasher13};
+use meant::entity_of;
+use siphasher::sip128::SipHasher13;
 use terms::Terms;
 
 /// What a transaction lacks at one counter of this shard.
@@ -84,6 +92,8 @@ pub(in crate::shard) struct Escrow {
     hasher: SipHasher13,
     counters: Vec<ScopeCounter>,
     conditions: Conditions,
+    /// The counters that count tokens, as a mask.
+    tokens: u8,
     holds: Holds,
     /// Questions that each shard has not answered yet.
     asks: [u16; SHARDS_MAX],
@@ -131,6 +141,7 @@ impl Escrow {
                 .map(|counter| ScopeCounter::new(counter, config.entities))
                 .collect(),
             conditions: conditions(config),
+            tokens: tokens(config),
             holds: Holds::new(config.entity_transactions),
             asks: [0; SHARDS_MAX],
             now_ms: 0,
@@ -149,7 +160,8 @@ impl Escrow {
 
     fn judge_by(&mut self, config: &VelocityConfig) {
         for (place, counter) in self.counters.iter_mut().enumerate() {
-            counter.judge_by(Judged::of(config, place, self.shards));
+            let shards = counter.shards(self.shards);
+            counter.judge_by(Judged::of(config, place, shards));
         }
     }
 
@@ -163,53 +175,6 @@ impl Escrow {
         self.now_ms = self.now_ms.max(wall_ms);
         let now_ms = self.now_ms;
         self.counters.iter_mut().for_each(|counter| counter.advance(now_ms));
-    }
-
-    /// What is to be counted of a transaction.
-    pub(in crate::shard) fn meant(
-        &self,
-        card: CardKey,
-        t: &VelocityTransaction,
-        parties: &Parties<'_>,
-    ) -> ScopeHold {
-        // As many bits as counters.
-        let counters = self.conditions.meaning(t) as u8;
-        if counters == 0 {
-            return ScopeHold::default();
-        }
-        let counted = |scope| {
-            let of = |(place, counter): (usize, &ScopeCounter)| {
-                counters & 1 << place != 0 && counter.scope == scope
-            };
-            self.counters.iter().enumerate().any(of)
-        };
-        let mut entities = [Entity::default(); 3];
-        let names = [
-            (VelocityScope::Acquirer, &[][..]),
-            (VelocityScope::Merchant, parties.merchant),
-            (VelocityScope::Terminal, parties.terminal),
-        ];
-        for (entity, (scope, name)) in entities.iter_mut().zip(names) {
-            if counted(scope) {
-                *entity = self.entity(scope, parties.acquirer, name);
-            }
-        }
-        ScopeHold {
-            card,
-            entities,
-            at_ms: self.now_ms,
-            amount_minor: t.amount_minor,
-            counters,
-            is_transaction: true,
-            is_same_currency: true,
-        }
-    }
-
-    fn entity(&self, scope: VelocityScope, acquirer: AcquirerId, name: &[u8]) -> Entity {
-        let mut hasher = self.hasher;
-        hasher.write(&[PURPOSE, scope as u8, acquirer.0]);
-        hasher.write(name);
-        Entity(hasher.finish128().as_u128().to_le_bytes())
     }
 
     fn of(&self, counter: u8, hold: &ScopeHold) -> Option<(&ScopeCounter, Entity)> {
@@ -253,7 +218,7 @@ impl Escrow {
             owner: entity.owner(self.shards),
             by,
             limit: judged.limit,
-            is_early: over.is_zero() && self.shards > 1,
+            is_early: over.is_zero() && counter.shards(self.shards) > 1,
         })
     }
 
@@ -261,7 +226,7 @@ impl Escrow {
     /// fit, or a quarter of the entitlement is left; and what was used already above this shard's part.
     pub(in crate::shard) fn ahead(&self, place: u8, hold: &ScopeHold) -> Option<(ShardId, Ask)> {
         let (counter, entity) = self.of(place, hold)?;
-        let judged = counter.judged.filter(|_| self.shards > 1)?;
+        let judged = counter.judged.filter(|_| counter.shards(self.shards) > 1)?;
         let owner = entity.owner(self.shards);
         let number = counter.now.number;
         let row = counter.shares.find(entity)?;
@@ -420,18 +385,12 @@ impl Escrow {
     }
 }
 
-/// Begins what is digested, so that an entity is never the key of a request.
-const PURPOSE: u8 = 3;
-
 fn conditions(config: &VelocityConfig) -> Conditions {
     Conditions::new((0..).zip(config.scope_counters.iter().map(|counter| &counter.when)))
 }
 
-fn entity_of(scope: VelocityScope, hold: &ScopeHold) -> Entity {
-    let [acquirer, merchant, terminal] = hold.entities;
-    match scope {
-        VelocityScope::Merchant => merchant,
-        VelocityScope::Terminal => terminal,
-        VelocityScope::Acquirer | VelocityScope::Card => acquirer,
-    }
+fn tokens(config: &VelocityConfig) -> u8 {
+    let of_tokens = |counter: &VelocityCounter| counter.scope == VelocityScope::Token;
+    let places = (0..).zip(&config.scope_counters);
+    places.filter(|(_, counter)| of_tokens(counter)).fold(0, |mask, (place, _)| mask | 1 << place)
 }

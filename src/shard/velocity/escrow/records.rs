@@ -151,15 +151,20 @@ impl Escrow {
             let words = match change {
                 Change::ScopeRow(row) if self.counts(row.counter, row.number) => {
                     let used = row.share.used;
-                    [1, low(&row.entity.0), row.number.into(), used.count ^ used.amount_minor << 16]
+                    [
+                        1,
+                        word(&row.entity.0),
+                        row.number.into(),
+                        used.count ^ used.amount_minor << 16,
+                    ]
                 }
                 Change::ScopePool(pool) if self.counts(pool.counter, pool.number) => {
                     let leased = pool.leased;
                     let sum = leased.count ^ leased.amount_minor << 16;
-                    [2, low(&pool.entity.0), pool.number.into(), sum]
+                    [2, word(&pool.entity.0), pool.number.into(), sum]
                 }
                 Change::ScopeHeld { key, hold } => {
-                    [3, low(&key.0), hold.at_ms, hold.amount_minor << 8 | u64::from(hold.counters)]
+                    [3, word(&key.0), hold.at_ms, hold.amount_minor << 8 | u64::from(hold.counters)]
                 }
                 _ => return,
             };
@@ -183,7 +188,8 @@ impl Escrow {
 /// An odd number without a pattern.
 const HASH_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-fn low(key: &[u8; 16]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *key;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+/// Both halves in one: tokens of a card differ in one of them only.
+fn word(key: &[u8; 16]) -> u64 {
+    let number = u128::from_le_bytes(*key);
+    number as u64 ^ ((number >> 64) as u64).rotate_left(32)
 }

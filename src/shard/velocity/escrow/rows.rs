@@ -1,4 +1,5 @@
-//! Rows: what is counted of each terminal, merchant or acquirer, in the parts of one counter's window.
+//! Rows: what is counted of each terminal, merchant, acquirer or token, in the parts of one counter's
+//! window.
 //!
 //! A table of fixed size. A row where nothing counts any more is given to another when that needs one.
 //! Not here: what is counted, and what a part is.

@@ -4,9 +4,11 @@
 mod world;
 
 use super::*;
-use crate::config::{VelocityCounter, VelocityWindow};
+use crate::config::VelocityWindow;
+use crate::shard::{AcquirerId, CardKey, placement};
 use proptest::prelude::*;
-use world::{Message, World, config, key, transaction};
+use tapswitch_protocol::Token;
+use world::{Message, World, card_of, config, config_of, key, transaction};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -103,6 +105,20 @@ proptest! {
         play(&mut World::new(window, (Some(count), Some(300)), 1), &alone);
     }
 
+    /// A token's limit is exact on any shards, and stays so through crashes and other numbers of them.
+    #[test]
+    fn tokens_are_exact(
+        window in windows(),
+        shards in 1..6usize,
+        count in 1..30u32,
+        steps in steps(),
+    ) {
+        let limit = (Some(count), Some(300));
+        let mut world = World::of(VelocityScope::Token, window, limit, shards);
+        play(&mut world, &steps);
+        prop_assert!(world.wire.is_empty(), "nobody is asked");
+    }
+
     /// With messages that arrive, transactions on all shards use at least what they have without asking
     /// and nearly all of the pool.
     #[test]
@@ -194,7 +210,7 @@ fn entities_differ_by_acquirer_merchant_and_terminal() {
     }
     let escrow = Escrow::new(&config, (ShardId(0), 1), [3; 16]).unwrap();
     let of = |acquirer, merchant, terminal| {
-        let parties = Parties { acquirer: AcquirerId(acquirer), merchant, terminal };
+        let parties = Parties { acquirer: AcquirerId(acquirer), merchant, terminal, token: None };
         escrow.meant(CardKey([1; 16]), &transaction(1), &parties).entities
     };
     let all = [of(0, b"m", b"t"), of(0, b"m", b"u"), of(0, b"n", b"t"), of(1, b"m", b"t")];
@@ -207,6 +223,30 @@ fn entities_differ_by_acquirer_merchant_and_terminal() {
     assert_eq!(differ(0, 3), (true, true, true));
     assert_ne!(all[0][1], all[0][2]);
     let other = Escrow::new(&config, (ShardId(0), 1), [4; 16]).unwrap();
-    let parties = Parties { acquirer: AcquirerId(0), merchant: b"m", terminal: b"t" };
+    let acquirer = AcquirerId(0);
+    let parties = Parties { acquirer, merchant: b"m", terminal: b"t", token: None };
     assert_ne!(other.meant(CardKey([1; 16]), &transaction(1), &parties).entities, all[0]);
+}
+
+#[test]
+fn a_token_is_of_its_card_and_its_shard_and_of_every_acquirer() {
+    let window = VelocityWindow::Fixed { window_s: 60 };
+    let config = config_of(VelocityScope::Token, window, (Some(1), None));
+    let escrow = Escrow::new(&config, (ShardId(0), 1), [3; 16]).unwrap();
+    assert!(escrow.means_tokens(&transaction(1)));
+    let of = |acquirer, card, digits: &[u8]| {
+        let (acquirer, token) = (AcquirerId(acquirer), Token::from_digits(digits));
+        let parties = Parties { acquirer, merchant: b"m", terminal: b"t", token };
+        let hold = escrow.meant(card_of(card), &transaction(1), &parties);
+        (!hold.is_empty()).then_some(hold.entities[3])
+    };
+    let one = of(0, 1, b"6235360000000000017");
+    assert_eq!(of(1, 1, b"6235360000000000017"), one, "whoever sends it");
+    let others = [of(0, 1, b"6235360000000000018"), of(0, 2, b"6235360000000000017")];
+    assert!(others.iter().all(|other| other.is_some() && *other != one));
+    assert_eq!(of(0, 1, b""), None, "without a token nothing is counted");
+    for shards in 1..=SHARDS_MAX {
+        let home = placement::owner(card_of(1), shards);
+        assert_eq!(one.unwrap().owner(shards), home, "{shards} shards");
+    }
 }

@@ -5,16 +5,27 @@ use crate::config::{
     TransactionKind, VelocityCondition, VelocityCounter, VelocityLimit, VelocityWindow,
 };
 use crate::shard::journal_record::Change;
+use crate::shard::velocity::VelocityTransaction;
 use crate::shard::velocity::window::Parts;
+use crate::shard::{AcquirerId, CardKey, placement};
 use std::collections::BTreeSet;
+use tapswitch_protocol::Token;
 
 pub(super) const START_MS: u64 = 1_795_348_800_000;
 
 pub(super) fn config(window: VelocityWindow, limit: (Option<u32>, Option<u64>)) -> VelocityConfig {
+    config_of(VelocityScope::Merchant, window, limit)
+}
+
+pub(super) fn config_of(
+    scope: VelocityScope,
+    window: VelocityWindow,
+    limit: (Option<u32>, Option<u64>),
+) -> VelocityConfig {
     VelocityConfig {
         scope_counters: vec![VelocityCounter {
             name: "shop".into(),
-            scope: VelocityScope::Merchant,
+            scope,
             window,
             resets_on_pin: false,
             when: VelocityCondition::default(),
@@ -55,6 +66,14 @@ pub(super) fn key(number: usize) -> DuplicateKey {
     DuplicateKey(key)
 }
 
+/// The card of a token.
+pub(super) fn card_of(token: u8) -> CardKey {
+    let spread = u64::from(token).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut key = [token; 16];
+    key[..8].copy_from_slice(&spread.to_le_bytes());
+    CardKey(key)
+}
+
 /// One shard, what it wrote down, and how much of that is on the disk for sure.
 pub(super) struct Node {
     pub(super) escrow: Box<Escrow>,
@@ -75,11 +94,13 @@ impl Node {
         apply(&mut self.escrow, self.now_ms, &change);
     }
 
+    /// Merchants and tokens have the same numbers.
     pub(super) fn meant(&mut self, merchant: u8, amount_minor: u64) -> ScopeHold {
         self.escrow.advance(self.now_ms);
-        let acquirer = AcquirerId(0);
-        let parties = Parties { acquirer, merchant: &[merchant], terminal: &[] };
-        self.escrow.meant(CardKey([1; 16]), &transaction(amount_minor), &parties)
+        let token = Token::from_digits(&[b'0' + merchant]);
+        let parties =
+            Parties { acquirer: AcquirerId(0), merchant: &[merchant], terminal: &[], token };
+        self.escrow.meant(card_of(merchant), &transaction(amount_minor), &parties)
     }
 
     /// As `scope_limits` does it. What is to be asked for comes back.
@@ -169,6 +190,8 @@ pub(super) enum Message {
 
 pub(super) struct World {
     config: VelocityConfig,
+    /// Whether tokens are limited, or merchants.
+    of_tokens: bool,
     window: VelocityWindow,
     pub(super) limit: Tally,
     pub(super) nodes: Vec<Node>,
@@ -179,8 +202,8 @@ pub(super) struct World {
     /// Records of earlier processes of the same layout stay in each journal; this is what another
     /// layout left.
     base: Vec<(u64, Change<'static>)>,
-    /// One shard from the beginning to the end.
-    is_alone: bool,
+    /// Merchants, and one shard from the beginning to the end; or tokens: nothing is declined early.
+    is_exact: bool,
     pub(super) accepted: u64,
     pub(super) early: u64,
 }
@@ -191,7 +214,17 @@ impl World {
         limit: (Option<u32>, Option<u64>),
         shards: usize,
     ) -> Self {
-        let config = config(window, limit);
+        Self::of(VelocityScope::Merchant, window, limit, shards)
+    }
+
+    pub(super) fn of(
+        scope: VelocityScope,
+        window: VelocityWindow,
+        limit: (Option<u32>, Option<u64>),
+        shards: usize,
+    ) -> Self {
+        let config = config_of(scope, window, limit);
+        let of_tokens = scope == VelocityScope::Token;
         let nodes = (0..shards).map(|id| Node::new(&config, id, shards, START_MS)).collect();
         let limit = Tally {
             count: limit.0.map_or(u64::MAX, u64::from),
@@ -199,6 +232,7 @@ impl World {
         };
         Self {
             config,
+            of_tokens,
             window,
             limit,
             nodes,
@@ -207,14 +241,17 @@ impl World {
             made: 0,
             now_ms: START_MS,
             base: Vec::new(),
-            is_alone: shards == 1,
+            is_exact: shards == 1 || of_tokens,
             accepted: 0,
             early: 0,
         }
     }
 
     pub(super) fn take(&mut self, node: usize, merchant: u8, amount_minor: u64) -> bool {
-        let index = node % self.nodes.len();
+        let index = match self.of_tokens {
+            true => self.home(merchant),
+            false => node % self.nodes.len(),
+        };
         let node = &mut self.nodes[index];
         let hold = node.meant(merchant, amount_minor);
         let (number, at_ms) = (self.made, hold.at_ms);
@@ -237,12 +274,17 @@ impl World {
                 record,
             });
             self.check(merchant, at_ms);
-        } else if self.is_alone {
+        } else if self.is_exact {
             self.check_exact(merchant, at_ms, amount_minor);
         } else {
             self.early += 1;
         }
         is_taken
+    }
+
+    /// The shard of a token's card.
+    fn home(&self, token: u8) -> usize {
+        placement::owner(card_of(token), self.nodes.len()).0.into()
     }
 
     /// What counts between two moments, both included.
@@ -344,7 +386,7 @@ impl World {
             let mut left = node.durable + more % (node.journal.len() - node.durable + 1);
             // A row is counted before what it was counted for is noted: torn apart it stays counted.
             let is_row = |at: usize| matches!(node.journal.get(at), Some((_, Change::ScopeRow(_))));
-            while self.is_alone && left > node.durable && is_row(left - 1) {
+            while self.is_exact && left > node.durable && is_row(left - 1) {
                 left -= 1;
             }
             node.journal.truncate(left);
@@ -378,7 +420,7 @@ impl World {
 
     /// A restart with so many shards.
     pub(super) fn reshard(&mut self, shards: usize) {
-        self.is_alone = false;
+        self.is_exact = self.of_tokens;
         self.crash(usize::MAX / 2);
         let mut base = Vec::new();
         for node in &self.nodes {
@@ -402,7 +444,8 @@ impl World {
         });
         self.nodes = nodes.collect();
         for counted in &mut self.counted {
-            counted.node = counted.number % shards;
+            let home = placement::owner(card_of(counted.merchant), shards);
+            counted.node = if self.of_tokens { home.0.into() } else { counted.number % shards };
             counted.record = 0;
         }
     }
@@ -419,7 +462,13 @@ pub(super) fn load(escrow: &mut Escrow, base: &[(u64, Change<'_>)], (id, shards)
             }
             Change::ScopeHeld { key, hold } => {
                 let number = u64::from_le_bytes(*key.0.first_chunk().unwrap());
-                if number as usize % shards == id {
+                let [.., token] = hold.entities;
+                let home = if token == Entity::default() {
+                    number as usize % shards
+                } else {
+                    placement::owner(hold.card, shards).0.into()
+                };
+                if home == id {
                     escrow.carry_hold(key, *hold, hold.counters);
                 }
             }
