@@ -21,6 +21,7 @@ mod overload;
 mod parked;
 mod restart;
 mod reversals;
+mod rows;
 mod scopes;
 mod script;
 mod settlement;
