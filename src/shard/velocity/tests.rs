@@ -1,5 +1,6 @@
 //! Counters and limits by example; `model` has them by random transactions.
 
+mod audit;
 mod limits;
 mod model;
 mod snapshot;
@@ -68,8 +69,11 @@ fn velocity(rules: &[(Option<u32>, Option<u64>, u8)]) -> Velocity {
     made(&self::rules(rules))
 }
 
+/// Every card has a second book, which each change is compared with.
 fn made(config: &VelocityConfig) -> Velocity {
-    Velocity::new(config, config.lines)
+    let mut velocity = Velocity::new(config, config.lines);
+    velocity.audit_one_of(1);
+    velocity
 }
 
 impl Velocity {
