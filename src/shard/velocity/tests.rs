@@ -2,6 +2,7 @@
 
 mod audit;
 mod limits;
+mod millions;
 mod model;
 mod snapshot;
 mod table;
