@@ -5,10 +5,12 @@
 
 use super::disk::Disk;
 use super::random::Stream;
+use super::wire;
 use crate::config::Config;
 use crate::io::{Held, Returned};
 use crate::shard::{
-    Configured, ConnectionId, LinkId, MeshKind, MeshMessage, Now, Outbox, Secrets, Shard, ShardId,
+    AcquirerId, Configured, ConnectionId, LinkId, MeshKind, MeshMessage, Now, Outbox, Secrets,
+    Shard, ShardId,
 };
 use std::collections::VecDeque;
 
@@ -139,6 +141,8 @@ impl Switch {
     /// A shard that knows what is on its disk.
     pub(super) fn recover(&self, number: usize, draw: &mut Stream) -> Result<Shard, String> {
         let mut shard = Shard::new(ShardId(number as u8), &self.config, &self.secrets);
+        // I-11: there are few cards here.
+        shard.audit_one_of(1);
         let disk = &self.disks[number];
         shard.begin_recovery();
         let (mut from_lsn, mut known_lsn) = (1, 0);
@@ -165,6 +169,23 @@ impl Switch {
     pub(super) fn crash(&mut self, draw: &mut Stream, lies: bool) -> u64 {
         self.units.clear();
         self.disks.iter_mut().map(|disk| disk.crash(draw, lies)).sum()
+    }
+
+    /// Transactions and money that all shards count in the window of now for a merchant, terminal or
+    /// acquirer.
+    pub(super) fn counted(
+        &mut self,
+        now: Now,
+        counter: usize,
+        (acquirer, card): (u8, u32),
+    ) -> [u64; 2] {
+        let merchant = wire::merchant(card);
+        let whose = (AcquirerId(acquirer), &merchant[..], &wire::TERMINAL[..]);
+        let shards = self.units.iter_mut().map(|unit| &mut unit.shard);
+        shards.fold([0; 2], |[count, amount], shard| {
+            let counted = shard.counted_of(now, counter, whose);
+            [count + counted.count, amount + counted.amount_minor]
+        })
     }
 
     /// Requests under way and messages owed.

@@ -11,7 +11,7 @@ use super::issuer::Issuers;
 use super::links::Links;
 use super::network::Network;
 use super::options::{FaultKind, Options};
-use super::oracle::{Limits, Oracle, SecretsWatch};
+use super::oracle::{Limits, Oracle, Scopes, SecretsWatch};
 use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan};
 use super::random::Streams;
 use super::report::{Report, Tally};
@@ -25,6 +25,8 @@ use std::collections::BTreeMap;
 const RESEND_MS_MAX: u64 = 360_000;
 /// I-24: so long after the last fault everything is settled.
 const SETTLED_WITHIN_NS: u64 = (ISSUER_WAIT_MS + RESEND_MS_MAX + 60_000) * NS_PER_MS;
+/// How often what shards have counted of merchants, terminals and acquirers is looked at.
+const AUDIT_NS: u64 = 300 * NS_PER_MS;
 /// How often it is looked whether all is settled.
 const LOOK_NS: u64 = NS_PER_S;
 
@@ -68,7 +70,8 @@ impl World {
         let config = configuration(&plan, &plan.limits);
         let wire = Wire::new(&config);
         let rules = (plan.counters.clone(), plan.limits.clone());
-        let limits = Limits::new(rules, plan.cards.max(plan.hot_cards), plan.shards);
+        let scopes = Scopes::new(plan.scopes.clone(), plan.shards);
+        let limits = Limits::new(rules, scopes, plan.cards.max(plan.hot_cards), plan.shards);
         Self {
             now_ns: NS_PER_S,
             clock: Clock::new(plan.begin_wall_ms),
@@ -137,6 +140,17 @@ impl World {
         }
         self.events.at(self.now_ns + 5 * NS_PER_MS, Event::Arrival);
         self.arrange_troubles();
+        if !self.plan.scopes.is_empty() {
+            self.events.at(self.now_ns + AUDIT_NS, Event::Audit);
+        }
+    }
+
+    /// I-10 of limits that many cards share: what shards have counted is what has happened.
+    fn on_audit(&mut self) {
+        self.events.at(self.now_ns + AUDIT_NS, Event::Audit);
+        if self.switch.is_up() {
+            self.check_scopes();
+        }
     }
 
     fn happen(&mut self, event: Event) {
@@ -169,6 +183,7 @@ impl World {
             Event::Start => self.start_switch(),
             Event::ClockStep => self.on_clock_step(),
             Event::Reload => self.on_reload(),
+            Event::Audit => self.on_audit(),
         }
     }
 

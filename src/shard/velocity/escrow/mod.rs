@@ -212,6 +212,17 @@ impl Escrow {
         Entity(hasher.finish128().as_u128().to_le_bytes())
     }
 
+    /// What is counted here in the window of now.
+    pub(in crate::shard) fn counted_of(&self, counter: usize, parties: &Parties<'_>) -> Tally {
+        let Some(of) = self.counters.get(counter) else { return Tally::default() };
+        let name = match of.scope {
+            VelocityScope::Merchant => parties.merchant,
+            VelocityScope::Terminal => parties.terminal,
+            VelocityScope::Acquirer | VelocityScope::Card => &[],
+        };
+        of.with(self.entity(of.scope, parties.acquirer, name), Tally::default()).1
+    }
+
     fn of(&self, counter: u8, hold: &ScopeHold) -> Option<(&ScopeCounter, Entity)> {
         let counter = self.counters.get(usize::from(counter))?;
         Some((counter, entity_of(counter.scope, hold)))
