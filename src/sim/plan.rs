@@ -14,6 +14,8 @@ pub(super) const NS_PER_S: u64 = 1_000_000_000;
 pub(super) const ISSUERS: usize = 3;
 /// Links of one issuer to a shard, at most.
 pub(super) const LINKS: usize = 3;
+/// Shards of a switch, at most.
+pub(super) const SHARDS: usize = 4;
 /// Merchants of each acquirer; a card buys at one of them.
 pub(super) const MERCHANTS: u64 = 7;
 /// What a transaction is over, on average.
@@ -151,6 +153,8 @@ pub(super) struct Plan {
     pub(super) limits: Vec<Limit>,
     /// Limits of what many cards share; none in half of the worlds.
     pub(super) scopes: Vec<Scope>,
+    /// How often a new process has another number of shards.
+    pub(super) other_shards: u32,
     pub(super) begin_wall_ms: u64,
     pub(super) snapshot_every_ms: u64,
     /// Whether acquirers mark repeats (xxx1); otherwise they send the same bytes again, which after a
@@ -180,7 +184,7 @@ impl Plan {
         let counters = draw_counters(draw);
         let limits = draw_limits(draw, counters.len());
         let mut plan = Self {
-            shards: draw.between(1, 4) as usize,
+            shards: draw.between(1, SHARDS as u64) as usize,
             is_cups: draw.below(2) == 0,
             acquirers: draw.between(1, 3) as usize,
             connections: draw.between(1, 6) as usize,
@@ -196,6 +200,8 @@ impl Plan {
             counters,
             limits,
             scopes: Vec::new(),
+            other_shards: Stream::new(options.seed, "layouts of the plan")
+                .pick(&[0, 0, 300_000, 1_000_000]),
             // Shortly before midnight, so that a day ends within most runs.
             begin_wall_ms: 1_795_392_000_000 - draw.between(1_000, 40_000),
             snapshot_every_ms: draw.between(500, 10_000),

@@ -12,7 +12,7 @@ use super::links::Links;
 use super::network::Network;
 use super::options::{FaultKind, Options};
 use super::oracle::{Limits, Oracle, Scopes, SecretsWatch};
-use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan};
+use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan, SHARDS};
 use super::random::Streams;
 use super::report::{Report, Tally};
 use super::switch::Switch;
@@ -71,18 +71,18 @@ impl World {
         let wire = Wire::new(&config);
         let rules = (plan.counters.clone(), plan.limits.clone());
         let scopes = Scopes::new(plan.scopes.clone(), plan.shards);
-        let limits = Limits::new(rules, scopes, plan.cards.max(plan.hot_cards), plan.shards);
+        let limits = Limits::new(rules, scopes, plan.cards.max(plan.hot_cards), SHARDS);
         Self {
             now_ns: NS_PER_S,
             clock: Clock::new(plan.begin_wall_ms),
             events: Events::default(),
             streams: Streams::new(options.seed),
-            network: Network::new(plan.shards),
+            network: Network::new(SHARDS),
             lines: vec![vec![None; plan.connections]; plan.acquirers],
             book: Book::new(),
             conflicting: BTreeMap::new(),
             issuers: Issuers::default(),
-            links: Links::new(plan.shards),
+            links: Links::new(SHARDS),
             switch: Switch::new(config),
             oracle: Oracle::new(limits, SecretsWatch::new(wire.beginnings())),
             decided: BTreeMap::new(),
@@ -180,7 +180,7 @@ impl World {
             Event::BrownOut => self.on_brown_out(),
             Event::Recovered { issuer } => self.issuers.is_brown[usize::from(issuer)] = false,
             Event::Crash => self.on_crash(),
-            Event::Start => self.start_switch(),
+            Event::Start => self.on_start(),
             Event::ClockStep => self.on_clock_step(),
             Event::Reload => self.on_reload(),
             Event::Audit => self.on_audit(),

@@ -56,6 +56,9 @@ pub(in crate::sim) struct Scopes {
     of: BTreeMap<u32, Vec<usize>>,
     /// By limit, acquirer, merchant and part.
     sums: BTreeMap<(usize, u8, u32, u64), Sums>,
+    /// Since when there are so many shards: what was used before is divided among them and rounded up, so
+    /// that they may count more than there is, and decline earlier, in windows that began before.
+    since_ms: u64,
     /// When requests are too old to be under way for sure.
     due: VecDeque<(u64, usize)>,
 }
@@ -68,8 +71,22 @@ impl Scopes {
             all: Vec::new(),
             of: BTreeMap::new(),
             sums: BTreeMap::new(),
+            since_ms: 0,
             due: VecDeque::new(),
         }
+    }
+
+    /// There are so many shards from now on.
+    pub(in crate::sim) fn on_layout(&mut self, now: Now, shards: usize) {
+        self.shards = shards as u64;
+        self.since_ms = self.since_ms.max(now.wall_ms);
+    }
+
+    /// Whether the windows of now began after the shards were what they are.
+    fn is_exact(&self, now: Now, scope: &Scope) -> bool {
+        let (length_ms, kept) = parts(scope.window);
+        self.since_ms == 0
+            || (now.wall_ms / length_ms).saturating_sub(kept) * length_ms > self.since_ms
     }
 
     /// A shard lets this through. Says so if a limit is passed for sure.
@@ -124,7 +141,8 @@ impl Scopes {
         let part = |max: u64| if self.shards == 1 { max } else { max / (2 * self.shards) };
         self.scopes.iter().enumerate().any(|(place, scope)| {
             let [count, sum] = self.sum(now, (place, acquirer, card), 1, |sums| sums.most);
-            scope.count_max.is_some_and(|max| count + 1 > part(max))
+            !self.is_exact(now, scope)
+                || scope.count_max.is_some_and(|max| count + 1 > part(max))
                 || scope.amount_max.is_some_and(|max| sum + amount > part(max))
         })
     }
@@ -164,7 +182,10 @@ impl Scopes {
             acquirer,
             card,
             least: self.sum(now, (scope, acquirer, card), 1, |sums| sums.least),
-            most: self.sum(now, (scope, acquirer, card), 1, |sums| sums.most),
+            most: match self.is_exact(now, &self.scopes[scope]) {
+                true => self.sum(now, (scope, acquirer, card), 1, |sums| sums.most),
+                false => [u64::MAX; 2],
+            },
         };
         whose.into_iter().map(bounds).collect()
     }
