@@ -101,6 +101,14 @@ pub const LEASE_ASKS_MAX: usize = 64;
 
 /// Lines looked at after each batch to learn how many still count something.
 pub const VELOCITY_LOOKED_AT_ONCE: usize = 64;
+/// One card of so many has a second book, with which its line is compared while the switch serves.
+pub const VELOCITY_AUDITED_ONE_OF: u64 = 1_024;
+/// Cards of one shard at most that have one: 560 bytes each at most, 70 MiB.
+pub const VELOCITY_AUDITED_MAX: usize = 1 << 17;
+/// Cards of one shard for which there is room at least, unless it has fewer lines.
+pub const VELOCITY_AUDITED_MIN: usize = 256;
+/// Batches after which one of them is looked at although nothing changed it.
+pub const VELOCITY_BATCHES_PER_AUDIT: u32 = 64;
 
 /// Requests that one shard may have under way on another: each holds a credit until it is answered.
 pub const MESH_CREDITS: usize = 1_024;
@@ -164,6 +172,7 @@ pub const OUTCOME_BLOCKS: usize = 64;
 /// See [`OUTCOME_BLOCKS`].
 pub const OUTCOME_BLOCK_BYTES: usize = 1 << 16;
 
+const _: () = assert!(VELOCITY_AUDITED_MAX < u32::MAX as usize && VELOCITY_BATCHES_PER_AUDIT > 0);
 const _: () = assert!(UNDELIVERED_MAX <= 1 << u8::BITS);
 const _: () = assert!(PARKED_MAX <= SAF_MAX / 4);
 const _: () = assert!(VELOCITY_COUNT_MAX < u16::MAX as u64);

@@ -61,6 +61,26 @@ impl Client {
         self.read.len() + bytes.len()
     }
 
+    /// Writes bytes, and nothing more; the switch may have cut the connection meanwhile.
+    pub(crate) fn send_what_is_taken(&self, bytes: &[u8]) {
+        let _ = (&self.stream).write_all(bytes);
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Waits until the switch ends the connection, in order or by a reset.
+    pub(crate) fn wait_for_any_end(mut self) {
+        let mut chunk = [0; 65_536];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("no end: {error}"),
+            }
+        }
+    }
+
     pub(crate) fn speech(&self) -> Speech {
         self.speech
     }

@@ -313,3 +313,47 @@ fn many_connections_that_drip_bytes_hold_nobody_up_and_take_little_memory() {
     let answered = (BEFORE + ROUNDS) as u64 + u64::from(DRIPPING);
     assert_eq!(switch.stop().counter("answered{issuer}"), answered);
 }
+
+/// Row A22: bytes of nobody, behind good lengths or none, by connections that end when they are cut.
+#[test]
+fn a22_random_bytes_end_their_connection_at_most() {
+    const CONNECTIONS: u32 = 120;
+    let switch = switch();
+    let mut others = SPEECHES.map(|speech| Client::of(&switch, speech()));
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for number in 0..CONNECTIONS {
+        let speech = SPEECHES[number as usize % 2]();
+        let client = Client::of(&switch, speech);
+        let mut bytes = Vec::new();
+        while bytes.len() < 6_000 {
+            let mut message = inquiry(speech, number);
+            let body = message.body.len();
+            match number % 3 {
+                0 => message.body = (0..body).map(|_| next() as u8).collect(),
+                // A type and a bitmap that may be, and what does not fit them.
+                1 => message.body[20..].fill_with(|| next() as u8),
+                _ => (0..8).for_each(|_| message.body[next() as usize % body] = next() as u8),
+            }
+            bytes.extend(message.frame());
+        }
+        if number % 4 == 0 {
+            bytes.fill_with(|| next() as u8);
+        }
+        // It may have been cut before it has sent everything.
+        client.send_what_is_taken(&bytes);
+        client.wait_for_any_end();
+        for other in &mut others {
+            let echo_test = Message::echo_test(other.speech(), number);
+            assert_eq!(other.ask(&echo_test).text(39), "00");
+        }
+    }
+    drop(others);
+    let ended = switch.stop();
+    assert!(ended.counter("dropped{unreadable}") > 0, "{}", ended.output);
+}

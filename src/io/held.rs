@@ -39,6 +39,8 @@ impl HeldBatch {
 pub(crate) struct Held {
     batches: VecDeque<HeldBatch>,
     spare: Vec<HeldBatch>,
+    /// What left last waited for this record.
+    released_lsn: u64,
 }
 
 impl Held {
@@ -54,6 +56,8 @@ impl Held {
         action: &Action,
         outbox: &Outbox,
     ) {
+        let before = self.batches.back().map_or(self.released_lsn, |batch| batch.last_lsn);
+        assert!(before <= lsn, "Invariant: what waits for records comes in their order");
         let joins = self
             .batches
             .back()
@@ -103,7 +107,14 @@ impl Held {
     /// The oldest batch, if all that it waits for may be relied on.
     pub(crate) fn release(&mut self, release_lsn: u64) -> Option<HeldBatch> {
         let is_ready = self.batches.front().is_some_and(|batch| batch.last_lsn <= release_lsn);
-        if is_ready { self.batches.pop_front() } else { None }
+        let batch = if is_ready { self.batches.pop_front() } else { None }?;
+        // I-18: released LSN <= durable LSN, and neither goes back.
+        assert!(
+            self.released_lsn <= batch.last_lsn && batch.first_lsn <= batch.last_lsn,
+            "Invariant: what waits for records leaves in their order"
+        );
+        self.released_lsn = batch.last_lsn;
+        Some(batch)
     }
 
     /// A released batch is done.
@@ -149,5 +160,14 @@ mod tests {
         assert_eq!(slots(&mut held, 4), [0_u16; 0]);
         assert_eq!(slots(&mut held, 5), [4, 5]);
         assert!(held.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "Invariant: what waits for records comes in their order")]
+    fn what_would_wait_for_a_record_that_has_left_stops_the_process() {
+        let mut held = Held::default();
+        hold(&mut held, 5, 0, 1);
+        assert_eq!(slots(&mut held, 5), [1]);
+        hold(&mut held, 4, 4, 2);
     }
 }

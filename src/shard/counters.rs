@@ -137,6 +137,7 @@ named_list! {
     TotalsTold "issuer_totals{told}" "totals of a settlement date that issuers are owed by the switch";
     TotalsToldIn "issuer_totals{told_in_balance}" "of these, the issuer has the same";
     TotalsToldOut "issuer_totals{told_out_of_balance}" "of these, the issuer has others";
+    VelocityAudited "velocity{audited}" "lines of cards compared with what their reservations add up to";
 }
 
 /// Numbers of [`Counter`].
@@ -161,6 +162,13 @@ impl Counters {
     pub fn add(&mut self, counter: Counter) {
         if let Some(value) = self.0.get_mut(counter as usize) {
             *value += 1;
+        }
+    }
+
+    /// Adds so many.
+    pub(super) fn add_more(&mut self, counter: Counter, more: u64) {
+        if let Some(value) = self.0.get_mut(counter as usize) {
+            *value += more;
         }
     }
 

@@ -56,6 +56,11 @@ pub struct ConnectionId {
 pub struct CardKey(pub [u8; 16]);
 
 impl CardKey {
+    /// Of [`CardKey::words`].
+    pub(super) fn of_words([low, high]: [u64; 2]) -> Self {
+        Self((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
+    }
+
     /// Bits for placement and table places.
     #[inline]
     #[must_use]

@@ -473,7 +473,13 @@ impl Shard {
         }
         self.times.end_batch(now.mono_ns);
         self.velocity.on_batch_end(now.wall_ms);
+        self.counters.add_more(Counter::VelocityAudited, self.velocity.take_audited());
         self.outcomes.end_batch(now.mono_ns);
+    }
+
+    /// Keeps a second book on one card of so many, in a world of few cards. Before anything is counted.
+    pub fn audit_one_of(&mut self, cards: u64) {
+        self.velocity.audit_one_of(cards);
     }
 
     /// The journal's disk is nearly full: new requests are answered "overload", and what may not be

@@ -12,7 +12,9 @@ use super::own_answer::Reason;
 use super::requestors::token_data;
 use super::velocity::VelocityTransaction;
 use super::velocity::escrow::{Ask, Grant, Parties, ScopeHold, Shortfall, Tally};
-use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
+use super::{
+    AcquirerId, Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId,
+};
 
 /// What becomes of what is counted for a request.
 #[derive(Clone, Copy)]
@@ -24,6 +26,19 @@ pub(super) enum Due {
 }
 
 impl Shard {
+    /// What this shard counts in the window of now for an acquirer, its merchant, or its terminal, in
+    /// one of the counters of these.
+    pub fn counted_of(
+        &mut self,
+        now: Now,
+        counter: usize,
+        (acquirer, merchant, terminal): (AcquirerId, &[u8], &[u8]),
+    ) -> Tally {
+        let Some(escrow) = &mut self.escrow else { return Tally::default() };
+        escrow.advance(now.wall_ms);
+        escrow.counted_of(counter, &Parties { acquirer, merchant, terminal, token: None })
+    }
+
     /// What a new request is to be counted as, if it is within the limits. Counts nothing.
     pub(super) fn judge_scopes(
         &mut self,

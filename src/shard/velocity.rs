@@ -11,11 +11,14 @@
 //! Holding, posting and releasing are all that changes what is counted, and are determined by their
 //! arguments: played again in the same order, they count the same.
 //!
+//! Some cards have a second book (`audit`), which their lines are compared with while the switch serves.
+//!
 //! A card takes one line of a table that never grows; a line where nothing counts any more is given
 //! to another card when that needs one. A card that finds no line is refused, never unlimited.
 //!
 //! Not here: which response code a refusal becomes; whose card it is; a clock.
 
+mod audit;
 mod capture;
 mod conditions;
 mod counters;
@@ -42,6 +45,7 @@ pub use table::make_ready;
 use crate::config::{QrCode, QrLevel, TransactionKind, VelocityConfig};
 use crate::limits::{VELOCITY_LOOKED_AT_ONCE, VELOCITY_WORDS_MAX};
 use crate::shard::CardKey;
+use audit::{Audit, Difference};
 use counters::Counters;
 pub(in crate::shard) use layout::Translation;
 use limits::{Limits, Meant};
@@ -128,6 +132,7 @@ pub struct Velocity {
     table: Table,
     layout: Layout,
     occupancy: Occupancy,
+    audit: Audit,
     /// By limit.
     refusals: Vec<u64>,
     /// The counters that a PIN sets back, as a mask.
@@ -145,6 +150,7 @@ impl Velocity {
             table: Table::new(lines, line_words),
             layout: Layout::new(lines, config),
             occupancy: Occupancy::default(),
+            audit: Audit::new(&config.counters, lines),
             refusals: vec![0; limits.len()],
             reset_by_pin: counters.reset_by_pin(),
             counters,
@@ -282,6 +288,9 @@ impl Velocity {
             }
         };
         counters.hold(table.words_mut(place), reservation);
+        if self.audit.has(card.words()) {
+            self.audited(card, |audit, now_ms, key| audit.hold(now_ms, key, reservation));
+        }
         true
     }
 
@@ -314,6 +323,14 @@ impl Velocity {
             }
             if resets {
                 self.counters.reset(words);
+            }
+            if self.audit.has(card.words()) {
+                self.audited(card, |audit, now_ms, key| {
+                    audit.post(now_ms, key, reservation, amount_minor);
+                    if resets {
+                        audit.reset(now_ms, key);
+                    }
+                });
             }
         }
         posted
@@ -355,7 +372,51 @@ impl Velocity {
             let transactions = if whole { reservation.transactions() } else { 0 };
             let words = self.table.words_mut(place);
             self.counters.take_back(words, reservation, transactions, amount_minor);
+            if self.audit.has(card.words()) {
+                let what = (transactions, amount_minor);
+                self.audited(card, |audit, now_ms, key| {
+                    audit.take_back(now_ms, key, reservation, what);
+                });
+            }
         }
+    }
+
+    /// The second book of a card is told what became of its line, and must say the same.
+    #[cold]
+    fn audited(&mut self, card: CardKey, tell: impl FnOnce(&mut Audit, u64, [u64; 2])) {
+        tell(&mut self.audit, self.counters.now_ms(), card.words());
+        self.assert_audited(card);
+    }
+
+    fn assert_audited(&mut self, card: CardKey) {
+        // A limit that is not what it seems is worth less than a restart.
+        if let Err(difference) = self.compare(card) {
+            panic!("Invariant: {difference}");
+        }
+    }
+
+    /// Whether a card's line says what its second book says, if it has one.
+    fn compare(&mut self, card: CardKey) -> Result<(), Difference> {
+        let Self { counters, table, audit, .. } = self;
+        if !audit.has(card.words()) {
+            return Ok(());
+        }
+        let words = table
+            .find(card)
+            .map_or([0; VELOCITY_WORDS_MAX], |place| counters.rolled(table.words(place)));
+        let sums = |counter, age| counters.sums(&words, counter, age);
+        audit.compare(counters.now_ms(), card.words(), sums)
+    }
+
+    /// Draws one card of so many for the second book, in a world of few cards. Before anything is
+    /// counted.
+    pub fn audit_one_of(&mut self, cards: u64) {
+        self.audit.draw_one_of(cards);
+    }
+
+    /// Lines that were compared with a second book since this was asked last.
+    pub fn take_audited(&mut self) -> u64 {
+        self.audit.take_audited()
     }
 
     /// For a completion above its pre-authorization: what is to be held besides, counted in the
@@ -416,6 +477,9 @@ impl Velocity {
             table.is_held(place) && !counters.is_over(table.words(place))
         });
         table.tidy();
+        if let Some(key) = self.audit.on_batch_end() {
+            self.assert_audited(CardKey::of_words(key));
+        }
     }
 
     /// Lines that still count something: never less than there are, and a little more while lines

@@ -1,7 +1,7 @@
 //! The configuration of a world's switch: a text as an operator writes it, read and checked as any
 //! other, with small tables so that a switch starts in milliseconds.
 
-use super::plan::{ANSWER_MARGIN_MS, ANSWER_WITHIN_MS, ISSUERS, Limit, Plan, Window};
+use super::plan::{ANSWER_MARGIN_MS, ANSWER_WITHIN_MS, ISSUERS, Limit, Party, Plan, Window};
 use super::stand_in::{MARK, Rule};
 use crate::config::{Config, IinRow};
 use crate::shard::IssuerId;
@@ -67,15 +67,11 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
         }
     }
     text.push_str("[velocity]\nlines = 65_536\n");
+    if !plan.scopes.is_empty() {
+        text.push_str("entities = 1_024\nentity_transactions = 65_536\n");
+    }
     for (counter, window) in plan.counters.iter().enumerate() {
-        let _ = writeln!(text, "[[velocity.counter]]\nname = \"c{counter}\"\nscope = \"card\"");
-        let _ = match window {
-            Window::Fixed { window_s } => writeln!(text, "window_s = {window_s}"),
-            Window::Rolling { window_s, sub_windows } => {
-                writeln!(text, "window_s = {window_s}\nsub_windows = {sub_windows}")
-            }
-            Window::Day => writeln!(text, "window = \"day\"\nzone_offset_minutes = 0"),
-        };
+        counter_text(&mut text, (&format!("c{counter}"), "card"), *window);
     }
     if plan.stand_in.is_some() {
         text.push_str(
@@ -84,16 +80,20 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
         );
     }
     for (number, limit) in limits.iter().enumerate() {
-        let _ = writeln!(text, "[[velocity.limit]]\nname = \"l{number}\"");
-        if let Some(counter) = limit.counter {
-            let _ = writeln!(text, "counter = \"c{counter}\"");
-        }
-        if let Some(count_max) = limit.count_max {
-            let _ = writeln!(text, "count_max = {count_max}");
-        }
-        if let Some(amount_max) = limit.amount_max {
-            let _ = writeln!(text, "amount_minor_max = {amount_max}");
-        }
+        let counter = limit.counter.map(|counter| format!("c{counter}"));
+        let most = (limit.count_max, limit.amount_max);
+        limit_text(&mut text, (&format!("l{number}"), counter.as_deref()), most);
+    }
+    for (number, scope) in plan.scopes.iter().enumerate() {
+        let party = match scope.party {
+            Party::Merchant => "merchant",
+            Party::Terminal => "terminal",
+            Party::Acquirer => "acquirer",
+        };
+        let name = format!("s{number}");
+        counter_text(&mut text, (&name, party), scope.window);
+        let most = (scope.count_max, scope.amount_max);
+        limit_text(&mut text, (&name, Some(&name)), most);
     }
     if let Some(rule) = &plan.stand_in {
         write_rule(&mut text, rule);
@@ -114,4 +114,32 @@ fn write_rule(text: &mut String, rule: &Rule) {
          window_full = {window_full}\nmark_field = 44\nmark_text = \"{MARK}\"",
         iins.join(", "),
     );
+}
+
+fn counter_text(text: &mut String, (name, scope): (&str, &str), window: Window) {
+    let _ = writeln!(text, "[[velocity.counter]]\nname = \"{name}\"\nscope = \"{scope}\"");
+    let _ = match window {
+        Window::Fixed { window_s } => writeln!(text, "window_s = {window_s}"),
+        Window::Rolling { window_s, sub_windows } => {
+            writeln!(text, "window_s = {window_s}\nsub_windows = {sub_windows}")
+        }
+        Window::Day => writeln!(text, "window = \"day\"\nzone_offset_minutes = 0"),
+    };
+}
+
+fn limit_text(
+    text: &mut String,
+    (name, counter): (&str, Option<&str>),
+    (count_max, amount_max): (Option<u64>, Option<u64>),
+) {
+    let _ = writeln!(text, "[[velocity.limit]]\nname = \"{name}\"");
+    if let Some(counter) = counter {
+        let _ = writeln!(text, "counter = \"{counter}\"");
+    }
+    if let Some(count_max) = count_max {
+        let _ = writeln!(text, "count_max = {count_max}");
+    }
+    if let Some(amount_max) = amount_max {
+        let _ = writeln!(text, "amount_minor_max = {amount_max}");
+    }
 }

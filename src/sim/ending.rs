@@ -3,7 +3,9 @@
 
 use super::book::{Kind, View};
 use super::issuer::Standing;
+use super::oracle::Bounds;
 use super::world::World;
+use crate::shard::{AcquirerId, Now, Shard};
 
 impl World {
     /// The first transaction that is not settled for its acquirer.
@@ -17,7 +19,26 @@ impl World {
         for number in 1..self.book.len() {
             self.check_money(number);
         }
+        self.check_scopes();
         self.check_replay();
+    }
+
+    /// I-10 of merchants, terminals and acquirers: over all shards is counted what counts for sure at
+    /// least, and what may count at most.
+    pub(super) fn check_scopes(&mut self) {
+        let now = self.clock.now(self.now_ns);
+        for Bounds { scope, acquirer, card, least, most } in self.oracle.limits.scopes.bounds(now) {
+            let counted = self.switch.counted(now, scope, (acquirer, card));
+            let is_within = |of: usize| (least[of]..=most[of]).contains(&counted[of]);
+            if !(0..2).all(is_within) {
+                let limit = self.plan.scopes[scope];
+                let text = format!(
+                    "of {limit:?} (acquirer {acquirer}, cards as {card}) the shards have counted \
+                     {counted:?}, transactions and money: {least:?} at least and {most:?} at most"
+                );
+                self.fail("I-10", 0, text);
+            }
+        }
     }
 
     /// I-2 and I-3: acquirer and issuer agree about every transaction.
@@ -52,15 +73,11 @@ impl World {
     fn check_replay(&mut self) {
         let now = self.clock.now(self.now_ns);
         for shard in 0..self.plan.shards {
-            // What has rolled out of a window by now counts for neither.
-            let live = &mut self.switch.units[shard].shard;
-            live.on_batch_end(now);
-            let live = live.state_hash();
-            let replayed =
-                self.switch.recover(shard, &mut self.streams.disk).map(|mut replayed| {
-                    replayed.on_batch_end(now);
-                    replayed.state_hash()
-                });
+            let live = hash_at(now, &mut self.switch.units[shard].shard);
+            let replayed = self
+                .switch
+                .recover(shard, &mut self.streams.disk)
+                .map(|mut replayed| hash_at(now, &mut replayed));
             match replayed {
                 Ok(replayed) if replayed == live => {}
                 Ok(_) => {
@@ -71,4 +88,11 @@ impl World {
             }
         }
     }
+}
+
+/// A number for what a shard knows. What has rolled out of a window by now counts for nobody.
+fn hash_at(now: Now, shard: &mut Shard) -> u64 {
+    shard.on_batch_end(now);
+    let _ = shard.counted_of(now, 0, (AcquirerId(0), b"", b""));
+    shard.state_hash()
 }

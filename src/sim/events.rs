@@ -97,6 +97,8 @@ pub(super) enum Event {
     Start,
     ClockStep,
     Reload,
+    /// What shards have counted together is looked at.
+    Audit,
 }
 
 impl Event {
@@ -133,6 +135,7 @@ impl Event {
             Self::Start => (22, 0, 0),
             Self::ClockStep => (23, 0, 0),
             Self::Reload => (24, 0, 0),
+            Self::Audit => (28, 0, 0),
         };
         (what << 56 | whom) ^ bytes.rotate_left(17)
     }

@@ -49,7 +49,8 @@ impl World {
         if matches!(entry.kind, Kind::Malformed | Kind::Phantom) {
             return;
         }
-        let (kind, card, amount) = (entry.kind, entry.card, entry.amount);
+        let (kind, acquirer) = (entry.kind, entry.acquirer);
+        let (card, amount) = (entry.card, entry.amount);
         let code = seen.code.unwrap_or_default();
         self.trace.tell(self.now_ns, number, || {
             format!("shard {shard} answers {:04} {}", seen.mti, String::from_utf8_lossy(&code))
@@ -72,6 +73,7 @@ impl World {
                 if is_first || self.decided_by.get(&number) != Some(&self.switch.life) {
                     let advice = Forwarded {
                         number,
+                        acquirer,
                         card,
                         amount,
                         is_limited: false,
@@ -83,8 +85,10 @@ impl World {
             }
             _ if kind.is_stored() => {}
             _ if matches!(&code, b"61" | b"65") && kind.is_limited() => {
+                let whose = (shard, acquirer, card);
                 if is_first
-                    && let Some(text) = self.oracle.limits.on_declined(now, (shard, card), amount)
+                    && let Some(text) = self.oracle.limits.on_declined(now, whose, amount)
+                    && !self.may_have_stood_in_unseen(card)
                 {
                     self.fail("I-10", number, text);
                 }
@@ -110,7 +114,8 @@ impl World {
             return;
         }
         let Some(entry) = self.book.get(number) else { return };
-        let (kind, card, amount) = (entry.kind, entry.card, entry.amount);
+        let (kind, acquirer) = (entry.kind, entry.acquirer);
+        let (card, amount) = (entry.card, entry.amount);
         self.trace.tell(self.now_ns, number, || {
             format!("shard {shard} forwards {:04} as {:06}", seen.mti, seen.stan)
         });
@@ -128,7 +133,8 @@ impl World {
         }
         let amount = if kind.moves_money() { amount } else { 0 };
         let is_limited = kind.is_limited();
-        let forwarded = Forwarded { number, card, amount, is_limited, is_advice: false, issuer };
+        let is_advice = false;
+        let forwarded = Forwarded { number, acquirer, card, amount, is_limited, is_advice, issuer };
         if let Some(text) = self.oracle.limits.on_let_through(now, shard, &forwarded) {
             self.fail("I-12", number, text);
         }

@@ -15,6 +15,12 @@ pub(super) const NS_PER_S: u64 = 1_000_000_000;
 pub(super) const ISSUERS: usize = 3;
 /// Links of one issuer to a shard, at most.
 pub(super) const LINKS: usize = 3;
+/// Shards of a switch, at most.
+pub(super) const SHARDS: usize = 4;
+/// Merchants of each acquirer; a card buys at one of them.
+pub(super) const MERCHANTS: u64 = 7;
+/// What a transaction is over, on average.
+const AMOUNT_MEAN: u64 = 5_000;
 /// Every request is answered within this.
 pub(super) const ANSWER_WITHIN_MS: u64 = 4_000;
 /// So long before that its issuer's time is over.
@@ -40,6 +46,23 @@ pub(super) enum Window {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limit {
     pub(super) counter: Option<usize>,
+    pub(super) count_max: Option<u64>,
+    pub(super) amount_max: Option<u64>,
+}
+
+/// Whose transactions a limit of many cards counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Party {
+    Merchant,
+    Terminal,
+    Acquirer,
+}
+
+/// A limit of merchants, terminals or acquirers, on a counter of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Scope {
+    pub(super) party: Party,
+    pub(super) window: Window,
     pub(super) count_max: Option<u64>,
     pub(super) amount_max: Option<u64>,
 }
@@ -129,6 +152,10 @@ pub(super) struct Plan {
     pub(super) pending_max: usize,
     pub(super) counters: Vec<Window>,
     pub(super) limits: Vec<Limit>,
+    /// Limits of what many cards share; none in half of the worlds.
+    pub(super) scopes: Vec<Scope>,
+    /// How often a new process has another number of shards.
+    pub(super) other_shards: u32,
     pub(super) begin_wall_ms: u64,
     pub(super) snapshot_every_ms: u64,
     /// Whether acquirers mark repeats (xxx1); otherwise they send the same bytes again, which after a
@@ -158,8 +185,8 @@ impl Plan {
         let hot_cards = draw.pick(&[1, 4, 16, 64]);
         let counters = draw_counters(draw);
         let limits = draw_limits(draw, counters.len());
-        Self {
-            shards: draw.between(1, 4) as usize,
+        let mut plan = Self {
+            shards: draw.between(1, SHARDS as u64) as usize,
             is_cups: draw.below(2) == 0,
             acquirers: draw.between(1, 3) as usize,
             connections: draw.between(1, 6) as usize,
@@ -174,6 +201,9 @@ impl Plan {
             pending_max: draw.pick(&[256, 2_048, 8_192]),
             counters,
             limits,
+            scopes: Vec::new(),
+            other_shards: Stream::new(options.seed, "layouts of the plan")
+                .pick(&[0, 0, 300_000, 1_000_000]),
             // Shortly before midnight, so that a day ends within most runs.
             begin_wall_ms: 1_795_392_000_000 - draw.between(1_000, 40_000),
             snapshot_every_ms: draw.between(500, 10_000),
@@ -182,6 +212,40 @@ impl Plan {
             declines: draw.pick(&[0, 30_000, 200_000]),
             stand_in: Rule::draw(&mut Stream::new(options.seed, "stand-in of the plan")),
             trouble,
+        };
+        plan.draw_scopes(&mut Stream::new(options.seed, "scopes of the plan"));
+        if !plan.scopes.is_empty() {
+            // Its approvals may be seen late, and a sum over many cards is not known meanwhile.
+            plan.stand_in = None;
+        }
+        plan
+    }
+
+    /// So much is allowed as comes in a third of the window, in most of it, or in two of it.
+    fn draw_scopes(&mut self, draw: &mut Stream) {
+        if draw.below(2) == 0 {
+            return;
+        }
+        for party in [Party::Merchant, Party::Terminal, Party::Acquirer] {
+            if draw.below(3) == 0 {
+                continue;
+            }
+            let (window_s, sub_windows) = draw.pick(&[(5, 0), (20, 0), (60, 0), (6, 3), (12, 4)]);
+            let window = match sub_windows {
+                0 => Window::Fixed { window_s },
+                _ => Window::Rolling { window_s, sub_windows },
+            };
+            let merchants = if party == Party::Merchant { MERCHANTS } else { 1 };
+            let each_ns = self.arrival_ns * self.acquirers as u64 * merchants;
+            let comes = window_s * NS_PER_S / each_ns;
+            let allowed = (comes * draw.pick(&[30, 80, 200]) / 100).max(8);
+            let both = draw.below(3);
+            self.scopes.push(Scope {
+                party,
+                window,
+                count_max: (both != 1).then_some(allowed),
+                amount_max: (both != 0).then_some(allowed * AMOUNT_MEAN),
+            });
         }
     }
 

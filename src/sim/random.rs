@@ -61,6 +61,7 @@ pub(super) struct Streams {
     pub(super) schedule: Stream,
     pub(super) clock: Stream,
     pub(super) trouble: Stream,
+    pub(super) layout: Stream,
 }
 
 impl Streams {
@@ -76,6 +77,7 @@ impl Streams {
             schedule: stream("schedule"),
             clock: stream("clock"),
             trouble: stream("trouble"),
+            layout: stream("layout"),
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Not here: limits of all transactions, which hold for these too (`oracle::limits`).
 
-use super::book::View;
+use super::book::{Kind, View};
 use super::issuer::Standing;
 use super::oracle::Forwarded;
 use super::plan::ISSUERS;
@@ -50,6 +50,8 @@ struct Approved {
     life: u32,
     /// Its issuer has the advice.
     is_told: bool,
+    /// When it was approved is known.
+    is_seen: bool,
 }
 
 /// All of them.
@@ -84,9 +86,10 @@ impl World {
     /// Judged only if this is when it was approved.
     fn count_stood_in(&mut self, (shard, now): (usize, Now), number: u32, is_now: bool) {
         let entry = self.book.at(number);
-        let (card, amount, life) = (entry.card, entry.amount, self.switch.life);
+        let (acquirer, card, amount) = (entry.acquirer, entry.card, entry.amount);
+        let life = self.switch.life;
         let is_first = !self.stood_in.has(number);
-        let approved = Approved { life, is_told: false };
+        let approved = Approved { life, is_told: false, is_seen: is_now };
         self.stood_in.approved.entry(number).or_insert(approved).life = life;
         if is_first {
             self.tally.stood_in += 1;
@@ -99,11 +102,31 @@ impl World {
         // What a process before had approved, and nobody was told of, may be answered again: that was
         // judged then.
         let issuer = issuer_of(card) as u8;
-        let forwarded =
-            Forwarded { number, card, amount, is_limited: is_now, is_advice: true, issuer };
+        let forwarded = Forwarded {
+            number,
+            acquirer,
+            card,
+            amount,
+            is_limited: is_now,
+            is_advice: true,
+            issuer,
+        };
         if let Some(text) = self.oracle.limits.on_stood_in(now, shard, &forwarded) {
             self.fail("I-12", number, text);
         }
+    }
+
+    /// Whether something of this card may have been approved so that nobody has seen: its answer waits
+    /// for a connection.
+    pub(super) fn may_have_stood_in_unseen(&self, card: u32) -> bool {
+        let is_open = |number: u32| {
+            let entry = self.book.at(number);
+            let waits = matches!(entry.view, View::Waiting | View::Reversing)
+                || self.stood_in.approved.get(&number).is_some_and(|it| !it.is_seen);
+            entry.card == card && entry.kind == Kind::Purchase && waits
+        };
+        let has_rule = self.plan.stand_in.is_some_and(|rule| rule.issuers[issuer_of(card)]);
+        has_rule && (1..self.book.len()).any(is_open)
     }
 
     /// How the approval is beyond the rule.

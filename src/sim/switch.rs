@@ -3,12 +3,14 @@
 //!
 //! This module and `driver` are the only ones that know how a shard is called.
 
-use super::disk::Disk;
+use super::disk::{Disk, Snapshot};
 use super::random::Stream;
+use super::wire;
 use crate::config::Config;
 use crate::io::{Held, Returned};
 use crate::shard::{
-    Configured, ConnectionId, LinkId, MeshKind, MeshMessage, Now, Outbox, Secrets, Shard, ShardId,
+    AcquirerId, Configured, ConnectionId, LinkId, MeshKind, MeshMessage, Now, Outbox, Secrets,
+    Shard, ShardId,
 };
 use std::collections::VecDeque;
 
@@ -77,6 +79,8 @@ pub(super) struct Unit {
 pub(super) struct Switch {
     pub(super) units: Vec<Unit>,
     pub(super) disks: Vec<Disk>,
+    /// What the shards of the layout before left, one after the other.
+    carried: Vec<Snapshot>,
     pub(super) config: Config,
     secrets: Secrets,
     /// Counts the processes.
@@ -100,6 +104,7 @@ impl Switch {
         Self {
             units: Vec::new(),
             disks: (0..shards).map(|_| Disk::default()).collect(),
+            carried: Vec::new(),
             config,
             secrets: Secrets::of_card_key([7; 32]),
             life: 0,
@@ -139,20 +144,18 @@ impl Switch {
     /// A shard that knows what is on its disk.
     pub(super) fn recover(&self, number: usize, draw: &mut Stream) -> Result<Shard, String> {
         let mut shard = Shard::new(ShardId(number as u8), &self.config, &self.secrets);
+        // I-11: there are few cards here.
+        shard.audit_one_of(1);
         let disk = &self.disks[number];
         shard.begin_recovery();
         let (mut from_lsn, mut known_lsn) = (1, 0);
         if let Some(snapshot) = disk.snapshots.last() {
-            shard.load_begin(&snapshot.header)?;
-            let mut rest = &snapshot.bytes[..];
-            while !rest.is_empty() {
-                let (piece, after) =
-                    rest.split_at((1 + draw.below(65_536) as usize).min(rest.len()));
-                shard.load(piece)?;
-                rest = after;
-            }
-            shard.load_end()?;
+            load(&mut shard, snapshot, draw)?;
             (from_lsn, known_lsn) = (snapshot.replay_from_lsn, snapshot.lsn);
+        } else {
+            for snapshot in &self.carried {
+                load(&mut shard, snapshot, draw)?;
+            }
         }
         for group in disk.groups_from(from_lsn) {
             let known = (known_lsn + 1).saturating_sub(group.first_lsn).min(group.count);
@@ -161,10 +164,35 @@ impl Switch {
         Ok(shard)
     }
 
+    /// The next process has other shards, with disks of their own, which begin with what those before
+    /// left.
+    pub(super) fn change_layout(&mut self, shards: usize, carried: Vec<Snapshot>) {
+        self.carried = carried;
+        self.disks = (0..shards).map(|_| Disk::default()).collect();
+        self.config.switch.shards = shards;
+    }
+
     /// The process ends here and now. Returns how many records the disks had lied about.
     pub(super) fn crash(&mut self, draw: &mut Stream, lies: bool) -> u64 {
         self.units.clear();
         self.disks.iter_mut().map(|disk| disk.crash(draw, lies)).sum()
+    }
+
+    /// Transactions and money that all shards count in the window of now for a merchant, terminal or
+    /// acquirer.
+    pub(super) fn counted(
+        &mut self,
+        now: Now,
+        counter: usize,
+        (acquirer, card): (u8, u32),
+    ) -> [u64; 2] {
+        let merchant = wire::merchant(card);
+        let whose = (AcquirerId(acquirer), &merchant[..], &wire::TERMINAL[..]);
+        let shards = self.units.iter_mut().map(|unit| &mut unit.shard);
+        shards.fold([0; 2], |[count, amount], shard| {
+            let counted = shard.counted_of(now, counter, whose);
+            [count + counted.count, amount + counted.amount_minor]
+        })
     }
 
     /// Requests under way and messages owed.
@@ -183,6 +211,18 @@ impl Switch {
             unit.offer = Some((configured, number));
         }
     }
+}
+
+/// Puts a snapshot back, in pieces cut anywhere.
+fn load(shard: &mut Shard, snapshot: &Snapshot, draw: &mut Stream) -> Result<(), String> {
+    shard.load_begin(&snapshot.header)?;
+    let mut rest = &snapshot.bytes[..];
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at((1 + draw.below(65_536) as usize).min(rest.len()));
+        shard.load(piece)?;
+        rest = after;
+    }
+    shard.load_end()
 }
 
 impl Unit {

@@ -1,10 +1,13 @@
 //! What goes wrong by itself: crashes and restarts, links, brown-outs, the clock, other limits.
 
 use super::configuration::configuration;
+use super::disk::Snapshot;
 use super::events::Event;
 use super::options::FaultKind;
-use super::plan::{ISSUERS, NS_PER_MS};
+use super::plan::{ISSUERS, NS_PER_MS, SHARDS};
 use super::world::World;
+use crate::shard::snapshot::SnapshotStep;
+use crate::shard::{Now, Outbox, Shard};
 
 /// Snapshots of a restart are put back in pieces cut anywhere.
 impl World {
@@ -50,6 +53,37 @@ impl World {
         self.lose_all_links();
         let away_ns = self.streams.trouble.between(10, 2_000) * NS_PER_MS;
         self.events.at(self.now_ns + away_ns, Event::Start);
+    }
+
+    /// A process starts, perhaps with another number of shards.
+    pub(super) fn on_start(&mut self) {
+        if self.streams.layout.happens(self.plan.other_shards) {
+            let shards = self.streams.layout.between(1, SHARDS as u64) as usize;
+            if shards != self.plan.shards
+                && let Err(text) = self.change_layout(shards)
+            {
+                return self.fail("I-13", 0, text);
+            }
+        }
+        self.start_switch();
+    }
+
+    /// What the shards before knew is carried over, as `io::carry` does it.
+    fn change_layout(&mut self, shards: usize) -> Result<(), String> {
+        let mut carried = Vec::new();
+        for shard in 0..self.plan.shards {
+            let mut old = self.switch.recover(shard, &mut self.streams.layout)?;
+            self.clock.restart(old.recovered().wall_ms);
+            carried.push(carry(self.clock.now(self.now_ns), &mut old));
+        }
+        let now = self.clock.now(self.now_ns);
+        self.trace.tell(self.now_ns, 0, || format!("{shards} shards from now on"));
+        self.trace.add(self.now_ns, shards as u64);
+        self.plan.shards = shards;
+        self.switch.change_layout(shards, carried);
+        self.shard_of_card.fill(None);
+        self.oracle.limits.scopes.on_layout(now, shards);
+        Ok(())
     }
 
     /// A process starts on what the disks have.
@@ -125,3 +159,18 @@ impl World {
         }
     }
 }
+
+/// A shard of the layout before finishes what was under way, and is written down for those of now.
+fn carry(now: Now, shard: &mut Shard) -> Snapshot {
+    let mut outbox = Outbox::new();
+    while shard.on_recovered(now, &mut outbox) {
+        outbox.clear();
+    }
+    let header = shard.carry_begin(now);
+    let mut bytes = Vec::new();
+    while shard.snapshot_next(&mut bytes, CARRIED_BYTES) == SnapshotStep::More {}
+    Snapshot { lsn: 0, replay_from_lsn: 1, header, bytes }
+}
+
+/// Bytes that are made at once.
+const CARRIED_BYTES: usize = 65_536;

@@ -2,7 +2,7 @@
 //! nothing of the shard's.
 
 use super::book::{Book, Kind};
-use super::plan::ISSUERS;
+use super::plan::{ISSUERS, MERCHANTS};
 use crate::config::Config;
 use tapswitch_protocol::{
     Addition, Dialect, FieldTable, FrameStep, Framing, MessageView, MessageWriter, Mti, header,
@@ -154,7 +154,7 @@ impl Wire {
         if kind == Kind::Completion {
             put(38, &approval);
         }
-        put(41, b"T0000001");
+        put(41, &TERMINAL);
         put(42, &merchant(transaction.card));
         put(49, b"156");
         if names_original {
@@ -306,12 +306,16 @@ fn approval_code(number: u32) -> [u8; 6] {
     digits::<6>(u64::from(number))
 }
 
+/// DE 41: each acquirer has one.
+pub(super) const TERMINAL: [u8; 8] = *b"T0000001";
+
 fn institution(acquirer: u8) -> [u8; 8] {
     digits::<8>(3_330_000 + u64::from(acquirer))
 }
 
-fn merchant(card: u32) -> [u8; 15] {
-    digits::<15>(333_290_000_000_000 + u64::from(card % 7))
+/// DE 42.
+pub(super) fn merchant(card: u32) -> [u8; 15] {
+    digits::<15>(333_290_000_000_000 + u64::from(card) % MERCHANTS)
 }
 
 /// The last digits of a number.

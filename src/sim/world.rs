@@ -11,8 +11,8 @@ use super::issuer::Issuers;
 use super::links::Links;
 use super::network::Network;
 use super::options::{FaultKind, Options};
-use super::oracle::{Limits, Oracle, SecretsWatch};
-use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan};
+use super::oracle::{Limits, Oracle, Scopes, SecretsWatch};
+use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan, SHARDS};
 use super::random::Streams;
 use super::report::{Report, Tally};
 use super::stand_in::StoodIn;
@@ -26,6 +26,8 @@ use std::collections::BTreeMap;
 const RESEND_MS_MAX: u64 = 360_000;
 /// I-24: so long after the last fault everything is settled.
 const SETTLED_WITHIN_NS: u64 = (ISSUER_WAIT_MS + RESEND_MS_MAX + 60_000) * NS_PER_MS;
+/// How often what shards have counted of merchants, terminals and acquirers is looked at.
+const AUDIT_NS: u64 = 300 * NS_PER_MS;
 /// How often it is looked whether all is settled.
 const LOOK_NS: u64 = NS_PER_S;
 
@@ -70,18 +72,19 @@ impl World {
         let config = configuration(&plan, &plan.limits);
         let wire = Wire::new(&config);
         let rules = (plan.counters.clone(), plan.limits.clone());
-        let limits = Limits::new(rules, plan.cards.max(plan.hot_cards), plan.shards);
+        let scopes = Scopes::new(plan.scopes.clone(), plan.shards);
+        let limits = Limits::new(rules, scopes, plan.cards.max(plan.hot_cards), SHARDS);
         Self {
             now_ns: NS_PER_S,
             clock: Clock::new(plan.begin_wall_ms),
             events: Events::default(),
             streams: Streams::new(options.seed),
-            network: Network::new(plan.shards),
+            network: Network::new(SHARDS),
             lines: vec![vec![None; plan.connections]; plan.acquirers],
             book: Book::new(),
             conflicting: BTreeMap::new(),
             issuers: Issuers::default(),
-            links: Links::new(plan.shards),
+            links: Links::new(SHARDS),
             stood_in: StoodIn::default(),
             switch: Switch::new(config),
             oracle: Oracle::new(limits, SecretsWatch::new(wire.beginnings())),
@@ -140,6 +143,17 @@ impl World {
         }
         self.events.at(self.now_ns + 5 * NS_PER_MS, Event::Arrival);
         self.arrange_troubles();
+        if !self.plan.scopes.is_empty() {
+            self.events.at(self.now_ns + AUDIT_NS, Event::Audit);
+        }
+    }
+
+    /// I-10 of limits that many cards share: what shards have counted is what has happened.
+    fn on_audit(&mut self) {
+        self.events.at(self.now_ns + AUDIT_NS, Event::Audit);
+        if self.switch.is_up() {
+            self.check_scopes();
+        }
     }
 
     fn happen(&mut self, event: Event) {
@@ -169,9 +183,10 @@ impl World {
             Event::BrownOut => self.on_brown_out(),
             Event::Recovered { issuer } => self.issuers.is_brown[usize::from(issuer)] = false,
             Event::Crash => self.on_crash(),
-            Event::Start => self.start_switch(),
+            Event::Start => self.on_start(),
             Event::ClockStep => self.on_clock_step(),
             Event::Reload => self.on_reload(),
+            Event::Audit => self.on_audit(),
         }
     }
 

@@ -101,6 +101,27 @@ fn a_wrong_character_in_any_checked_field_names_that_field_and_leaves_the_others
     assert!(tried > 5_000, "{tried} places");
 }
 
+/// Row A10: from a peer that took this line for one of its host's.
+#[test]
+fn a10_ebcdic_is_neither_digits_nor_a_type_and_goes_through_where_anything_may_stand() {
+    let cups_dialect = Dialect::cups();
+    let ebcdic = |digits: &[u8]| digits.iter().map(|digit| digit + 0xC0).collect::<Vec<u8>>();
+    let fields: Fields<'_> = &[(4, b"000000000100"), (11, b"000001"), (37, b"093015000042")];
+    let message = write(cups_dialect, fields);
+    let mut type_in_ebcdic = message.clone();
+    type_in_ebcdic[..4].copy_from_slice(&ebcdic(b"0200"));
+    assert_eq!(outcome(cups_dialect, &type_in_ebcdic), (refused(0, BadMti), vec![]));
+    let (head, amount) = (4 + 8, 12);
+    let mut digits_in_ebcdic = message.clone();
+    digits_in_ebcdic[head..head + amount].copy_from_slice(&ebcdic(b"000000000100"));
+    assert_eq!(outcome(cups_dialect, &digits_in_ebcdic), (refused(4, BadContent), vec![11, 37]));
+    // Text is bytes to a switch: what they mean is between acquirer and issuer.
+    let mut text_in_ebcdic = message.clone();
+    let end = message.len();
+    text_in_ebcdic[end - 12..].copy_from_slice(&ebcdic(b"093015000042"));
+    assert_eq!(outcome(cups_dialect, &text_in_ebcdic), (None, vec![4, 11, 37]));
+}
+
 fn with_wrong_byte(vector: &Vector, field: u8, place: usize, packing: Packing) -> Vec<u8> {
     let mut table = FieldTable::default();
     let view = vector.dialect.parse(&vector.message, &mut table).unwrap();

@@ -182,13 +182,22 @@ impl Groups {
         group: AlignedBuffer,
         header: Option<AlignedBuffer>,
     ) -> usize {
-        debug_assert!(self.is_writing());
+        assert!(self.is_writing(), "Invariant: only what was written becomes durable");
         self.spare = Some(group);
         if header.is_some() {
             self.header = header;
         }
         self.durable_lsn = self.written_lsn;
         std::mem::take(&mut self.written_bytes)
+    }
+
+    /// I-18, once a cycle: what is durable was written before, and what was written was appended.
+    #[inline]
+    pub(super) fn assert_in_order(&self) {
+        assert!(
+            self.durable_lsn <= self.written_lsn && self.written_lsn <= self.last_lsn,
+            "Invariant: durable LSN <= written LSN <= last LSN"
+        );
     }
 
     pub(super) fn last_lsn(&self) -> u64 {

@@ -145,6 +145,7 @@ impl ShardJournal {
         if self.in_flight.is_none() && self.may_start(now_ns) {
             self.start_commit(now_ns);
         }
+        self.groups.assert_in_order();
         durable
     }
 

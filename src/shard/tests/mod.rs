@@ -23,6 +23,7 @@ mod process;
 mod requestors;
 mod restart;
 mod reversals;
+mod rows;
 mod scopes;
 mod script;
 mod settlement;

@@ -9,6 +9,7 @@
 //!
 //! Not here: which card a line belongs to; what is allowed.
 
+use super::audit::Sums;
 use super::reservation::Reservation;
 use super::window::Parts;
 use super::word::{self, Meaning, STUCK};
@@ -181,6 +182,13 @@ impl Counters {
             amount_minor += sum;
         }
         Counted::Sum { count, amount_minor }
+    }
+
+    /// What a word of rolled words holds: that of a counter's part so many before the newest.
+    pub(super) fn sums(&self, words: &[u64], index: usize, age: usize) -> Sums {
+        let Some(counter) = self.counters.get(index) else { return Sums::default() };
+        let word = words.get(counter.first + age).copied().unwrap_or_default();
+        counter.meaning.sums(word)
     }
 
     /// Counts a reservation that is pending.

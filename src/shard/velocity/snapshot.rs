@@ -2,7 +2,9 @@
 //! layout as it was, or card by card into another one.
 
 use super::Velocity;
+use super::audit::Audit;
 use super::capture::{SnapshotGivenUp, read_piece};
+use super::counters::Counters;
 use super::layout::{Layout, Translation};
 use crate::limits::VELOCITY_WORDS_MAX;
 use crate::shard::CardKey;
@@ -70,7 +72,9 @@ impl Velocity {
     /// # Errors
     /// [`LoadError::Damaged`]; the table is then worth nothing.
     pub fn snapshot_load(&mut self, pieces: &[u8]) -> Result<(), LoadError> {
-        if self.table.load(pieces) { Ok(()) } else { Err(LoadError::Damaged) }
+        let Self { counters, table, audit, .. } = self;
+        let begin = |key, words: &[u64]| begin_audit(audit, counters, key, words);
+        if table.load(pieces, begin) { Ok(()) } else { Err(LoadError::Damaged) }
     }
 
     /// Takes the cards that `keep` names over from a snapshot of another layout, or of another number
@@ -122,7 +126,7 @@ impl Velocity {
         if !keep(card) {
             return Ok(());
         }
-        let Self { counters, table, .. } = self;
+        let Self { counters, table, audit, .. } = self;
         let mut here = [0; VELOCITY_WORDS_MAX];
         let here = &mut here[..table.line_words() - KEY_WORDS];
         if !translation.words(counters, words, here) {
@@ -136,6 +140,23 @@ impl Velocity {
         }
         let place = table.claim(card, |words| counters.is_over(words)).ok_or(LoadError::Full)?;
         table.words_mut(place).copy_from_slice(here);
+        begin_audit(audit, counters, card.words(), here);
         Ok(())
+    }
+}
+
+/// What a snapshot says of a card is where its second book begins. Lines of a time that has not come
+/// (snapshots once did not say of which time they are) can be no beginning: then there is no book.
+#[inline]
+fn begin_audit(audit: &mut Audit, counters: &Counters, key: [u64; 2], words: &[u64]) {
+    if !audit.has(key) {
+        return;
+    }
+    if !counters.has_come(words) {
+        audit.end();
+    } else if !counters.is_over(words) {
+        let words = counters.rolled(words);
+        let sums = |counter, age| counters.sums(&words, counter, age);
+        audit.begin(counters.now_ms(), key, sums);
     }
 }

@@ -208,8 +208,12 @@ impl Table {
     }
 
     /// Puts lines where they were; a group that holds cards already stays as it is. False when the
-    /// bytes are not whole pieces of a table like this one.
-    pub(super) fn load(&mut self, mut pieces: &[u8]) -> bool {
+    /// bytes are not whole pieces of a table like this one. `visit`: key and words of each of them.
+    pub(super) fn load(
+        &mut self,
+        mut pieces: &[u8],
+        mut visit: impl FnMut([u64; 2], &[u64]),
+    ) -> bool {
         let line_words = self.line_words();
         while !pieces.is_empty() {
             let Some(piece) = read_piece(&mut pieces, line_words) else { return false };
@@ -227,6 +231,9 @@ impl Table {
                     *word = u64::from_le_bytes(*bytes);
                 }
                 self.occupied += 1;
+                if let Some((key, words)) = line.split_first_chunk() {
+                    visit(*key, words);
+                }
             });
         }
         true

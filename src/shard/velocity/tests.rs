@@ -1,6 +1,8 @@
 //! Counters and limits by example; `model` has them by random transactions.
 
+mod audit;
 mod limits;
+mod millions;
 mod model;
 mod snapshot;
 mod table;
@@ -68,8 +70,11 @@ fn velocity(rules: &[(Option<u32>, Option<u64>, u8)]) -> Velocity {
     made(&self::rules(rules))
 }
 
+/// Every card has a second book, which each change is compared with.
 fn made(config: &VelocityConfig) -> Velocity {
-    Velocity::new(config, config.lines)
+    let mut velocity = Velocity::new(config, config.lines);
+    velocity.audit_one_of(1);
+    velocity
 }
 
 impl Velocity {

@@ -7,6 +7,8 @@
 //! A word that would overflow becomes *stuck*: all ones. It declines until its part of the window
 //! has rolled out, and nothing is taken back from it: against the card, never for it.
 
+use super::audit::Sums;
+
 /// The word that has overflowed.
 pub(super) const STUCK: u64 = u64::MAX;
 
@@ -38,6 +40,19 @@ impl Meaning {
             Self::Plain => (word >> SUM_BITS, word & SUM_MASK),
             Self::Resettable => (0, word & HALF_MASK),
         }
+    }
+
+    /// Everything that a word holds.
+    pub(super) fn sums(self, word: u64) -> Sums {
+        if word == STUCK {
+            return Sums { is_stuck: true, ..Sums::default() };
+        }
+        let (transactions, minor) = self.read(word);
+        let (minor_posted, generation) = match self {
+            Self::Plain => (0, 0),
+            Self::Resettable => (posted_sum(word), generation_of(word)),
+        };
+        Sums { transactions, minor, minor_posted, generation, is_stuck: false }
     }
 
     /// The word with a pending transaction added.

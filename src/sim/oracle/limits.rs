@@ -6,13 +6,14 @@
 //! Between the two is what nobody outside can know: whether an answer that was lost with a connection
 //! or a process still counts.
 
+use super::scopes::Scopes;
 use crate::shard::Now;
 use crate::sim::plan::{ISSUER_WAIT_MS, Limit, NS_PER_MS, Window};
 use std::collections::BTreeMap;
 
 /// What is known of whether a transaction counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Certainty {
+pub(super) enum Certainty {
     /// Forwarded: counts until its issuer's time is over.
     UnderWay,
     /// Approved, and its acquirer knows.
@@ -35,6 +36,7 @@ struct Counted {
 /// A request or advice that a shard lets through.
 pub(in crate::sim) struct Forwarded {
     pub(in crate::sim) number: u32,
+    pub(in crate::sim) acquirer: u8,
     pub(in crate::sim) card: u32,
     pub(in crate::sim) amount: u64,
     pub(in crate::sim) is_limited: bool,
@@ -52,11 +54,14 @@ pub(in crate::sim) struct Limits {
     card_of: BTreeMap<u32, u32>,
     /// Issuer and shard of what is under way.
     under_way: BTreeMap<u32, (u8, usize)>,
+    /// What many cards share.
+    pub(in crate::sim) scopes: Scopes,
 }
 
 impl Limits {
     pub(in crate::sim) fn new(
         (counters, limits): (Vec<Window>, Vec<Limit>),
+        scopes: Scopes,
         cards: u64,
         shards: usize,
     ) -> Self {
@@ -67,6 +72,7 @@ impl Limits {
             cards: vec![Vec::new(); cards as usize],
             card_of: BTreeMap::new(),
             under_way: BTreeMap::new(),
+            scopes,
         }
     }
 
@@ -93,7 +99,8 @@ impl Limits {
         shard: usize,
         forwarded: &Forwarded,
     ) -> Option<String> {
-        let Forwarded { number, card, amount, is_limited, is_advice, issuer } = *forwarded;
+        let Forwarded { number, card, amount, is_limited, is_advice, issuer, .. } = *forwarded;
+        let passed_shared = self.scopes.on_let_through(now, forwarded);
         let passed = if is_limited { self.passed(now, (shard, card), amount) } else { None };
         let is_again = self.card_of.insert(number, card).is_some();
         if is_again {
@@ -120,7 +127,7 @@ impl Limits {
             entries.push(counted);
         }
         self.under_way.insert(number, (issuer, shard));
-        passed.map(|(what, sums)| format!("let through above {what}: {sums}"))
+        passed.map(|(what, sums)| format!("let through above {what}: {sums}")).or(passed_shared)
     }
 
     /// A shard approves it by itself; what was counted for its forward is given back.
@@ -158,7 +165,7 @@ impl Limits {
     pub(in crate::sim) fn on_declined(
         &self,
         now: Now,
-        (shard, card): (usize, u32),
+        (shard, acquirer, card): (usize, u8, u32),
         amount: u64,
     ) -> Option<String> {
         let may = |limit: &Limit| {
@@ -167,7 +174,8 @@ impl Limits {
                 .map_or((0, 0), |counter| self.sums(now, (card, self.counters[counter]), false));
             above(limit, count + 1, sum + amount)
         };
-        let is_justified = self.sets[self.in_force[shard]].iter().any(may);
+        let is_justified = self.sets[self.in_force[shard]].iter().any(may)
+            || self.scopes.may_decline(now, (acquirer, card), amount);
         (!is_justified).then(|| {
             let most = self.counters.iter().map(|window| self.sums(now, (card, *window), false));
             let most: Vec<_> = most.collect();
@@ -213,6 +221,7 @@ impl Limits {
     /// An answer to it went into its shard: what it made of it is not known yet.
     pub(in crate::sim) fn on_issuer_answer(&mut self, number: u32) {
         self.under_way.remove(&number);
+        self.scopes.on_issuer_answer(number);
         self.each(number, |counted| {
             if counted.certainty == Certainty::UnderWay {
                 counted.certainty = Certainty::Unknown;
@@ -235,6 +244,7 @@ impl Limits {
 
     /// Its acquirer has the approval.
     pub(in crate::sim) fn on_received(&mut self, number: u32) {
+        self.scopes.on_received(number);
         let Some(card) = self.card_of.get(&number) else { return };
         let mut entries = self.cards[*card as usize].iter_mut().filter(|it| it.number == number);
         // Counted by two processes: by which of them counts is not known.
@@ -248,6 +258,7 @@ impl Limits {
     /// A non-approving answer was decided, or a reversal acknowledged: it counts no more.
     pub(in crate::sim) fn on_reversed(&mut self, number: u32) {
         self.under_way.remove(&number);
+        self.scopes.on_reversed(number);
         self.each(number, |counted| {
             counted.certainty = Certainty::Unknown;
             counted.may_count = false;
@@ -256,6 +267,7 @@ impl Limits {
 
     /// Its acquirer takes it back, or all but `left`: when that takes effect is not known.
     pub(in crate::sim) fn on_taken_back(&mut self, number: u32, left: Option<u64>) {
+        self.scopes.on_taken_back(number, left);
         self.each(number, |counted| match left {
             None => counted.certainty = Certainty::Unknown,
             Some(left) => counted.amount_least = counted.amount_least.min(left),
@@ -269,6 +281,7 @@ impl Limits {
 
     /// A hold is completed by this amount: it counts that, in its own window.
     pub(in crate::sim) fn on_completed(&mut self, hold: u32, amount: u64) {
+        self.scopes.on_completed(hold, amount);
         self.each(hold, |counted| {
             counted.amount_least = counted.amount_least.min(amount);
             counted.amount_most = counted.amount_most.max(amount);
@@ -286,7 +299,15 @@ mod tests {
     use super::*;
 
     fn forwarded(number: u32, amount: u64) -> Forwarded {
-        Forwarded { number, card: 0, amount, is_limited: true, is_advice: false, issuer: 0 }
+        Forwarded {
+            number,
+            acquirer: 0,
+            card: 0,
+            amount,
+            is_limited: true,
+            is_advice: false,
+            issuer: 0,
+        }
     }
 
     fn at(ms: u64) -> Now {
@@ -295,7 +316,7 @@ mod tests {
 
     fn limits(window: Window) -> Limits {
         let limit = Limit { counter: Some(0), count_max: Some(2), amount_max: Some(100) };
-        Limits::new((vec![window], vec![limit]), 1, 1)
+        Limits::new((vec![window], vec![limit]), Scopes::new(Vec::new(), 1), 1, 1)
     }
 
     #[test]
@@ -304,14 +325,17 @@ mod tests {
         assert_eq!(limits.on_let_through(at(0), 0, &forwarded(1, 60)), None);
         assert!(limits.passed(at(1), (0, 0), 41).is_some());
         assert!(limits.passed(at(ISSUER_WAIT_MS), (0, 0), 41).is_none(), "its time is over");
-        assert!(limits.on_declined(at(1), (0, 0), 41).is_none());
-        assert!(limits.on_declined(at(1), (0, 0), 40).is_some(), "not justified");
+        assert!(limits.on_declined(at(1), (0, 0, 0), 41).is_none());
+        assert!(limits.on_declined(at(1), (0, 0, 0), 40).is_some(), "not justified");
         limits.on_received(1);
         assert!(limits.passed(at(9_999), (0, 0), 41).is_some());
         assert!(limits.passed(at(10_000), (0, 0), 41).is_none());
-        assert!(limits.on_declined(at(14_999), (0, 0), 41).is_none(), "rounded against the card");
-        assert!(limits.on_declined(at(15_000), (0, 0), 41).is_some());
+        assert!(
+            limits.on_declined(at(14_999), (0, 0, 0), 41).is_none(),
+            "rounded against the card"
+        );
+        assert!(limits.on_declined(at(15_000), (0, 0, 0), 41).is_some());
         limits.on_reversed(1);
-        assert!(limits.on_declined(at(1), (0, 0), 41).is_some());
+        assert!(limits.on_declined(at(1), (0, 0, 0), 41).is_some());
     }
 }

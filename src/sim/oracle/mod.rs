@@ -4,10 +4,12 @@
 
 mod limits;
 mod order;
+mod scopes;
 mod secrets;
 
 pub(super) use limits::{Forwarded, Limits};
 pub(super) use order::Order;
+pub(super) use scopes::{Bounds, Scopes};
 pub(super) use secrets::SecretsWatch;
 
 use super::wire::Seen;

@@ -2,7 +2,7 @@
 //!
 //! Not here: how much of it is allowed.
 
-use super::{Entity, Escrow, Parties, ScopeCounter, ScopeHold};
+use super::{Entity, Escrow, Parties, ScopeCounter, ScopeHold, Tally};
 use crate::config::VelocityScope;
 use crate::shard::CardKey;
 use crate::shard::velocity::VelocityTransaction;
@@ -73,6 +73,19 @@ impl Escrow {
             is_transaction: true,
             is_same_currency: true,
         }
+    }
+
+    /// What is counted here in the window of now; of tokens nothing, which nobody names so.
+    pub(in crate::shard) fn counted_of(&self, counter: usize, parties: &Parties<'_>) -> Tally {
+        let Some(of) = self.counters.get(counter) else { return Tally::default() };
+        let name = match of.scope {
+            VelocityScope::Merchant => parties.merchant,
+            VelocityScope::Terminal => parties.terminal,
+            VelocityScope::Acquirer | VelocityScope::Card => &[],
+            VelocityScope::Token => return Tally::default(),
+        };
+        let digest = self.digest(of.scope, &[&[parties.acquirer.0], name]);
+        of.with(Entity(digest.to_le_bytes()), Tally::default()).1
     }
 
     fn digest(&self, scope: VelocityScope, parts: &[&[u8]]) -> u128 {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const CARDS: u64 = 6;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Advance {
         ms: u64,
     },
@@ -53,7 +53,7 @@ struct Kept {
     reservation: Reservation,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let advance = prop_oneof![
         6 => 0..2_000u64,
         3 => 0..20_000u64,
@@ -96,7 +96,7 @@ fn conditions() -> impl Strategy<Value = VelocityCondition> {
 }
 
 /// Counters of every kind of window, at most one that a PIN sets back, and limits of any of them.
-fn configs() -> impl Strategy<Value = VelocityConfig> {
+pub(super) fn configs() -> impl Strategy<Value = VelocityConfig> {
     let window = prop_oneof![
         2 => (3..40u32).prop_map(|window_s| VelocityWindow::Fixed { window_s }),
         4 => (5..40u32, 1..5u8)
@@ -415,7 +415,8 @@ impl Play {
             self.velocity.counters.advance(self.now_ms);
             self.velocity.snapshot_begin();
             let state_hash = self.velocity.state_hash();
-            let loaded = made(&self.model.config);
+            let mut loaded = made(&self.model.config);
+            loaded.advance(self.now_ms);
             self.cut = Some(Cut { at_ms: self.now_ms, state_hash, loaded });
         }
     }
@@ -449,7 +450,7 @@ impl Play {
 /// Plays the steps on all and compares every outcome. Of the intervals that hold a transaction and
 /// those before it, the one that ends with it is the fullest, so looking at that one each time
 /// looks at all.
-fn play(config: VelocityConfig, start_ms: u64, steps: &[Step]) {
+pub(super) fn play(config: VelocityConfig, start_ms: u64, steps: &[Step]) {
     let mut play = Play::new(config, start_ms);
     for step in steps {
         play.step(step);
