@@ -20,6 +20,7 @@ impl World {
         self.arrange(trouble.link_flap_every_ms, Event::Flap);
         self.arrange(trouble.brown_out_every_ms, Event::BrownOut);
         self.arrange(trouble.sign_off_every_ms, Event::SignOff);
+        self.arrange_drain();
     }
 
     fn arrange(&mut self, every_ms: u64, event: Event) {
@@ -79,6 +80,7 @@ impl World {
         let now = self.clock.now(self.now_ns);
         self.trace.tell(self.now_ns, 0, || format!("{shards} shards from now on"));
         self.trace.add(self.now_ns, shards as u64);
+        self.tally.faults[FaultKind::Layout as usize] += 1;
         self.plan.shards = shards;
         self.switch.change_layout(shards, carried);
         self.shard_of_card.fill(None);
@@ -93,6 +95,7 @@ impl World {
             Err(text) => return self.fail("I-13", 0, text),
         };
         self.trace.tell(self.now_ns, 0, || format!("the switch starts: {found:?}"));
+        self.check_stop(found);
         self.trace.add(self.now_ns, found.records ^ found.wall_ms);
         self.clock.restart(found.wall_ms);
         self.oracle.limits.on_start();
