@@ -40,7 +40,7 @@ impl World {
         }
         self.tally.faults[FaultKind::Stop as usize] += 1;
         self.trace.tell(self.now_ns, 0, || "the switch is to stop".to_owned());
-        let drain_ns = self.streams.drain.between(4_000, 12_000) * NS_PER_MS;
+        let drain_ns = self.streams.drain.between(200, 12_000) * NS_PER_MS;
         let (deaf_ns, over_ns) = (self.now_ns + drain_ns / 4 * 3, self.now_ns + drain_ns);
         self.switch.stop = Some(Stop { deaf_ns, over_ns, is_deaf: false });
         for shard in 0..self.plan.shards {

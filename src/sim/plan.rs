@@ -218,6 +218,11 @@ impl Plan {
             declines: draw.pick(&[0, 30_000, 200_000]),
             trouble,
         };
+        let stops = plan.trouble.crash_every_ms > 0 || plan.drain_every_ms > 0;
+        if plan.other_shards > 0 && !stops && options.faults.has(FaultKind::Stop) {
+            // Without an end there is no other beginning.
+            plan.drain_every_ms = 8_000;
+        }
         if options.faults.has(FaultKind::Shared) {
             plan.draw_scopes(&mut Stream::new(options.seed, "scopes of the plan"));
         }
