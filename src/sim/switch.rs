@@ -202,6 +202,12 @@ impl Switch {
         })
     }
 
+    /// Requests under way, without messages owed.
+    pub(super) fn unanswered(&self) -> usize {
+        let shards = self.units.iter().map(|unit| &unit.shard);
+        shards.map(|shard| shard.in_flight().saturating_sub(shard.owed())).sum()
+    }
+
     /// Requests under way and messages owed.
     pub(super) fn in_flight(&self) -> usize {
         self.units.iter().map(|unit| unit.shard.in_flight()).sum()

@@ -71,12 +71,14 @@ impl World {
 
     /// What the shards before knew is carried over, as `io::carry` does it.
     fn change_layout(&mut self, shards: usize) -> Result<(), String> {
-        let mut carried = Vec::new();
+        let (mut carried, mut in_flight) = (Vec::new(), 0);
         for shard in 0..self.plan.shards {
             let mut old = self.switch.recover(shard, &mut self.streams.layout)?;
             self.clock.restart(old.recovered().wall_ms);
+            in_flight += old.recovered().in_flight;
             carried.push(carry(self.clock.now(self.now_ns), &mut old));
         }
+        self.check_stop(in_flight);
         let now = self.clock.now(self.now_ns);
         self.trace.tell(self.now_ns, 0, || format!("{shards} shards from now on"));
         self.trace.add(self.now_ns, shards as u64);
@@ -95,7 +97,7 @@ impl World {
             Err(text) => return self.fail("I-13", 0, text),
         };
         self.trace.tell(self.now_ns, 0, || format!("the switch starts: {found:?}"));
-        self.check_stop(found);
+        self.check_stop(found.in_flight);
         self.trace.add(self.now_ns, found.records ^ found.wall_ms);
         self.clock.restart(found.wall_ms);
         self.oracle.limits.on_start();
