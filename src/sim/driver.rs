@@ -174,6 +174,10 @@ impl World {
 
     fn take_reads(&mut self, shard: usize) -> Vec<Read> {
         let mut reads = Vec::new();
+        if self.switch.stop.is_some_and(|stop| stop.is_deaf) {
+            // They stay marked, and are not looked at again.
+            self.switch.unit(shard).ready.clear();
+        }
         while (reads.len() as u64) < self.plan.reads_max
             && let Some(connection) = self.switch.unit(shard).ready.pop_front()
         {

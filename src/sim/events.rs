@@ -99,6 +99,11 @@ pub(super) enum Event {
     Reload,
     /// What shards have counted together is looked at.
     Audit,
+    /// The switch is asked to stop, and looked at until it has.
+    Drain,
+    Stopping {
+        life: u32,
+    },
 }
 
 impl Event {
@@ -136,6 +141,8 @@ impl Event {
             Self::ClockStep => (23, 0, 0),
             Self::Reload => (24, 0, 0),
             Self::Audit => (28, 0, 0),
+            Self::Drain => (29, 0, 0),
+            Self::Stopping { life } => (30, u64::from(*life), 0),
         };
         (what << 56 | whom) ^ bytes.rotate_left(17)
     }

@@ -119,6 +119,7 @@ impl World {
         self.trace.tell(self.now_ns, number, || {
             format!("shard {shard} forwards {:04} as {:06}", seen.mti, seen.stan)
         });
+        self.check_taken(number, shard);
         if seen.amount != amount && kind != Kind::Inquiry {
             return self.fail("I-1", number, "forwarded with another amount".to_owned());
         }

@@ -20,6 +20,7 @@ mod book;
 mod clock;
 mod configuration;
 mod disk;
+mod drain;
 mod driver;
 mod ending;
 mod events;

@@ -134,6 +134,12 @@ impl Network {
         true
     }
 
+    /// Whether every answer has been written.
+    pub(super) fn is_written(&self) -> bool {
+        let mut open = self.connections.iter().filter(|it| it.life != Life::Closed);
+        open.all(|connection| connection.unwritten.is_empty())
+    }
+
     /// One of its requests gets no answer.
     pub(super) fn no_answer(&mut self, id: ConnectionId) {
         if let Some(number) = self.of_id(id) {

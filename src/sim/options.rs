@@ -16,6 +16,10 @@ named_list! {
     Reload "reload" "limits change while the switch serves";
     Acquirer "acquirer" "impatient acquirers, repeats, other contents under the same key";
     Malformed "malformed" "messages that cannot be read or lack something";
+    Shared "shared" "no fault: limits of merchants, terminals and acquirers, over all shards";
+    Layout "layout" "another number of shards at a restart";
+    Stop "stop" "the switch stops in order and starts again";
+    StandIn "stand-in" "no fault: issuers that let the switch stand in for them";
 }
 
 /// Which faults, and how many of them.

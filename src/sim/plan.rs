@@ -156,6 +156,8 @@ pub(super) struct Plan {
     pub(super) scopes: Vec<Scope>,
     /// How often a new process has another number of shards.
     pub(super) other_shards: u32,
+    /// Mean time between two orderly stops.
+    pub(super) drain_every_ms: u64,
     pub(super) begin_wall_ms: u64,
     pub(super) snapshot_every_ms: u64,
     /// Whether acquirers mark repeats (xxx1); otherwise they send the same bytes again, which after a
@@ -202,8 +204,14 @@ impl Plan {
             counters,
             limits,
             scopes: Vec::new(),
-            other_shards: Stream::new(options.seed, "layouts of the plan")
-                .pick(&[0, 0, 300_000, 1_000_000]),
+            other_shards: match options.faults.has(FaultKind::Layout) {
+                true => Stream::new(options.seed, "layouts of the plan").pick(&[0, 1_000_000]),
+                false => 0,
+            },
+            drain_every_ms: match options.faults.has(FaultKind::Stop) && !options.lying_disk {
+                true => Stream::new(options.seed, "stops of the plan").pick(&[0, 0, 40_000, 8_000]),
+                false => 0,
+            },
             // Shortly before midnight, so that a day ends within most runs.
             begin_wall_ms: 1_795_392_000_000 - draw.between(1_000, 40_000),
             snapshot_every_ms: draw.between(500, 10_000),
@@ -213,8 +221,15 @@ impl Plan {
             stand_in: Rule::draw(&mut Stream::new(options.seed, "stand-in of the plan")),
             trouble,
         };
-        plan.draw_scopes(&mut Stream::new(options.seed, "scopes of the plan"));
-        if !plan.scopes.is_empty() {
+        let stops = plan.trouble.crash_every_ms > 0 || plan.drain_every_ms > 0;
+        if plan.other_shards > 0 && !stops && options.faults.has(FaultKind::Stop) {
+            // Without an end there is no other beginning.
+            plan.drain_every_ms = 8_000;
+        }
+        if options.faults.has(FaultKind::Shared) {
+            plan.draw_scopes(&mut Stream::new(options.seed, "scopes of the plan"));
+        }
+        if !plan.scopes.is_empty() || !options.faults.has(FaultKind::StandIn) {
             // Its approvals may be seen late, and a sum over many cards is not known meanwhile.
             plan.stand_in = None;
         }

@@ -62,6 +62,7 @@ pub(super) struct Streams {
     pub(super) clock: Stream,
     pub(super) trouble: Stream,
     pub(super) layout: Stream,
+    pub(super) drain: Stream,
 }
 
 impl Streams {
@@ -78,6 +79,7 @@ impl Streams {
             clock: stream("clock"),
             trouble: stream("trouble"),
             layout: stream("layout"),
+            drain: stream("drain"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! This module and `driver` are the only ones that know how a shard is called.
 
 use super::disk::{Disk, Snapshot};
+use super::drain::Stop;
 use super::random::Stream;
 use super::wire;
 use crate::config::Config;
@@ -86,6 +87,9 @@ pub(super) struct Switch {
     /// Counts the processes.
     pub(super) life: u32,
     pub(super) epoch: u64,
+    /// A stop under way, and whether the last one had finished everything.
+    pub(super) stop: Option<Stop>,
+    pub(super) is_finished: bool,
 }
 
 /// What the shards found when they started.
@@ -109,6 +113,8 @@ impl Switch {
             secrets: Secrets::of_card_key([7; 32]),
             life: 0,
             epoch: 0,
+            stop: None,
+            is_finished: false,
         }
     }
 
@@ -175,6 +181,7 @@ impl Switch {
     /// The process ends here and now. Returns how many records the disks had lied about.
     pub(super) fn crash(&mut self, draw: &mut Stream, lies: bool) -> u64 {
         self.units.clear();
+        self.stop = None;
         self.disks.iter_mut().map(|disk| disk.crash(draw, lies)).sum()
     }
 
@@ -193,6 +200,12 @@ impl Switch {
             let counted = shard.counted_of(now, counter, whose);
             [count + counted.count, amount + counted.amount_minor]
         })
+    }
+
+    /// Requests under way, without messages owed.
+    pub(super) fn unanswered(&self) -> usize {
+        let shards = self.units.iter().map(|unit| &unit.shard);
+        shards.map(|shard| shard.in_flight().saturating_sub(shard.owed())).sum()
     }
 
     /// Requests under way and messages owed.
@@ -251,6 +264,16 @@ impl Unit {
     pub(super) fn parts(&mut self) -> (&mut Shard, &mut Outbox) {
         let outbox = self.outbox.as_mut();
         (&mut self.shard, outbox.expect("Invariant: an outbox is put back after it was emptied"))
+    }
+
+    /// Whether nothing is left for it to take or to hand on; what is read is not looked at.
+    pub(super) fn is_finished(&self) -> bool {
+        self.held.is_empty()
+            && self.opened.is_empty()
+            && self.closed.is_empty()
+            && self.issuers.is_empty()
+            && self.losing.is_none()
+            && self.mesh.iter().all(VecDeque::is_empty)
     }
 
     /// Whether it must look again at once.

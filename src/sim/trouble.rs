@@ -20,6 +20,7 @@ impl World {
         self.arrange(trouble.link_flap_every_ms, Event::Flap);
         self.arrange(trouble.brown_out_every_ms, Event::BrownOut);
         self.arrange(trouble.sign_off_every_ms, Event::SignOff);
+        self.arrange_drain();
     }
 
     fn arrange(&mut self, every_ms: u64, event: Event) {
@@ -70,15 +71,18 @@ impl World {
 
     /// What the shards before knew is carried over, as `io::carry` does it.
     fn change_layout(&mut self, shards: usize) -> Result<(), String> {
-        let mut carried = Vec::new();
+        let (mut carried, mut in_flight) = (Vec::new(), 0);
         for shard in 0..self.plan.shards {
             let mut old = self.switch.recover(shard, &mut self.streams.layout)?;
             self.clock.restart(old.recovered().wall_ms);
+            in_flight += old.recovered().in_flight;
             carried.push(carry(self.clock.now(self.now_ns), &mut old));
         }
+        self.check_stop(in_flight);
         let now = self.clock.now(self.now_ns);
         self.trace.tell(self.now_ns, 0, || format!("{shards} shards from now on"));
         self.trace.add(self.now_ns, shards as u64);
+        self.tally.faults[FaultKind::Layout as usize] += 1;
         self.plan.shards = shards;
         self.switch.change_layout(shards, carried);
         self.shard_of_card.fill(None);
@@ -93,6 +97,7 @@ impl World {
             Err(text) => return self.fail("I-13", 0, text),
         };
         self.trace.tell(self.now_ns, 0, || format!("the switch starts: {found:?}"));
+        self.check_stop(found.in_flight);
         self.trace.add(self.now_ns, found.records ^ found.wall_ms);
         self.clock.restart(found.wall_ms);
         self.oracle.limits.on_start();

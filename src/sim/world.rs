@@ -187,6 +187,8 @@ impl World {
             Event::ClockStep => self.on_clock_step(),
             Event::Reload => self.on_reload(),
             Event::Audit => self.on_audit(),
+            Event::Drain => self.on_drain(),
+            Event::Stopping { life } => self.on_stopping(life),
         }
     }
 
@@ -195,9 +197,11 @@ impl World {
         let draw = match kind {
             FaultKind::Network => &mut self.streams.network,
             FaultKind::Disk => &mut self.streams.disk,
-            FaultKind::Issuer | FaultKind::Link => &mut self.streams.issuer,
+            FaultKind::Issuer | FaultKind::Link | FaultKind::StandIn => &mut self.streams.issuer,
             FaultKind::Acquirer | FaultKind::Malformed => &mut self.streams.acquirer,
             FaultKind::Crash | FaultKind::Clock | FaultKind::Reload => &mut self.streams.trouble,
+            FaultKind::Shared | FaultKind::Layout => &mut self.streams.layout,
+            FaultKind::Stop => &mut self.streams.drain,
         };
         let strikes = draw.happens(ppm) && !self.is_quiet;
         self.tally.faults[kind as usize] += u64::from(strikes);
