@@ -148,6 +148,7 @@ impl Listing {
         put("originals_bytes", it.originals_bytes.to_string());
         put("drain_ms", it.drain_ms.to_string());
         put("clock_step_max_s", (it.clock_step_max_ms / 1_000).to_string());
+        put("stall_abort_ms", it.stall_abort_ms.to_string());
         if let Some(cutoff) = it.cutoff {
             put("cutoff", format!("{:02}:{:02}", cutoff.minute / 60, cutoff.minute % 60));
             put("cutoff_zone_offset_minutes", cutoff.zone_offset_minutes.to_string());

@@ -167,6 +167,7 @@ fn compare_switch(found: &mut NeedsRestart, old: &SwitchConfig, new: &SwitchConf
             originals_bytes,
             drain_ms,
             clock_step_max_ms,
+            stall_abort_ms,
             cutoff
         }
     );

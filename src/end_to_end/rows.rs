@@ -97,7 +97,8 @@ G1 more load than can be served, figures of it are in tuning/results :
     a_flood_is_answered_once_and_leaves_the_other_acquirer_its_part
 G2 a ring between shards is full : g2_shards_that_have_no_room_for_each_other_refuse_at_once_and_go_on
     without_a_credit_a_request_is_refused_at_once
-G3 a shard that spins - there is no watchdog over shards; a disk that hangs ends the process
+G3 a shard that spins : a_shard_that_spins_is_told_of_and_the_other_serves_on
+    a_shard_that_stays_away_ends_the_process a_process_that_stood_still_blames_none_of_its_shards
 G4 a panic : a_switch_that_dies_keeps_every_promise_with_io_uring
     a_switch_that_dies_keeps_every_promise_with_epoll_and_two_shards
 G5 SIGTERM : sigterm_with_hundreds_of_requests_in_flight_loses_none a_switch_that_stops_signs_off

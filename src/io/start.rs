@@ -25,10 +25,12 @@ use super::listener::{Acceptor, LinkPlaces, PLACED_MAX, Placed, ShardDoor};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
 use super::parked_orders::ParkedOrders;
+use super::pulse::Phase;
 use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall};
 use super::snapshot_call::SnapshotCall;
 use super::stopping::Stopping;
 use super::wake::Wake;
+use super::watchdog::Watchdog;
 use crate::bank::{BankRing, BankSet};
 use crate::config::Config;
 use crate::limits::SHARDS_MAX;
@@ -71,6 +73,7 @@ pub struct Switch<D: Decider> {
     accept_counters: Arc<AcceptCounters>,
     controls: Controls,
     journals: Option<Journals>,
+    watchdog: Option<Watchdog>,
 }
 
 /// How a thread tells that it is ready, or why it is not.
@@ -186,6 +189,7 @@ impl<D: Decider + 'static> Switch<D> {
             accept_counters: Arc::default(),
             controls,
             journals: None,
+            watchdog: None,
         };
         // Dropping the switch on an error stops what was started.
         let started = (Arc::new(decider), listeners.clone());
@@ -242,6 +246,7 @@ impl<D: Decider + 'static> Switch<D> {
             self.start_shard(seed, Arc::clone(&decider), ready.clone())?;
         }
         self.start_banks(&config, &clock, &rings, &ready)?;
+        self.start_watchdog(&config)?;
         drop(ready);
         if let Some(hall) = hall {
             let journals = hall.open(&config.journal, &self.controls.offers);
@@ -250,6 +255,14 @@ impl<D: Decider + 'static> Switch<D> {
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
         let counted = config.acquirers.iter().map(|it| it.session.connections_max != 0);
         self.start_acceptor(listeners, counted.collect(), (doors, Doorkeeper::new(&config)))
+    }
+
+    /// Shards that have not begun to serve yet are not blamed.
+    fn start_watchdog(&mut self, config: &Config) -> Result<(), StartError> {
+        let shards = self.counters().map(Arc::clone).collect();
+        let started = Watchdog::start(shards, config.switch.stall_abort_ms);
+        self.watchdog = Some(started.map_err(|source| no_thread("watchdog", source))?);
+        Ok(())
     }
 
     /// The outcome log's thread, if it is wanted; gives each shard's end of it.
@@ -439,7 +452,9 @@ impl<D: Decider + 'static> ShardSeed<D> {
     fn run(mut self, decider: &impl Fn(ShardId) -> D, ready: Ready) -> Option<ShardEnd<D::Report>> {
         let index = usize::from(self.shard.0);
         let name = format!("shard-{index}");
-        let _leave = LeaveOnPanic { stopping: Arc::clone(&self.controls.stopping), index };
+        let (stopping, counters) =
+            (Arc::clone(&self.controls.stopping), Arc::clone(&self.counters));
+        let _leave = Leave { stopping, counters, index };
         if let Err(error) = pin(&name, in_turn(&self.config.switch.cores, index)) {
             let _ = ready.send(Err(error));
             return None;
@@ -526,14 +541,17 @@ impl<D: Decider + 'static> ShardSeed<D> {
     }
 }
 
-/// A shard that panics must not keep the others from stopping. (A release build aborts.)
-struct LeaveOnPanic {
+/// A shard that ends is not waited for. One that panics must not keep the others from stopping. (A
+/// release build aborts.)
+struct Leave {
     stopping: Arc<Stopping>,
+    counters: Arc<IoCounters>,
     index: usize,
 }
 
-impl Drop for LeaveOnPanic {
+impl Drop for Leave {
     fn drop(&mut self) {
+        self.counters.pulse.enter(Phase::Away);
         if std::thread::panicking() {
             self.stopping.set_quiet(self.index, true);
             self.stopping.on_closed();

@@ -12,6 +12,7 @@ use crate::io::journal::{
     JournalError, JournalReport, ShardJournal, SnapshotCounters, SnapshotEnd, SnapshotMark,
     SnapshotWriter, Space,
 };
+use crate::io::pulse::Phase;
 use crate::limits::{OUTBOX_RECORD_BYTES, READ_RECORD_BYTES};
 use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{Now, Outbox};
@@ -190,6 +191,7 @@ impl<D: Decider> Driver<D> {
             return;
         }
         loop {
+            self.ports.counters.pulse.turn(Phase::Recovering);
             let now = self.ports.clock.now();
             if self.may_take_inputs() {
                 let more = self.decider.on_recovered(now, &mut self.outbox);
@@ -208,6 +210,7 @@ impl<D: Decider> Driver<D> {
     /// At the end: what was recorded last becomes durable too.
     pub(super) async fn finish_journal(&mut self) {
         while self.ports.journal.as_ref().is_some_and(|port| !port.is_quiet()) {
+            self.ports.counters.pulse.turn(Phase::Leaving);
             let now = self.ports.clock.now();
             self.run_journal(now);
             engine::turn(self.ports.engine).await;

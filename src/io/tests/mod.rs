@@ -9,6 +9,7 @@ mod link_roles;
 mod rate;
 mod rig;
 mod shards;
+mod stalls;
 mod starting;
 mod stopping;
 mod whole_switch;
