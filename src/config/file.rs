@@ -135,6 +135,7 @@ section! {
     /// `[velocity]`, its counters and limits apart.
     RawVelocity {
         lines: i64,
+        table: String,
         entities: i64,
         entity_transactions: i64,
     }

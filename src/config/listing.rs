@@ -8,6 +8,7 @@ use super::{
     IssuerConfig, JournalConfig, OwnCodes, PinPresence, QrCode, StandInReasons, StandInRule,
     SwitchConfig, TransactionKind, VelocityCondition, VelocityConfig, VelocityWindow,
 };
+use crate::memory::TableMemory;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -205,6 +206,11 @@ impl Listing {
 
     fn velocity(&mut self, it: &VelocityConfig) {
         self.put("velocity", "lines", it.lines);
+        let table = match it.table {
+            TableMemory::Private => "private",
+            TableMemory::Shared => "shared",
+        };
+        self.put("velocity", "table", table);
         self.put("velocity", "entities", it.entities);
         self.put("velocity", "entity_transactions", it.entity_transactions);
         for counter in it.counters.iter().chain(&it.scope_counters) {

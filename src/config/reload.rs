@@ -223,9 +223,13 @@ fn compare_velocity(found: &mut NeedsRestart, old: &VelocityConfig, new: &Veloci
         entity_transactions,
         limits: _,
         stand_in: _,
+        table,
     } = old;
     if *lines != new.lines {
         found.key("velocity", "lines");
+    }
+    if *table != new.table {
+        found.key("velocity", "table");
     }
     if *entities != new.entities {
         found.key("velocity", "entities");
