@@ -106,6 +106,10 @@ G5 SIGTERM : sigterm_with_hundreds_of_requests_in_flight_loses_none a_switch_tha
 G6 an upgrade : a_new_process_takes_over_and_nobody_is_refused
     another_layout_is_refused_beforehand_and_the_running_switch_serves_on
     a_successor_that_fails_changes_nothing a_successor_that_is_killed_leaves_somebody_who_serves
+    a_new_process_that_is_passed_the_cards_takes_over_and_nobody_is_refused
+    a_successor_that_was_passed_the_cards_and_fails_changes_nothing
+    a_successor_that_was_passed_the_cards_and_is_killed_leaves_somebody_who_serves
+    limits_are_met_exactly_over_upgrades what_is_passed_is_used_whole_or_not_at_all
 ";
 
 /// Rows of each letter.

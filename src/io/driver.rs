@@ -38,6 +38,7 @@ use super::listener::{Guest, Placed};
 use super::mesh::MeshPorts;
 use super::outcome_log::OutcomePort;
 use super::parked_orders::ParkedOrders;
+use super::parting::Parting;
 use super::pulse::Phase;
 use super::returned::Returned;
 use super::snapshot_call::SnapshotCall;
@@ -95,6 +96,8 @@ pub(crate) struct ShardEnd<R> {
     pub(crate) report: R,
     pub(crate) banks: Option<BankSet>,
     pub(crate) journal: Option<JournalReport>,
+    /// For the process that takes over.
+    pub(crate) parting: Option<Parting>,
 }
 
 /// One shard, driven.
@@ -184,8 +187,9 @@ impl<D: Decider> Driver<D> {
         self.decider.on_batch_end(self.ports.clock.now());
         self.hand_outcomes_over(true);
         let journal = self.ports.journal.as_ref().map(JournalPort::report);
+        let parting = self.part();
         let banks = self.ports.bank.into_banks();
-        ShardEnd { report: self.decider.into_report(), banks, journal }
+        ShardEnd { report: self.decider.into_report(), banks, journal, parting }
     }
 
     /// One duty cycle. Tells whether more is to be done at once.

@@ -43,6 +43,7 @@ mod listener;
 mod mesh;
 pub mod outcome_log;
 mod parked_orders;
+mod parting;
 mod pulse;
 mod random;
 mod read_buffer;
@@ -68,6 +69,7 @@ pub use counters::{AcceptCounters, IoCounters, JournalLevels};
 pub use decider::{ConnectionFault, Decider};
 pub use engine::{Engine, EngineReason, EngineReport};
 pub use error::{StartError, StopError};
+pub use parting::Parting;
 pub use pulse::{Phase as ShardPhase, StallLevels};
 // What the simulator drives shards by, too.
 pub(crate) use held::Held;

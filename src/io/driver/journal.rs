@@ -12,6 +12,7 @@ use crate::io::journal::{
     JournalError, JournalReport, ShardJournal, SnapshotCounters, SnapshotEnd, SnapshotMark,
     SnapshotWriter, Space,
 };
+use crate::io::parting::Parting;
 use crate::io::pulse::Phase;
 use crate::limits::{OUTBOX_RECORD_BYTES, READ_RECORD_BYTES};
 use crate::shard::snapshot::SnapshotStep;
@@ -215,6 +216,21 @@ impl<D: Decider> Driver<D> {
             self.run_journal(now);
             engine::turn(self.ports.engine).await;
         }
+    }
+
+    /// At the very end: what the process that takes over is given in memory. Only what is wholly durable
+    /// can be gone on with; whoever gets nothing reads it from the disk.
+    pub(super) fn part(&mut self) -> Option<Parting> {
+        let port = self.ports.journal.as_ref()?;
+        let lsn = port.journal.last_lsn();
+        if !self.ports.stopping.is_parting()
+            || !port.is_quiet()
+            || port.journal.durable_lsn() != lsn
+        {
+            return None;
+        }
+        let now = self.ports.clock.now();
+        Parting::of(&mut self.decider, (self.ports.shard.0, lsn), now).ok().flatten()
     }
 
     /// Tells others how far the journal is.

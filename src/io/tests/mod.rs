@@ -6,6 +6,7 @@ mod endings;
 mod framing;
 mod issuer_links;
 mod link_roles;
+mod passing;
 mod rate;
 mod rig;
 mod shards;
