@@ -210,6 +210,26 @@ proptest! {
     }
 }
 
+/// What a debug build asks of what it was passed finds a transaction that is missing, of lines or rest.
+#[test]
+fn a_shard_that_knows_less_money_is_told_from_one_that_knows_all() {
+    let mut rig = Rig::of(TableMemory::Shared);
+    (0..9).for_each(|draw| rig.transact(draw * 66 + 11));
+    let table = rig.part();
+    let shard = rig.restored_on(table, 512);
+    let read = |records: &[Vec<u8>]| {
+        let mut read = new_shard(None);
+        read.begin_recovery();
+        read.replay(&records.concat(), 0).unwrap();
+        read
+    };
+    assert!(shard.knows_as(&mut read(&rig.records)));
+    for last in 1..=3 {
+        let fewer = &rig.records[..rig.records.len() - last];
+        assert!(!shard.knows_as(&mut read(fewer)), "{last} records fewer");
+    }
+}
+
 /// The rest is worth nothing without the lines, and the lines without the rest.
 #[test]
 fn what_is_passed_is_used_whole_or_not_at_all() {
