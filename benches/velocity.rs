@@ -13,6 +13,8 @@
 //! VELOCITY_CARDS=200000000 cargo bench --bench velocity -- 'resident/64'
 //! VELOCITY_CARDS=450000000 VELOCITY_PERCENT=90 cargo bench --bench velocity -- 'resident/32'
 //! ```
+//!
+//! With `VELOCITY_TABLE=shared` they lie in memory that another process can be given.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -22,6 +24,7 @@ use tapswitch::config::{
     Config, TransactionKind, VelocityCondition, VelocityConfig, VelocityCounter, VelocityLimit,
     VelocityScope, VelocityWindow,
 };
+use tapswitch::memory::TableMemory;
 use tapswitch::shard::CardKey;
 use tapswitch::shard::card_cipher::CardCipher;
 use tapswitch::shard::velocity::{Velocity, VelocityTransaction};
@@ -181,6 +184,9 @@ fn nation(name: &str, config: &VelocityConfig) -> (Velocity, u64) {
     let cards: u64 = wanted("VELOCITY_CARDS").unwrap_or(CARDS);
     let percent: u64 = wanted("VELOCITY_PERCENT").unwrap_or(PERCENT).clamp(1, 95);
     let lines = (cards * 100).div_ceil(percent).next_multiple_of(4) as usize;
+    let shared = std::env::var("VELOCITY_TABLE").is_ok_and(|table| table == "shared");
+    let table = if shared { TableMemory::Shared } else { TableMemory::Private };
+    let config = &VelocityConfig { table, ..config.clone() };
     let start = Instant::now();
     let mut velocity = Velocity::new(config, lines);
     let made = start.elapsed();

@@ -216,6 +216,9 @@ fn write_io(out: &mut Out<'_>, view: &SwitchView<Shard>) -> fmt::Result {
     out.counters(("tapswitch_cycles", "duty cycles with something to do"), "shard", cycles)?;
     let wakes = of(|io| io.wakes.load(Ordering::Relaxed));
     out.counters(("tapswitch_wakes", "other threads woken"), "shard", wakes)?;
+    let stalls = of(|io| io.stalls.stalls.load(Ordering::Relaxed));
+    let help = "times that it did not come back for a second";
+    out.counters(("tapswitch_shard_stalls", help), "shard", stalls)?;
     let accept = view.accept_counters();
     let accepted = accept.accepted.load(Ordering::Relaxed);
     out.counter("tapswitch_accepted", "connections accepted", accepted)?;

@@ -10,7 +10,7 @@ use crate::config::IssuerConfig;
 use crate::io::clock::StepWatch;
 use crate::io::clock::moment;
 use crate::io::journal::Space;
-use crate::io::{Clock, Switch};
+use crate::io::{Clock, ShardPhase, StallLevels, Switch};
 use crate::shard::outcome::NO_ISSUER;
 use crate::shard::{Counter, Counters, Gauges, IssuerId, LinkGauges, Now, Shard};
 use std::collections::BTreeMap;
@@ -46,6 +46,8 @@ struct Seen {
     read: Now,
     /// By shard.
     gauges: Vec<Gauges>,
+    /// How each shard has kept others waiting, by shard.
+    stalls: Vec<Stall>,
     /// Transactions refused for want of a velocity line.
     velocity_full: u64,
     /// Reversals of what another acquirer sent.
@@ -68,12 +70,24 @@ struct Seen {
     out_of_balance: u64,
 }
 
+/// How a shard has kept others waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stall {
+    /// How often.
+    stalls: u64,
+    /// For how long the last time, or now.
+    ms: u64,
+    /// What it was doing then.
+    phase: ShardPhase,
+}
+
 /// Finds what is alarming in what is seen.
 #[derive(Default)]
 struct Judge {
     steps: StepWatch,
     /// UTC milliseconds of the journal's last record at the start.
     journal_ms: u64,
+    stalls: Vec<Stall>,
     velocity_full: u64,
     foreign: u64,
     snapshots_given_up: u64,
@@ -95,6 +109,7 @@ impl Judge {
         let mut alarms = Vec::new();
         alarms.extend(seen.is_clock_held.then(clock_held));
         alarms.extend(self.clock(seen.read));
+        alarms.extend(self.stalled(&seen.stalls));
         for (shard, gauges) in seen.gauges.iter().enumerate() {
             alarms.extend(velocity(shard, gauges));
             alarms.extend(owed(shard, gauges, seen.read.wall_ms));
@@ -130,6 +145,22 @@ impl Judge {
         }
         self.links(seen, &mut alarms);
         alarms
+    }
+
+    /// Shards that stall, or did since the last look.
+    fn stalled(&mut self, stalls: &[Stall]) -> Option<Alarm> {
+        self.stalls.resize(stalls.len(), Stall::default());
+        let looks = (0..).zip(stalls.iter().zip(&mut self.stalls));
+        let stalled = looks.filter(|(_, (now, before))| now != before);
+        let sentences: Vec<String> = stalled
+            .map(|(shard, (now, before)): (usize, _)| {
+                *before = *now;
+                let Stall { ms, phase, .. } = now;
+                let (s, tenths) = (ms / 1_000, ms % 1_000 / 100);
+                format!("shard {shard} did not come back for {s}.{tenths} s, last seen {phase}")
+            })
+            .collect();
+        (!sentences.is_empty()).then(|| Alarm::new("shard{stalled}", sentences.join("; ")))
     }
 
     /// What is wrong with issuers' links, in one line for all issuers.
@@ -202,6 +233,14 @@ impl Judge {
             );
             Alarm::new("clock{behind_journal}", text)
         })
+    }
+}
+
+fn stall(levels: &StallLevels) -> Stall {
+    Stall {
+        stalls: levels.stalls.load(Ordering::Relaxed),
+        ms: levels.stalled_ms.load(Ordering::Relaxed),
+        phase: levels.phase(),
     }
 }
 
@@ -321,6 +360,7 @@ impl Alarms {
             not_signed_on: all.value(Counter::SignOnRefused) + all.value(Counter::SignOnSilent),
             out_of_balance: all.value(Counter::IssuerTotalsOut) + all.value(Counter::TotalsToldOut),
             snapshots_given_up: given_up.sum(),
+            stalls: switch.counters().map(|it| stall(&it.stalls)).collect(),
             space: switch.journal_space(),
             is_clock_held: switch.is_clock_held(),
             parked: self.parked(switch),
@@ -430,6 +470,23 @@ mod tests {
         let held = Seen { is_clock_held: true, ..at(7, NOON + 6_000) };
         assert_eq!(names(&mut judge, &held), ["clock{held}"], "as long as it lasts");
         assert_eq!(names(&mut judge, &held), ["clock{held}"]);
+    }
+
+    #[test]
+    fn shards_that_stall_are_told_while_they_do_and_once_afterwards() {
+        let mut judge = Judge::default();
+        let stall = |stalls, ms| Stall { stalls, ms, phase: ShardPhase::Deciding };
+        let seen = |stalls: &[Stall]| Seen { stalls: stalls.to_vec(), ..at(1, NOON) };
+        assert_eq!(names(&mut judge, &seen(&[Stall::default(); 2])), [""; 0]);
+        let alarms = judge.judge(&seen(&[Stall::default(), stall(1, 1_250)]));
+        assert_eq!(alarms.len(), 1);
+        let text = "shard 1 did not come back for 1.2 s, last seen deciding";
+        assert_eq!((alarms[0].name, alarms[0].text.as_str()), ("shard{stalled}", text));
+        let goes_on = judge.judge(&seen(&[stall(1, 1_000), stall(1, 2_250)]));
+        assert!(goes_on[0].text.starts_with("shard 0 did"), "{goes_on:?}");
+        assert!(goes_on[0].text.contains("; shard 1 did not come back for 2.2 s"), "{goes_on:?}");
+        let over = seen(&[stall(1, 1_000), stall(1, 2_250)]);
+        assert_eq!(names(&mut judge, &over), [""; 0], "it has come back");
     }
 
     #[test]

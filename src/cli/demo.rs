@@ -101,7 +101,7 @@ pub fn run(args: &DemoArgs, streams: &mut Streams<'_>) -> Result<(), CommandErro
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let started = start(&config, None)?;
+    let started = start(&config, None, Vec::new())?;
     // The JSON object may be all that standard output is to hold.
     let quiet = args.json.as_deref() == Some(Path::new("-"));
     if !quiet {

@@ -6,9 +6,10 @@
 //!     POST /take-over ──────────────────────▶ may he? a socket for him alone
 //!     Terms ────────────────────────────────▶ do they fit? Refused, and serves on
 //!            ◀──────────────── Passed + descriptor, for each socket; AllPassed
-//!     makes its tables                        serves on
+//!            ◀──────────── TablesFollow, before it, if cards' tables can be passed
+//!     makes its tables, if they do not        serves on
 //!     Prepared ─────────────────────────────▶ accepts no more, signs off, answers, closes its journal
-//!            ◀──────────────────────── LetGo  and its data directory
+//!            ◀──── Passed + descriptor, for each shard's table and the rest; LetGo  and its data directory
 //!     recovers, serves                        waits
 //!     Serving ──────────────────────────────▶ ends
 //! ```
@@ -23,6 +24,7 @@ pub(super) mod running;
 
 use crate::config::{Config, Durability};
 use crate::io::journal::FORMAT_VERSION;
+use crate::memory::TableMemory;
 use crate::shard::snapshot;
 use crate::shard::state_layout::StateLayout;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,8 @@ use std::path::PathBuf;
 
 /// Version of what is said here.
 const PROTOCOL: u32 = 1;
+/// Of how a table of cards lies in memory: where a card's line is, and what its words are.
+const TABLE_VERSION: u32 = 1;
 
 /// What a process that wants to take over says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,15 +53,17 @@ pub(super) enum FromSuccessor {
 pub(super) enum FromRunning {
     /// It serves on. Why, in a sentence.
     Refused(String),
-    /// A socket that it listens at comes with this.
+    /// A socket that it listens at, or memory, comes with this.
     Passed(Passed),
+    /// The cards' tables will be passed when it lets go: no others need to be made.
+    TablesFollow,
     /// These were all.
     AllPassed,
     /// It holds nothing any more.
     LetGo(LetGo),
 }
 
-/// What a socket is for.
+/// What a descriptor is for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Passed {
     /// Acquirers, or an issuer.
@@ -71,6 +77,25 @@ pub(super) enum Passed {
     OperatorsSocket(PathBuf),
     /// Operators who speak HTTP.
     OperatorsHttp(SocketAddr),
+    /// The cards' lines of a shard, in memory.
+    Table(TableIs),
+    /// All else that this shard knows, in memory; after its lines.
+    Rest,
+}
+
+/// What a shard has left in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TableIs {
+    /// Which.
+    pub(super) shard: u8,
+    /// LSN of its last record.
+    pub(super) lsn: u64,
+    /// From here on records say which requests were under way.
+    pub(super) replay_from_lsn: u64,
+    /// Words of its table.
+    pub(super) words: usize,
+    /// Lines that hold a card.
+    pub(super) occupied: usize,
 }
 
 /// How a switch has let go.
@@ -99,6 +124,9 @@ pub(super) struct Terms {
     /// Tells one card key from another.
     key_check: [u8; 4],
     layout: StateLayout,
+    /// How cards' tables lie in memory that can be passed; none: they do not, or it knows nothing of it.
+    #[serde(default)]
+    table: Option<u32>,
 }
 
 /// A folder, whatever it is called.
@@ -134,7 +162,13 @@ impl Terms {
             data_dir,
             key_check,
             layout: StateLayout::of(config),
+            table: (config.velocity.table == TableMemory::Shared).then_some(TABLE_VERSION),
         }
+    }
+
+    /// Whether a successor of those terms, which fits, can be passed the tables of cards as they are.
+    pub(super) fn passes_tables_to(&self, successor: &Self) -> bool {
+        self.table.is_some() && self.table == successor.table && self.layout == successor.layout
     }
 
     /// Why a process of these terms, which runs, cannot hand over to one of those; nothing: it can.
@@ -235,6 +269,26 @@ mod tests {
             it.journal.durability = Durability::Relaxed { ms: 5 };
         });
         assert_eq!(allowed, [""; 0]);
+    }
+
+    #[test]
+    fn tables_are_passed_where_both_have_the_same_that_can_be() {
+        let with = |table, change: fn(&mut Config)| {
+            let mut config = config();
+            config.velocity.table = table;
+            change(&mut config);
+            Terms::of(&config, KEY)
+        };
+        let (shared, private) = (TableMemory::Shared, TableMemory::Private);
+        let running = with(shared, |_| {});
+        assert!(running.passes_tables_to(&with(shared, |it| it.velocity.limits.clear())));
+        assert!(!running.passes_tables_to(&with(private, |_| {})));
+        assert!(!with(private, |_| {}).passes_tables_to(&running));
+        assert!(!running.passes_tables_to(&with(shared, |it| it.velocity.lines *= 2)));
+        // Of a version that knows nothing of it.
+        let mut old = serde_json::to_value(&running).unwrap();
+        old.as_object_mut().unwrap().remove("table").unwrap();
+        assert!(!running.passes_tables_to(&serde_json::from_value(old).unwrap()));
     }
 
     #[test]

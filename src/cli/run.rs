@@ -17,7 +17,7 @@ use crate::admin::audit::{AuditEvent, AuditResult};
 use crate::admin::{DrainReport, Order, OrderKind, Phase, Reply};
 use crate::config::Config;
 use crate::io::clock::moment;
-use crate::io::{Clock, Switch};
+use crate::io::{Clock, Parting, Switch};
 use crate::shard::{Counter, Shard};
 use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -88,7 +88,7 @@ fn serve(
     inheritance: Inheritance,
     streams: &mut Streams<'_>,
 ) -> Result<Served, CommandError> {
-    let Inheritance { listeners, port, before, told, alarm } = inheritance;
+    let Inheritance { listeners, port, before, partings, told, alarm } = inheritance;
     // Asked for before anything is started: a signal is never lost.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let mut operators = Operators::start(config, port)?;
@@ -96,7 +96,7 @@ fn serve(
     let is_inherited = before.is_some() || alarm.is_some();
     let shown = |written: std::io::Result<()>| if is_inherited { Ok(()) } else { written };
     shown(tell_alarms(&operators, alarm.map(|text| ("take_over{failed}", text)), streams))?;
-    let mut started = match start(config, listeners) {
+    let mut started = match start(config, listeners, partings) {
         Ok(started) => started,
         Err(error) => {
             audit_own(&operators.board, "start", error.to_string(), AuditResult::Failed);
@@ -141,7 +141,8 @@ fn serve(
     let _ = tell_stopping(&stop.why, &switch, streams.output);
     // Nobody waits at sockets that nobody will listen at.
     let hand_over = stop.successor.is_some().then_some(hand_over);
-    let (left, ended) = end(switch, hand_over.is_some(), &alarms, streams);
+    let takes_tables = stop.successor.as_ref().map(|it| it.takes_tables);
+    let (left, ended) = end(switch, takes_tables, &alarms, streams);
     let successor = stop.report(&operators, &ended);
     match (successor, hand_over) {
         (Some(mut successor), Some(hand_over)) => {
@@ -205,13 +206,13 @@ fn let_go(
 ) -> Result<Succession, CommandError> {
     // Audit file and sockets are the successor's from now on; the data directory is already.
     operators.leave();
-    let Left { durable_lsns, owed } = left;
+    let Left { durable_lsns, owed, partings } = left;
     for (shard, lsn) in durable_lsns.iter().enumerate() {
         let _ = writeln!(out, "let go      shard {shard}: durable up to LSN {lsn}");
     }
     let _ = out.flush();
     let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION").to_owned());
-    let told = LetGo { pid, version, durable_lsns, owed };
+    let told = (LetGo { pid, version, durable_lsns, owed }, partings);
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     Ok(await_successor(successor, told, || signals.pending().next().is_some())?)
 }
@@ -261,6 +262,8 @@ struct Left {
     durable_lsns: Vec<u64>,
     /// Messages to issuers.
     owed: u64,
+    /// What shards have in memory, for a successor that takes it.
+    partings: Vec<Parting>,
 }
 
 /// What is left of a switch that stopped in order.
@@ -269,21 +272,26 @@ struct End {
     owed: usize,
 }
 
+/// `takes_tables`: there is a successor, and whether it is passed the tables of cards.
 fn end(
     switch: Switch<Shard>,
-    is_handing_over: bool,
+    takes_tables: Option<bool>,
     alarms: &Alarms,
     streams: &mut Streams<'_>,
 ) -> (Left, Result<End, CommandError>) {
     let is_journaled = switch.commit_path().is_some();
-    let stopped = if is_handing_over { switch.hand_over() } else { switch.stop() };
-    let stopped = match stopped {
+    let stopped = match takes_tables {
+        Some(takes_tables) => switch.hand_over(takes_tables),
+        None => switch.stop(),
+    };
+    let mut stopped = match stopped {
         Ok(stopped) => stopped,
         Err(error) => return (Left::default(), Err(CommandError::Failed(error.to_string()))),
     };
     let durable_lsns = stopped.journals.iter().map(|journal| journal.durable_lsn).collect();
+    let partings = std::mem::take(&mut stopped.partings);
     let remains = Remains::of(stopped);
-    let left = Left { durable_lsns, owed: remains.owed as u64 };
+    let left = Left { durable_lsns, owed: remains.owed as u64, partings };
     (left, tell_end(&remains, is_journaled, alarms, streams))
 }
 
@@ -477,9 +485,9 @@ impl<'r> Watched<'r> {
                         continue;
                     }
                 },
-                Ok(Told::Visit(Visit { who, from, outcome: VisitOutcome::Prepared(channel) })) => {
+                Ok(Told::Visit(Visit { who, from, outcome: VisitOutcome::Prepared(it) })) => {
                     self.visitors.close();
-                    return Stop::for_successor(Successor::new((who, from), channel));
+                    return Stop::for_successor(Successor::new((who, from), it));
                 }
                 Ok(Told::Visit(Visit { who, from, outcome: VisitOutcome::Over(why) })) => {
                     let _ = self.on_visit_over(&who, &from, why, streams);

@@ -9,7 +9,8 @@ use crate::io::carry::carry_over;
 use crate::io::core_dumps::forbid_core_dumps;
 use crate::io::journal::{CommitPath, DataDirectory, JournalReport};
 use crate::io::keys::{self, KeyOrigin, KeySources};
-use crate::io::{Clock, IoTimeouts, Listeners, ShardReport, StartError, Stopped, Switch};
+use crate::io::recover::{Kept, RecoveryReport};
+use crate::io::{Clock, IoTimeouts, Listeners, Parting, ShardReport, StartError, Stopped, Switch};
 use crate::shard::recovery::Recovered;
 use crate::shard::state_layout::StateLayout;
 use crate::shard::{Counter, Counters, Secrets, Shard};
@@ -41,10 +42,12 @@ pub(super) fn in_kept_order(config: Config) -> Result<Config, CommandError> {
     Ok(config.in_order(&kept.issuers, &kept.acquirers))
 }
 
-/// Starts the switch and its banks, with what a process before left.
+/// Starts the switch and its banks, with what a process before left: on the disk, and in memory if it
+/// handed over.
 pub(super) fn start(
     config: &Arc<Config>,
     listeners: Option<Listeners>,
+    partings: Vec<Parting>,
 ) -> Result<Started, CommandError> {
     forbid_core_dumps()
         .map_err(|error| CommandError::Failed(format!("cannot forbid core dumps: {error}")))?;
@@ -64,8 +67,9 @@ pub(super) fn start(
     let shared = Arc::clone(config);
     let (config, timeouts) = (Arc::clone(config), IoTimeouts::default());
     let started = memory_screen::while_shown(|| {
-        Switch::start_on(config, timeouts, (directory, &listeners), move |id| {
-            Shard::new(id, &shared, &secrets)
+        let kept = directory.map(|directory| Kept { directory, partings });
+        Switch::start_on(config, timeouts, (kept, &listeners), move |id, passed| {
+            Shard::with_table(id, &shared, &secrets, passed)
         })
     });
     let switch = started.map_err(failed)?;
@@ -260,17 +264,19 @@ fn write_durability(
     };
     writeln!(out, "durability  {durability}, journal in {}{path}", folder.display())?;
     for (shard, report) in switch.recovered().iter().enumerate() {
-        let Recovered { records, in_flight, owed, epoch, .. } = report.recovered;
-        let records = quantity::grouped(records);
-        let snapshot = quantity::bytes(report.snapshot_bytes);
+        let Recovered { in_flight, owed, epoch, .. } = report.recovered;
+        let source = source_of(report);
         writeln!(
             out,
-            "recovered   shard {shard}: {records} records ({:.1} s) after a snapshot of {snapshot} \
-             ({:.1} s), {in_flight} requests under way (reversed), {owed} messages owed; \
-             configuration epoch {epoch}",
-            report.replay_ms as f64 / 1e3,
-            report.snapshot_ms as f64 / 1e3,
+            "recovered   shard {shard}: {source}, {in_flight} requests under way (reversed), {owed} \
+             messages owed; configuration epoch {epoch}",
         )?;
+        if let Some(why) = &report.not_passed {
+            writeln!(
+                out,
+                "ALARM       shard {shard}: {why}; its cards were read from the disk instead"
+            )?;
+        }
         if report.torn_bytes > 0 {
             let torn = quantity::bytes(report.torn_bytes);
             writeln!(
@@ -286,6 +292,19 @@ fn write_durability(
         }
     }
     Ok(())
+}
+
+/// Of what a shard was made.
+fn source_of(report: &RecoveryReport) -> String {
+    let snapshot = quantity::bytes(report.snapshot_bytes);
+    let (snapshot_s, replay_s) = (report.snapshot_ms as f64 / 1e3, report.replay_ms as f64 / 1e3);
+    if report.is_passed {
+        return format!("the table of cards as it was, {snapshot} besides ({snapshot_s:.1} s)");
+    }
+    let records = quantity::grouped(report.recovered.records);
+    format!(
+        "{records} records ({replay_s:.1} s) after a snapshot of {snapshot} ({snapshot_s:.1} s)"
+    )
 }
 
 fn write_issuers(out: &mut dyn Write, config: &Config) -> std::io::Result<()> {

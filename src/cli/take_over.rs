@@ -3,7 +3,7 @@
 //!
 //! Not here: what is said (`hand_over`), the start itself (`switch`).
 
-use super::hand_over::{FromRunning, FromSuccessor, LetGo, Passed, Terms};
+use super::hand_over::{FromRunning, FromSuccessor, LetGo, Passed, TableIs, Terms};
 use super::quantity::bytes;
 use super::switch::{load_keys, refused};
 use super::{CommandError, memory_screen};
@@ -11,9 +11,13 @@ use crate::admin::client::{Ask, AskError, Place, ask};
 use crate::admin::{PortListeners, Refusal, TakeOverReport};
 use crate::config::Config;
 use crate::io::hand_over::{Channel, HandOverError};
-use crate::io::{Clock, Listeners, Listening};
+use crate::io::{Clock, Listeners, Listening, Parting};
+use crate::memory::SharedWords;
 use crate::shard::state_layout::StateLayout;
+use crate::shard::velocity::PassedTable;
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +36,8 @@ pub(super) struct Inheritance {
     pub(super) port: PortListeners,
     /// The line to it, and how it let go.
     pub(super) before: Option<(Channel, LetGo)>,
+    /// What its shards left in memory.
+    pub(super) partings: Vec<Parting>,
     /// Sentences of the first screen.
     pub(super) told: Vec<String>,
     /// What an operator must know of how it came here.
@@ -61,12 +67,14 @@ pub(super) fn take_over(
     channel.send(&FromSuccessor::Terms(Box::new(terms)), None).map_err(failed)?;
     let mut passed = Vec::new();
     let mut port = PortListeners::default();
+    let mut tables_follow = false;
     loop {
         match channel.receive().map_err(failed)? {
             FromRunning::Refused(why) => {
                 return Err(refused(75, &format!("not taken over: {why}")));
             }
             FromRunning::Passed(what) => keep(what, &mut channel, (&mut passed, &mut port))?,
+            FromRunning::TablesFollow => tables_follow = true,
             FromRunning::AllPassed => break,
             FromRunning::LetGo(_) => {
                 return Err(failed(HandOverError::NotUnderstood("out of turn".to_owned())));
@@ -77,7 +85,10 @@ pub(super) fn take_over(
     let opened = Listeners::open(config, &mut passed);
     let listeners = opened.map_err(|error| refused(error.exit_code(), &error))?;
     let mut told = vec![sentence(of_before, &listeners, &passed)];
-    make_tables(config, &mut told);
+    match tables_follow {
+        true => told.push("the running switch will pass its tables of cards".to_owned()),
+        false => make_tables(config, &mut told),
+    }
     for line in &told {
         writeln!(out, "take-over   {line}")?;
     }
@@ -90,22 +101,61 @@ pub(super) fn take_over(
     let since_ns = clock.now().mono_ns;
     channel.send(&FromSuccessor::Prepared, None).map_err(failed)?;
     channel.wait_at_most(None)?;
-    let let_go = match channel.receive() {
-        Ok(FromRunning::LetGo(let_go)) => let_go,
-        Ok(_) => return Err(failed(HandOverError::NotUnderstood("out of turn".to_owned()))),
-        Err(error) => {
-            let what =
-                format!("not taken over: {error}: if no switch runs, start without --take-over");
-            return Err(CommandError::Failed(what));
-        }
-    };
+    let mut partings = Vec::new();
+    let let_go = await_let_go(&mut channel, &mut partings)?;
     let took_s = (clock.now().mono_ns - since_ns) as f64 / 1e9;
     let LetGo { pid, version, owed, .. } = &let_go;
     let line =
         format!("pid {pid} (version {version}) let go after {took_s:.1} s; {owed} messages owed");
     told = vec![line];
     let before = Some((channel, let_go));
-    Ok(Inheritance { listeners: Some(listeners), port, before, told, alarm: None })
+    let listeners = Some(listeners);
+    Ok(Inheritance { listeners, port, before, partings, told, alarm: None })
+}
+
+/// However long the running switch has to finish. What it leaves in memory comes first.
+fn await_let_go(channel: &mut Channel, partings: &mut Vec<Parting>) -> Result<LetGo, CommandError> {
+    let mut table = None;
+    loop {
+        match channel.receive() {
+            Ok(FromRunning::LetGo(let_go)) => return Ok(let_go),
+            Ok(FromRunning::Passed(Passed::Table(told))) => {
+                table = Some((told, descriptor(channel)?));
+            }
+            Ok(FromRunning::Passed(Passed::Rest)) => {
+                let rest = descriptor(channel)?;
+                // Without its table it is of no use.
+                partings.extend(table.take().and_then(|table| parting(table, rest)));
+            }
+            Ok(_) => {
+                let what = "not taken over: the other process speaks out of turn";
+                return Err(CommandError::Failed(what.to_owned()));
+            }
+            Err(error) => {
+                let what = format!(
+                    "not taken over: {error}: if no switch runs, start without --take-over"
+                );
+                return Err(CommandError::Failed(what));
+            }
+        }
+    }
+}
+
+/// What a shard left; none: it is not what was said, and all is read from the disk.
+fn parting((told, table): (TableIs, OwnedFd), rest: OwnedFd) -> Option<Parting> {
+    let TableIs { shard, lsn, replay_from_lsn, words, occupied } = told;
+    let words = SharedWords::of(table, words).ok()?;
+    let table = PassedTable { words, occupied };
+    Some(Parting { shard, lsn, replay_from_lsn, table, rest: File::from(rest) })
+}
+
+/// One that came with its message.
+fn descriptor(channel: &mut Channel) -> Result<OwnedFd, CommandError> {
+    channel.take_descriptor().ok_or_else(|| {
+        let what =
+            "not taken over: a descriptor did not come: likely cause: too many open files here";
+        CommandError::Failed(what.to_owned())
+    })
 }
 
 /// A line to the running switch.
@@ -151,16 +201,17 @@ fn keep(
     channel: &mut Channel,
     (listeners, port): (&mut Vec<Listening>, &mut PortListeners),
 ) -> Result<(), CommandError> {
-    let Some(descriptor) = channel.take_descriptor() else {
-        let what = "not taken over: a socket did not come: likely cause: too many open files here";
-        return Err(CommandError::Failed(what.to_owned()));
-    };
+    let descriptor = descriptor(channel)?;
     match what {
         Passed::Listener { name, configured } => {
             listeners.push(Listening { name, configured, socket: descriptor.into() });
         }
         Passed::OperatorsSocket(path) => port.socket = Some((path, descriptor.into())),
         Passed::OperatorsHttp(address) => port.http = Some((address, descriptor.into())),
+        Passed::Table(_) | Passed::Rest => {
+            let what = "not taken over: the other process speaks out of turn";
+            return Err(CommandError::Failed(what.to_owned()));
+        }
     }
     Ok(())
 }

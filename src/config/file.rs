@@ -78,6 +78,7 @@ section! {
         saf_rate: i64,
         drain_ms: i64,
         clock_step_max_s: i64,
+        stall_abort_ms: i64,
         cutoff: String,
         cutoff_zone_offset_minutes: i64,
         iin_file: String,
@@ -136,6 +137,7 @@ section! {
     /// `[velocity]`, its counters and limits apart.
     RawVelocity {
         lines: i64,
+        table: String,
         entities: i64,
         entity_transactions: i64,
     }

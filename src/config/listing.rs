@@ -8,6 +8,7 @@ use super::{
     IssuerConfig, JournalConfig, OwnCodes, PinPresence, QrCode, StandInReasons, StandInRule,
     SwitchConfig, TransactionKind, VelocityCondition, VelocityConfig, VelocityWindow,
 };
+use crate::memory::TableMemory;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -153,6 +154,7 @@ impl Listing {
         put("originals_bytes", it.originals_bytes.to_string());
         put("drain_ms", it.drain_ms.to_string());
         put("clock_step_max_s", (it.clock_step_max_ms / 1_000).to_string());
+        put("stall_abort_ms", it.stall_abort_ms.to_string());
         if let Some(cutoff) = it.cutoff {
             put("cutoff", format!("{:02}:{:02}", cutoff.minute / 60, cutoff.minute % 60));
             put("cutoff_zone_offset_minutes", cutoff.zone_offset_minutes.to_string());
@@ -209,6 +211,11 @@ impl Listing {
 
     fn velocity(&mut self, it: &VelocityConfig) {
         self.put("velocity", "lines", it.lines);
+        let table = match it.table {
+            TableMemory::Private => "private",
+            TableMemory::Shared => "shared",
+        };
+        self.put("velocity", "table", table);
         self.put("velocity", "entities", it.entities);
         self.put("velocity", "entity_transactions", it.entity_transactions);
         for counter in it.counters.iter().chain(&it.scope_counters) {

@@ -106,6 +106,8 @@ pub struct SwitchConfig {
     pub drain_ms: u64,
     /// Longest jump ahead of the wall clock that is followed, in milliseconds; 0: any.
     pub clock_step_max_ms: u64,
+    /// A shard that does not come back for so long ends the process, in milliseconds; 0: never.
+    pub stall_abort_ms: u64,
     /// When a settlement date ends; none: at midnight UTC, and answers state no date.
     pub cutoff: Option<CutOff>,
 }

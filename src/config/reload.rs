@@ -169,6 +169,7 @@ fn compare_switch(found: &mut NeedsRestart, old: &SwitchConfig, new: &SwitchConf
             originals_bytes,
             drain_ms,
             clock_step_max_ms,
+            stall_abort_ms,
             cutoff
         }
     );
@@ -224,9 +225,13 @@ fn compare_velocity(found: &mut NeedsRestart, old: &VelocityConfig, new: &Veloci
         entity_transactions,
         limits: _,
         stand_in: _,
+        table,
     } = old;
     if *lines != new.lines {
         found.key("velocity", "lines");
+    }
+    if *table != new.table {
+        found.key("velocity", "table");
     }
     if *entities != new.entities {
         found.key("velocity", "entities");

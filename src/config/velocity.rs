@@ -4,6 +4,7 @@
 //! Not here: how a card's line holds counters (`shard::velocity`).
 
 use super::StandInRule;
+use crate::memory::TableMemory;
 use serde::{Deserialize, Serialize};
 use tapswitch_protocol::ResponseCode;
 
@@ -24,6 +25,8 @@ pub struct VelocityConfig {
     pub limits: Vec<VelocityLimit>,
     /// When the switch may approve by itself; each rule has a limit of its name.
     pub stand_in: Vec<StandInRule>,
+    /// Whether the lines can be given to a process that takes over.
+    pub table: TableMemory,
 }
 
 /// Transactions and money, counted in windows of time.

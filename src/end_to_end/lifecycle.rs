@@ -217,6 +217,29 @@ fn decode_shows_a_message_without_its_secrets() {
     assert!(cut.problems.contains("DE 49"), "{}", cut.problems);
 }
 
+/// Shards that never sleep are stopped for longer than a shard may be away, again and again: the whole
+/// process stood still, and none of them is to blame.
+#[test]
+fn a_process_that_stood_still_blames_none_of_its_shards() {
+    let lines = "shards = 2\nidle = \"spin\"\nstall_abort_ms = 2_000";
+    let setup = Setup { switch: lines, bank: GENEROUS, ..Setup::default() };
+    let switch = setup.run();
+    let mut client = Client::of(&switch, Speech::cups());
+    for round in 0..3 {
+        switch.signal(Signal::STOP);
+        let still = rustix::thread::Timespec { tv_sec: 3, tv_nsec: 0 };
+        let _ = rustix::thread::nanosleep(&still);
+        switch.signal(Signal::CONT);
+        let answer = client.ask(&Message::purchase(client.speech(), round, round));
+        assert_eq!(answer.text(39), "00");
+    }
+    drop(client);
+    switch.signal(Signal::TERM);
+    let ended = switch.end();
+    ended.assert_clean();
+    assert!(!ended.problems.contains("shard{stalled}"), "{}", ended.problems);
+}
+
 /// A process that the kernel does not let run for a while: what became due meanwhile is answered when it
 /// runs again, once.
 #[test]

@@ -306,6 +306,16 @@ impl Switch {
         self.running.signal(signal);
     }
 
+    /// What it says next after this word, behind its first screen.
+    pub(crate) fn says(&mut self, word: &str) -> String {
+        loop {
+            let line = self.running.line().expect("it goes on");
+            if let Some(said) = line.strip_prefix(word) {
+                return said.trim().to_owned();
+            }
+        }
+    }
+
     /// Tells it to read its configuration again, and waits for what it says of that.
     pub(crate) fn reload(&mut self) -> String {
         self.signal(Signal::HUP);

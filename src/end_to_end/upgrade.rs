@@ -29,11 +29,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of("private", TWICE)
+    }
+
+    /// With the table of cards in such memory.
+    fn of(table: &str, counters: &str) -> Self {
         let folder = Folder::new();
         new_card_key(&folder);
         let issuers = format!("[issuer.CMBC]\nconnect = \"127.0.0.1:{}\"\n", free_ports(1)[0]);
         let lines = format!(
-            "{issuers}{TWICE}[keys]\ncard_key_file = \"card.key\"\n\
+            "{issuers}{counters}[keys]\ncard_key_file = \"card.key\"\n\
              [journal]\ndata_dir = \"data\"\nsegment_bytes = 8_388_608\n\
              undurable_bytes_max = 8_388_608\nstall_max_ms = 60_000\nalarm_free_percent = 0\n\
              refuse_free_percent = 0\n\
@@ -41,7 +46,9 @@ impl World {
         );
         let switch = "shards = 2";
         let setup = Setup { switch, bank: GENEROUS, issuers: &lines, ..Setup::default() };
-        let text = setup.text();
+        let (lines, told) = ("lines = 65_536", format!("lines = 65_536\ntable = \"{table}\""));
+        let text = setup.text().replace(lines, &told);
+        assert!(text.contains(&told));
         folder.file("switch.toml", &text);
         Self { folder, banks: Banks::start(&setup.text()), text }
     }
@@ -207,10 +214,31 @@ fn is_remembered(address: SocketAddr, known: &[(Message, Message)], number: u32)
     assert_eq!(client.ask(&purchase(card, number)).text(39), "65", "two are counted");
 }
 
+/// Every shard of the new process goes on with the table of cards that the one before had in memory.
+fn has_the_cards_of_the_one_before(switch: &mut Switch) {
+    for shard in 0..2 {
+        let source = switch.says(&format!("recovered   shard {shard}: "));
+        assert!(source.starts_with("the table of cards as it was, "), "{source}");
+    }
+}
+
 /// G6: two upgrades in a row under load.
 #[test]
 fn a_new_process_takes_over_and_nobody_is_refused() {
-    let world = World::new();
+    two_upgrades_under_load(World::new(), |switch| {
+        let source = switch.says("recovered   shard 0: ");
+        assert!(source.contains(" records ("), "{source}");
+    });
+}
+
+/// The same where the tables of cards are passed in memory. (A debug build of the successor compares
+/// them with what the disk makes.)
+#[test]
+fn a_new_process_that_is_passed_the_cards_takes_over_and_nobody_is_refused() {
+    two_upgrades_under_load(World::of("shared", TWICE), has_the_cards_of_the_one_before);
+}
+
+fn two_upgrades_under_load(world: World, has_taken_over: impl Fn(&mut Switch)) {
     let mut switch = world.start(&[]);
     let address = switch.address("cups");
     let mut client = Client::of(&switch, Speech::cups());
@@ -245,6 +273,7 @@ fn a_new_process_takes_over_and_nobody_is_refused() {
             (old, switch.address("cups"), of_load)
         });
         assert_eq!(new, address, "the same socket");
+        has_taken_over(&mut switch);
         assert!(of_load.answered > 10, "{} answered", of_load.answered);
         told.add(of_load);
         let old = old.end();
@@ -266,6 +295,91 @@ fn a_new_process_takes_over_and_nobody_is_refused() {
     let Told { approved, unanswered, .. } = told;
     drop(client);
     world.end(switch, &approved, &unanswered);
+}
+
+/// Approvals of a card that the limit of [`MANY`] allows.
+const MANY_MAX: usize = 400;
+/// Longer than the test, whenever it begins.
+const MANY: &str = "[[velocity.counter]]\nname = \"many\"\nwindow_s = 2_678_400\n\
+    sub_windows = 2\n[[velocity.limit]]\nname = \"many\"\ncounter = \"many\"\ncount_max = 400\n";
+/// Cards that pay again and again: the one of a number is its remainder.
+const REGULARS: u32 = 8;
+/// Purchases of one client before and during the upgrade: fewer than the limits of all allow.
+const SPENT: u32 = 1_000;
+
+fn regular(number: u32) -> Message {
+    purchase(10 + number % REGULARS, number)
+}
+
+/// Pays with all regulars in turn, on one connection as long as there is one.
+fn spend(address: SocketAddr, from: u32) -> Told {
+    let mut told = Told::default();
+    let mut stream = connected(address);
+    for number in from..from + SPENT {
+        let request = regular(number);
+        let _ = stream.write_all(&request.frame());
+        let answer = answer_or_end(&mut stream);
+        told.note(&request, answer.as_ref());
+        if answer.is_none() {
+            stream = connected(address);
+        }
+        pause(Duration::from_millis(2));
+    }
+    told
+}
+
+/// Pays with every regular until its limit refuses.
+fn spend_all(client: &mut Client, from: u32, told: &mut Told) {
+    for card in 0..REGULARS {
+        let numbers = (from + card..).step_by(REGULARS as usize);
+        let codes = numbers.map(|number| {
+            let request = regular(number);
+            let answer = client.ask(&request);
+            told.note(&request, Some(&answer));
+            answer.text(39)
+        });
+        let last = codes.take_while(|code| code != "65").last();
+        assert_eq!(last.as_deref(), Some("00"), "something was left");
+    }
+}
+
+/// Before, during and after an upgrade exactly as many purchases of a card stand as its limit allows.
+#[test]
+fn limits_are_met_exactly_over_upgrades() {
+    for table in ["private", "shared"] {
+        let world = World::of(table, MANY);
+        let old = world.start(&[]);
+        let address = old.address("cups");
+        let (_, next) = until_approved(&mut Client::of(&old, Speech::cups()), 100_000);
+        let (mut new, mut told) = std::thread::scope(|scope| {
+            let clients = [200_000, 300_000].map(|from| scope.spawn(move || spend(address, from)));
+            pause(Duration::from_millis(300));
+            let new = world.start(&["--take-over"]);
+            let mut told = Told::default();
+            clients.into_iter().for_each(|client| told.add(client.join().unwrap()));
+            (new, told)
+        });
+        assert_eq!(old.end().code, Some(0));
+        if table == "shared" {
+            has_the_cards_of_the_one_before(&mut new);
+        }
+        let mut client = Client::connect(address, Speech::cups());
+        let (_, end) = until_approved(&mut client, next);
+        assert!(told.approved.len() > 100, "{}", told.approved.len());
+        spend_all(&mut client, 400_000, &mut told);
+        drop(client);
+        new.signal(Signal::TERM);
+        assert_eq!(new.end().code, Some(0));
+        let standing = standing(&world.banks.stop());
+        let numbers = standing.keys().map(|rrn| rrn[4..].parse::<u32>().unwrap());
+        let mut counted = [0; REGULARS as usize];
+        for number in numbers.filter(|number| !(100_000..end).contains(number)) {
+            counted[(number % REGULARS) as usize] += 1;
+        }
+        assert_eq!(counted, [MANY_MAX; REGULARS as usize], "{table}");
+        let lost: Vec<_> = told.approved.iter().filter(|it| !standing.contains_key(*it)).collect();
+        assert!(lost.is_empty(), "approved, and do not stand: {lost:?}");
+    }
 }
 
 #[test]
@@ -304,7 +418,16 @@ fn another_layout_is_refused_beforehand_and_the_running_switch_serves_on() {
 /// A successor that cannot go on, before the running switch has let go and after it.
 #[test]
 fn a_successor_that_fails_changes_nothing() {
-    let world = World::new();
+    failing_successors(World::new());
+}
+
+/// The tables that were passed to it end with it: the old process reads its cards from the disk.
+#[test]
+fn a_successor_that_was_passed_the_cards_and_fails_changes_nothing() {
+    failing_successors(World::of("shared", TWICE));
+}
+
+fn failing_successors(world: World) {
     let mut switch = world.start(&[]);
     let address = switch.address("cups");
     let mut client = Client::of(&switch, Speech::cups());
@@ -345,7 +468,15 @@ fn a_successor_that_fails_changes_nothing() {
 /// A successor is killed at any moment: whoever has the sockets then serves on.
 #[test]
 fn a_successor_that_is_killed_leaves_somebody_who_serves() {
-    let world = World::new();
+    killed_successors(World::new());
+}
+
+#[test]
+fn a_successor_that_was_passed_the_cards_and_is_killed_leaves_somebody_who_serves() {
+    killed_successors(World::of("shared", TWICE));
+}
+
+fn killed_successors(world: World) {
     let mut switch = world.start(&[]);
     let mut address = switch.address("cups");
     let mut client = Client::of(&switch, Speech::cups());

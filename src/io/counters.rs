@@ -1,5 +1,6 @@
 //! What the kernel side counts, by shard: readable from any thread, each written by one.
 
+use super::pulse::{Pulse, StallLevels};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Counters of one shard's connections.
@@ -23,6 +24,10 @@ pub struct IoCounters {
     pub snapshots_given_up: AtomicU64,
     /// What the shard's journal says of itself; all 0 without one.
     pub journal: JournalLevels,
+    /// What the watchdog says of the shard.
+    pub stalls: StallLevels,
+    /// What the shard does now.
+    pub(crate) pulse: Pulse,
 }
 
 /// How far a shard's journal is.

@@ -38,6 +38,8 @@ use super::listener::{Guest, Placed};
 use super::mesh::MeshPorts;
 use super::outcome_log::OutcomePort;
 use super::parked_orders::ParkedOrders;
+use super::parting::Parting;
+use super::pulse::Phase;
 use super::returned::Returned;
 use super::snapshot_call::SnapshotCall;
 use super::stopping::{Stage, Stopping};
@@ -94,6 +96,8 @@ pub(crate) struct ShardEnd<R> {
     pub(crate) report: R,
     pub(crate) banks: Option<BankSet>,
     pub(crate) journal: Option<JournalReport>,
+    /// For the process that takes over.
+    pub(crate) parting: Option<Parting>,
 }
 
 /// One shard, driven.
@@ -170,25 +174,30 @@ impl<D: Decider> Driver<D> {
                 break;
             }
             if more || self.ports.idle == Idle::Spin {
+                self.enter(Phase::Engine);
                 engine::turn(self.ports.engine).await;
             } else {
                 self.sleep().await;
             }
         }
         self.finish_journal().await;
+        self.enter(Phase::Away);
         self.ports.links.end().await;
         self.decider.publish(&self.ports.published);
         self.decider.on_batch_end(self.ports.clock.now());
         self.hand_outcomes_over(true);
         let journal = self.ports.journal.as_ref().map(JournalPort::report);
+        let parting = self.part();
         let banks = self.ports.bank.into_banks();
-        ShardEnd { report: self.decider.into_report(), banks, journal }
+        ShardEnd { report: self.decider.into_report(), banks, journal, parting }
     }
 
     /// One duty cycle. Tells whether more is to be done at once.
     fn cycle(&mut self) -> bool {
+        self.ports.counters.pulse.turn(Phase::Journal);
         let mut now = self.ports.clock.now();
         self.run_journal(now);
+        self.enter(Phase::Inputs);
         self.take_config(now);
         self.take_orders(now);
         self.take_connections(now);
@@ -196,13 +205,16 @@ impl<D: Decider> Driver<D> {
         inputs += self.take_issuer_responses(now);
         inputs += self.take_links(now);
         self.expire(now);
+        self.enter(Phase::Reading);
         self.take_visits(now);
         let may_read =
             self.refusing.may_read(now.mono_ns, inputs + self.from_banks) && self.may_take_reads();
         let visits = if may_read { self.take_reads(now) } else { 0 };
         // A read that brings no message may still have been counted.
         self.unpublished |= visits > 0;
+        self.enter(Phase::Deciding);
         inputs += self.decide_batch(now);
+        self.enter(Phase::Writing);
         self.settle(now);
         if inputs > 0 {
             // What the banks spend in this cycle is not the switch's time.
@@ -210,12 +222,16 @@ impl<D: Decider> Driver<D> {
             self.decider.on_batch_end(decided);
             self.refusing.spend(self.decider.shed(), inputs, decided.mono_ns - now.mono_ns);
         }
+        self.enter(Phase::Banks);
         self.from_banks = self.run_banks(&mut now);
         inputs += self.from_banks;
+        self.enter(Phase::Writing);
         self.give_back(now);
         self.settle(now);
+        self.enter(Phase::Snapshot);
         let snapshots = self.go_on_snapshot(now, inputs);
         // What this cycle recorded is on its way to the disk before the runtime parks.
+        self.enter(Phase::Journal);
         self.run_journal(now);
         self.tell_orders();
         self.cycled_ns = now.mono_ns;
@@ -233,6 +249,12 @@ impl<D: Decider> Driver<D> {
         self.publish(now);
         self.go_on_stopping(now, inputs + visits);
         snapshots || !self.turns.is_empty()
+    }
+
+    /// Tells the watchdog what follows.
+    #[inline]
+    fn enter(&self, phase: Phase) {
+        self.ports.counters.pulse.enter(phase);
     }
 
     /// Another configuration, before anything of this cycle is decided.
@@ -373,6 +395,7 @@ impl<D: Decider> Driver<D> {
         }
         self.wake.wake().announce_sleep();
         if self.may_sleep() {
+            self.enter(Phase::Away);
             let Self { alarm, wake, ports, .. } = self;
             let (visits, links) = (ports.connections.visits(), ports.links.visits());
             let journal = &ports.journal;
@@ -391,6 +414,7 @@ impl<D: Decider> Driver<D> {
             })
             .await;
         } else {
+            self.enter(Phase::Engine);
             engine::turn(self.ports.engine).await;
         }
         self.wake.wake().on_wake();

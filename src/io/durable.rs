@@ -4,6 +4,7 @@
 
 use crate::shard::recovery::Recovered;
 use crate::shard::snapshot::SnapshotStep;
+use crate::shard::velocity::PassedTable;
 use crate::shard::{Now, Outbox};
 
 /// A decider's durable half.
@@ -71,6 +72,27 @@ pub trait Durable {
     /// The same, for deciders of another layout, each of which takes over its own part.
     fn carry_begin(&mut self, now: Now) -> Vec<u8> {
         self.snapshot_begin(now)
+    }
+
+    /// Begins to hand all over to another process but the cards' lines, which that is passed as they are;
+    /// what it says of itself. `None`: nobody can be passed them.
+    fn part_begin(&mut self, now: Now) -> Option<Vec<u8>> {
+        let _ = now;
+        None
+    }
+
+    /// After the last piece: the cards' lines. The decider is of no use any more.
+    fn part_end(&mut self) -> Option<PassedTable> {
+        None
+    }
+
+    /// Whether another one of the same shard, recovered otherwise, knows the same of all money.
+    fn knows_as(&self, other: &mut Self) -> bool
+    where
+        Self: Sized,
+    {
+        let _ = other;
+        true
     }
 
     /// The first record that is needed beside a snapshot cut now, after `last_lsn`.

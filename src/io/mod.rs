@@ -43,6 +43,8 @@ mod listener;
 mod mesh;
 pub mod outcome_log;
 mod parked_orders;
+mod parting;
+mod pulse;
 mod random;
 mod read_buffer;
 pub mod recover;
@@ -53,6 +55,7 @@ mod start;
 mod stopping;
 mod visits;
 mod wake;
+mod watchdog;
 mod watched_fd;
 
 #[cfg(test)]
@@ -66,6 +69,8 @@ pub use counters::{AcceptCounters, IoCounters, JournalLevels};
 pub use decider::{ConnectionFault, Decider};
 pub use engine::{Engine, EngineReason, EngineReport};
 pub use error::{StartError, StopError};
+pub use parting::Parting;
+pub use pulse::{Phase as ShardPhase, StallLevels};
 // What the simulator drives shards by, too.
 pub(crate) use held::Held;
 pub(crate) use returned::{Came, Returned};

@@ -16,9 +16,11 @@ use super::journal::{
     AlignedBuffer, Chunk, DataDirectory, GroupReader, JournalError, Recovery, Resume, SegmentStock,
     SnapshotReader, SnapshotThread, SnapshotWriter, StockPort,
 };
+use super::parting::{Parting, load_rest};
 use crate::config::JournalConfig;
 use crate::shard::ShardId;
 use crate::shard::recovery::Recovered;
+use crate::shard::velocity::PassedTable;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
@@ -70,6 +72,10 @@ pub struct RecoveryReport {
     pub rejected: Vec<String>,
     /// LSN of the last durable record: the journal goes on after it.
     pub last_lsn: u64,
+    /// Whether the cards' lines are those of the process before, as they were.
+    pub is_passed: bool,
+    /// Why they are not, although they were passed: an alarm.
+    pub not_passed: Option<String>,
 }
 
 /// A decider that knows what its shard knew, and where its journal goes on.
@@ -95,6 +101,70 @@ pub fn recover<D: Decider>(
     let (decider, groups, mut report) = read_newest(make, directory, &mut recovery)?;
     let resume = recovery.resume(groups)?;
     report.torn_bytes = resume.torn_bytes();
+    report.last_lsn = resume.last_lsn();
+    Ok(RecoveredShard { decider, resume, report })
+}
+
+/// Goes on with what a shard has left in memory. What does not fit the journal is not used: all is read
+/// from the disk then, as after any end of a process.
+fn recover_parted<D: Decider>(
+    make: impl Fn(Option<PassedTable>) -> D,
+    (directory, shard): (&DataDirectory, ShardId),
+    parting: Option<Parting>,
+) -> Result<RecoveredShard<D>, RecoveryError> {
+    let cold = || recover(|| make(None), directory, shard);
+    let Some(parting) = parting else { return cold() };
+    let mut parted = match go_on(&make, (directory, shard), parting) {
+        Ok(parted) => parted,
+        Err(error) => {
+            let mut recovered = cold()?;
+            recovered.report.not_passed = Some(error.to_string());
+            return Ok(recovered);
+        }
+    };
+    if cfg!(debug_assertions) {
+        let mut recovery = directory.recover(u32::from(shard.0))?;
+        let (mut read, ..) = read_newest(|| make(None), directory, &mut recovery)?;
+        assert!(
+            parted.decider.knows_as(&mut read),
+            "Invariant: what was passed is what the disk makes"
+        );
+    }
+    parted.report.is_passed = true;
+    Ok(parted)
+}
+
+fn go_on<D: Decider>(
+    make: impl Fn(Option<PassedTable>) -> D,
+    (directory, shard): (&DataDirectory, ShardId),
+    parting: Parting,
+) -> Result<RecoveredShard<D>, RecoveryError> {
+    let unfit = |what: String| contents(directory, what);
+    let (mut report, mut clock) = (RecoveryReport::default(), Clock::new());
+    let mut recovery = directory.recover(u32::from(shard.0))?;
+    // Not read: it only says which part of the journal is kept for it.
+    let _ = recovery.next_snapshot()?;
+    let Parting { lsn, replay_from_lsn, table, mut rest, .. } = parting;
+    let loading_ns = clock.now().mono_ns;
+    let mut decider = make(Some(table));
+    decider.begin_recovery();
+    report.snapshot_bytes = load_rest(&mut decider, &mut rest).map_err(unfit)?;
+    let replaying_ns = clock.now().mono_ns;
+    let mut groups = recovery.groups(replay_from_lsn)?;
+    while let Some(group) = groups.next()? {
+        // All are known; of these only is learnt what was under way.
+        let replayed = decider.replay(group.records, u64::from(group.count));
+        replayed.map_err(|what| unfit(format!("LSN {}: {what}", group.first_lsn)))?;
+    }
+    if groups.last_lsn() != lsn {
+        let found = groups.last_lsn();
+        return Err(unfit(format!("it was left at LSN {lsn}, the journal ends at {found}")));
+    }
+    report.recovered = decider.recovered();
+    report.snapshot_ms = (replaying_ns - loading_ns) / NS_PER_MS;
+    report.replay_ms = (clock.now().mono_ns - replaying_ns) / NS_PER_MS;
+    report.rejected.extend(recovery.rejected().iter().map(JournalError::to_string));
+    let resume = recovery.resume(groups)?;
     report.last_lsn = resume.last_lsn();
     Ok(RecoveredShard { decider, resume, report })
 }
@@ -219,11 +289,21 @@ pub(crate) struct JournalParts {
     pub(crate) wall_ms: u64,
 }
 
+/// What a process before left.
+pub struct Kept {
+    /// On the disk: all of it.
+    pub directory: DataDirectory,
+    /// In memory, where another process handed over: of the same state.
+    pub partings: Vec<Parting>,
+}
+
 /// One shard's end while all recover.
 pub(crate) struct RecoveryDoor {
     pub(crate) directory: Arc<DataDirectory>,
     pub(crate) tell: Sender<(usize, Resume, RecoveryReport)>,
     pub(crate) parts: Receiver<JournalParts>,
+    /// What the shard of the process before left in memory.
+    pub(crate) parting: Option<Parting>,
 }
 
 impl RecoveryDoor {
@@ -231,10 +311,11 @@ impl RecoveryDoor {
     pub(crate) fn pass<D: Decider>(
         self,
         shard: ShardId,
-        make: impl Fn() -> D,
+        make: impl Fn(Option<PassedTable>) -> D,
     ) -> Result<Option<(D, JournalParts)>, RecoveryError> {
-        let Self { directory, tell, parts } = self;
-        let RecoveredShard { decider, resume, report } = recover(make, &directory, shard)?;
+        let Self { directory, tell, parts, parting } = self;
+        let recovered = recover_parted(make, (&directory, shard), parting)?;
+        let RecoveredShard { decider, resume, report } = recovered;
         let _ = tell.send((usize::from(shard.0), resume, report));
         // Nobody waits for this shard any more.
         drop(tell);
@@ -261,15 +342,18 @@ pub(crate) struct RecoveryHall {
 
 impl RecoveryHall {
     /// Doors for so many shards.
-    pub(crate) fn new(directory: DataDirectory, shards: usize) -> (Self, Vec<RecoveryDoor>) {
+    pub(crate) fn new(kept: Kept, shards: usize) -> (Self, Vec<RecoveryDoor>) {
+        let Kept { directory, mut partings } = kept;
         let directory = Arc::new(directory);
         let (tell, told) = channel();
         let (mut senders, mut doors) = (Vec::new(), Vec::new());
-        for _ in 0..shards {
+        for shard in 0..shards {
+            let left = partings.iter().position(|it| usize::from(it.shard) == shard);
+            let parting = left.map(|place| partings.swap_remove(place));
             let (sender, parts) = channel();
             senders.push(sender);
             let directory = Arc::clone(&directory);
-            doors.push(RecoveryDoor { directory, tell: tell.clone(), parts });
+            doors.push(RecoveryDoor { directory, tell: tell.clone(), parts, parting });
         }
         (Self { told, parts: senders, directory }, doors)
     }

@@ -5,6 +5,7 @@ use super::durable::Durable;
 use crate::shard::parked::{ParkedOrder, ParkedOutcome};
 use crate::shard::recovery::Recovered;
 use crate::shard::snapshot::SnapshotStep;
+use crate::shard::velocity::PassedTable;
 use crate::shard::{
     AcquirerId, Configured, ConnectionId, Counter, Counters, IssuerId, LinkId, MeshMessage, Now,
     Outbox, Published, Shard, ShardId, Staged, SwitchTime,
@@ -68,6 +69,18 @@ impl Durable for Shard {
 
     fn carry_begin(&mut self, now: Now) -> Vec<u8> {
         self.carry_begin(now)
+    }
+
+    fn part_begin(&mut self, now: Now) -> Option<Vec<u8>> {
+        self.part_begin(now)
+    }
+
+    fn part_end(&mut self) -> Option<PassedTable> {
+        self.part_end()
+    }
+
+    fn knows_as(&self, other: &mut Self) -> bool {
+        self.knows_as(other)
     }
 
     fn replay_from_lsn(&self, last_lsn: u64) -> u64 {

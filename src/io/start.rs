@@ -20,18 +20,22 @@ use super::driver::{Driver, JournalPort, ShardEnd, ShardPorts};
 use super::engine::{Engine, EngineReport, choose, probe_io_uring, run_thread};
 use super::error::{StartError, StopError};
 use super::issuer_links::IssuerLinks;
-use super::journal::{DataDirectory, JournalReport, ShardJournal};
+use super::journal::{JournalReport, ShardJournal};
 use super::listener::{Acceptor, LinkPlaces, PLACED_MAX, Placed, ShardDoor};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
 use super::parked_orders::ParkedOrders;
-use super::recover::{JournalParts, Journals, RecoveryDoor, RecoveryHall};
+use super::parting::Parting;
+use super::pulse::Phase;
+use super::recover::{JournalParts, Journals, Kept, RecoveryDoor, RecoveryHall};
 use super::snapshot_call::SnapshotCall;
 use super::stopping::Stopping;
 use super::wake::Wake;
+use super::watchdog::Watchdog;
 use crate::bank::{BankRing, BankSet};
 use crate::config::Config;
 use crate::limits::SHARDS_MAX;
+use crate::shard::velocity::PassedTable;
 use crate::shard::{Configured, ShardId};
 use crossbeam_queue::ArrayQueue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -58,6 +62,8 @@ pub struct Stopped<R> {
     pub journals: Vec<JournalReport>,
     /// Entries of the outcome log that could not be written.
     pub outcomes_unwritten: u64,
+    /// What shards left in memory for the process that takes over.
+    pub partings: Vec<Parting>,
 }
 
 /// A running switch. Dropping it stops it without waiting.
@@ -71,6 +77,7 @@ pub struct Switch<D: Decider> {
     accept_counters: Arc<AcceptCounters>,
     controls: Controls,
     journals: Option<Journals>,
+    watchdog: Option<Watchdog>,
 }
 
 /// How a thread tells that it is ready, or why it is not.
@@ -152,23 +159,23 @@ impl<D: Decider + 'static> Switch<D> {
         F: Fn(ShardId) -> D + Send + Sync + 'static,
     {
         let listeners = Listeners::open(&config, &mut Vec::new())?;
-        Self::start_on(config, timeouts, (None, &listeners), decider)
+        Self::start_on(config, timeouts, (None, &listeners), move |shard, _| decider(shard))
     }
 
     /// Starts a switch that listens there, on a data directory if there is one: its shards first learn
     /// what they knew. `decider` is called on each shard's own thread, again for each snapshot that
-    /// turns out damaged.
+    /// turns out damaged; with the cards' lines, where a process before passed them.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start_on<F>(
         config: Arc<Config>,
         timeouts: IoTimeouts,
-        (directory, listeners): (Option<DataDirectory>, &Listeners),
+        (kept, listeners): (Option<Kept>, &Listeners),
         decider: F,
     ) -> Result<Self, StartError>
     where
-        F: Fn(ShardId) -> D + Send + Sync + 'static,
+        F: Fn(ShardId, Option<PassedTable>) -> D + Send + Sync + 'static,
     {
         let shards = config.switch.shards;
         assert!((1..=SHARDS_MAX).contains(&shards), "Invariant: a checked configuration");
@@ -186,10 +193,11 @@ impl<D: Decider + 'static> Switch<D> {
             accept_counters: Arc::default(),
             controls,
             journals: None,
+            watchdog: None,
         };
         // Dropping the switch on an error stops what was started.
         let started = (Arc::new(decider), listeners.clone());
-        switch.start_threads(config, timeouts, directory, started)?;
+        switch.start_threads(config, timeouts, kept, started)?;
         Ok(switch)
     }
 
@@ -197,17 +205,17 @@ impl<D: Decider + 'static> Switch<D> {
         &mut self,
         config: Arc<Config>,
         timeouts: IoTimeouts,
-        directory: Option<DataDirectory>,
+        kept: Option<Kept>,
         (decider, listeners): (Arc<F>, Listeners),
     ) -> Result<(), StartError>
     where
-        F: Fn(ShardId) -> D + Send + Sync + 'static,
+        F: Fn(ShardId, Option<PassedTable>) -> D + Send + Sync + 'static,
     {
         let clock = Clock::guarded(Arc::clone(&self.controls.step_guard));
         let shards = config.switch.shards;
-        let (hall, mut recovery_doors) = match directory {
-            Some(directory) => {
-                let (hall, doors) = RecoveryHall::new(directory, shards);
+        let (hall, mut recovery_doors) = match kept {
+            Some(kept) => {
+                let (hall, doors) = RecoveryHall::new(kept, shards);
                 (Some(hall), doors.into_iter().map(Some).collect())
             }
             None => {
@@ -242,6 +250,7 @@ impl<D: Decider + 'static> Switch<D> {
             self.start_shard(seed, Arc::clone(&decider), ready.clone())?;
         }
         self.start_banks(&config, &clock, &rings, &ready)?;
+        self.start_watchdog(&config)?;
         drop(ready);
         if let Some(hall) = hall {
             let journals = hall.open(&config.journal, &self.controls.offers);
@@ -250,6 +259,14 @@ impl<D: Decider + 'static> Switch<D> {
         await_all(&started, self.shards.len() + self.bank_threads.len())?;
         let counted = config.acquirers.iter().map(|it| it.session.connections_max != 0);
         self.start_acceptor(listeners, counted.collect(), (doors, Doorkeeper::new(&config)))
+    }
+
+    /// Shards that have not begun to serve yet are not blamed.
+    fn start_watchdog(&mut self, config: &Config) -> Result<(), StartError> {
+        let shards = self.counters().map(Arc::clone).collect();
+        let started = Watchdog::start(shards, config.switch.stall_abort_ms);
+        self.watchdog = Some(started.map_err(|source| no_thread("watchdog", source))?);
+        Ok(())
     }
 
     /// The outcome log's thread, if it is wanted; gives each shard's end of it.
@@ -271,7 +288,7 @@ impl<D: Decider + 'static> Switch<D> {
         ready: Ready,
     ) -> Result<(), StartError>
     where
-        F: Fn(ShardId) -> D + Send + Sync + 'static,
+        F: Fn(ShardId, Option<PassedTable>) -> D + Send + Sync + 'static,
     {
         let name = format!("shard-{}", seed.shard.0);
         let (counters, published) = (Arc::clone(&seed.counters), Arc::clone(&seed.published));
@@ -351,12 +368,16 @@ impl<D: Decider + 'static> Switch<D> {
     }
 
     /// Stops, for another process that listens on: who connects from now on waits for that, and is
-    /// not refused. Messages owed are left to it. What is the data directory's is let go.
+    /// not refused. Messages owed are left to it. What is the data directory's is let go. With `parts`
+    /// that process is given what shards have in memory, where it can be.
     ///
     /// # Errors
     /// A thread has panicked.
-    pub fn hand_over(self) -> Result<Stopped<D::Report>, StopError> {
+    pub fn hand_over(self, parts: bool) -> Result<Stopped<D::Report>, StopError> {
         self.controls.stopping.hand_over();
+        if parts {
+            self.controls.stopping.part();
+        }
         self.stop()
     }
 
@@ -386,15 +407,17 @@ impl<D: Decider + 'static> Switch<D> {
             None => 0,
         };
         let (mut reports, mut journals) = (Vec::with_capacity(ends.len()), Vec::new());
+        let mut partings = Vec::new();
         for (index, end) in ends.into_iter().enumerate() {
             reports.push(end.report);
             journals.extend(end.journal);
+            partings.extend(end.parting);
             // At most SHARDS_MAX, which fits a byte.
             banks.extend(end.banks.map(|own| (ShardId(index as u8), own)));
         }
         banks.sort_by_key(|&(shard, _)| shard);
         let banks = banks.into_iter().map(|(_, banks)| banks).collect();
-        Ok(Stopped { reports, banks, journals, outcomes_unwritten })
+        Ok(Stopped { reports, banks, journals, outcomes_unwritten, partings })
     }
 }
 
@@ -436,10 +459,16 @@ impl<D: Decider + 'static> ShardSeed<D> {
     }
 
     /// The whole life of a shard's thread; `None` when it could not start, which was told.
-    fn run(mut self, decider: &impl Fn(ShardId) -> D, ready: Ready) -> Option<ShardEnd<D::Report>> {
+    fn run(
+        mut self,
+        decider: &impl Fn(ShardId, Option<PassedTable>) -> D,
+        ready: Ready,
+    ) -> Option<ShardEnd<D::Report>> {
         let index = usize::from(self.shard.0);
         let name = format!("shard-{index}");
-        let _leave = LeaveOnPanic { stopping: Arc::clone(&self.controls.stopping), index };
+        let (stopping, counters) =
+            (Arc::clone(&self.controls.stopping), Arc::clone(&self.counters));
+        let _leave = Leave { stopping, counters, index };
         if let Err(error) = pin(&name, in_turn(&self.config.switch.cores, index)) {
             let _ = ready.send(Err(error));
             return None;
@@ -452,9 +481,9 @@ impl<D: Decider + 'static> ShardSeed<D> {
             }
         };
         let engine = self.engine;
-        let make = || decider(self.shard);
+        let make = |passed| decider(self.shard, passed);
         let (decider, parts) = match self.recovery.take().map(|door| door.pass(self.shard, make)) {
-            None => (decider(self.shard), None),
+            None => (decider(self.shard, None), None),
             Some(Ok(Some((decider, parts)))) => (decider, Some(parts)),
             // Another shard could not, and has told why.
             Some(Ok(None)) => return None,
@@ -526,14 +555,17 @@ impl<D: Decider + 'static> ShardSeed<D> {
     }
 }
 
-/// A shard that panics must not keep the others from stopping. (A release build aborts.)
-struct LeaveOnPanic {
+/// A shard that ends is not waited for. One that panics must not keep the others from stopping. (A
+/// release build aborts.)
+struct Leave {
     stopping: Arc<Stopping>,
+    counters: Arc<IoCounters>,
     index: usize,
 }
 
-impl Drop for LeaveOnPanic {
+impl Drop for Leave {
     fn drop(&mut self) {
+        self.counters.pulse.enter(Phase::Away);
         if std::thread::panicking() {
             self.stopping.set_quiet(self.index, true);
             self.stopping.on_closed();

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) struct Stopping {
     asked: AtomicBool,
     handing_over: AtomicBool,
+    parting: AtomicBool,
     quiet: Vec<CachePadded<AtomicBool>>,
     closed: AtomicUsize,
 }
@@ -33,6 +34,7 @@ impl Stopping {
         Self {
             asked: AtomicBool::new(false),
             handing_over: AtomicBool::new(false),
+            parting: AtomicBool::new(false),
             quiet: (0..shards).map(|_| CachePadded::new(AtomicBool::new(false))).collect(),
             closed: AtomicUsize::new(0),
         }
@@ -47,6 +49,15 @@ impl Stopping {
     /// [`Stopping::ask`].
     pub(crate) fn hand_over(&self) {
         self.handing_over.store(true, Ordering::Release);
+    }
+
+    /// That process is given what shards have in memory. Before [`Stopping::ask`].
+    pub(crate) fn part(&self) {
+        self.parting.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_parting(&self) -> bool {
+        self.parting.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_handing_over(&self) -> bool {

@@ -122,8 +122,8 @@ use std::rc::Rc;
 use tapswitch_protocol::{FieldSet, FieldTable, FrameError, MessageView, PanError};
 use totals::Totals;
 use undelivered::Undelivered;
-use velocity::Velocity;
 use velocity::escrow::Escrow;
+use velocity::{PassedTable, Velocity};
 
 /// One shard: its cards, its connections, its part of every issuer's trace numbers.
 pub struct Shard {
@@ -223,6 +223,17 @@ impl Shard {
     /// A shard of `config.switch.shards`; allocates all that it will ever use.
     #[must_use]
     pub fn new(id: ShardId, config: &Config, secrets: &Secrets) -> Self {
+        Self::with_table(id, config, secrets, None)
+    }
+
+    /// The same, with the cards' lines that a process before passed, if they fit.
+    #[must_use]
+    pub fn with_table(
+        id: ShardId,
+        config: &Config,
+        secrets: &Secrets,
+        passed: Option<PassedTable>,
+    ) -> Self {
         let shards = config.switch.shards.max(1);
         let pending_max = config.switch.pending_max;
         let saf_max = SAF_MAX + pending_max;
@@ -242,7 +253,11 @@ impl Shard {
             }),
             routing: Routing::new(&config.iins),
             legs: IssuerLegs::new(&config.issuers, config.acquirers.len(), (id, shards)),
-            velocity: Velocity::new(&config.velocity, lines_of(config.velocity.lines, shards)),
+            velocity: Velocity::with_table(
+                &config.velocity,
+                lines_of(config.velocity.lines, shards),
+                passed,
+            ),
             escrow: Escrow::new(&config.velocity, (id, shards), secrets.digest_key),
             requestors: Requestors::new(&config.requestors),
             pending: Pending::new(pending_max, config.acquirers.len()),

@@ -216,6 +216,15 @@ impl Shard {
             .fold(0, |hash, part| (hash ^ part).wrapping_mul(HASH_STEP).rotate_left(23))
     }
 
+    /// Whether another one of this shard, recovered otherwise, knows the same of all money. It is taken to
+    /// the time of this one, whose windows may have gone on without a record.
+    #[must_use]
+    pub fn knows_as(&self, other: &mut Self) -> bool {
+        self.velocity.assert_invariants();
+        other.velocity.advance(self.velocity.now_ms());
+        self.money_hash() == other.money_hash()
+    }
+
     /// All records are applied. Then [`Shard::on_recovered`] is called until it returns false.
     pub fn recovered(&self) -> Recovered {
         let recovering = self.recovering.as_deref();

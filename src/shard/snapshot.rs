@@ -17,7 +17,7 @@ use super::identity::CardKey;
 use super::journal_record::{Change, OwedId, OwedMessage, RECORD_BYTES_MAX, Record};
 use super::totals::Totals;
 use super::velocity::escrow::ScopeCursor;
-use super::velocity::{Layout, SnapshotGivenUp};
+use super::velocity::{Layout, PassedTable, SnapshotGivenUp};
 use super::{Now, Shard};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ struct Header {
     velocity: Layout,
     /// Whether shards of another layout carry it on.
     carried: bool,
+    /// Whether the cards' lines are not in it, because a process that takes over is passed them.
+    #[serde(default)]
+    apart: bool,
 }
 
 /// Of what a snapshot says, and how.
@@ -84,6 +87,17 @@ pub(super) struct Taking {
     totals: Option<Totals>,
 }
 
+/// For whom it is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A restart.
+    Snapshot,
+    /// Shards of another layout.
+    Carried,
+    /// A process that is passed the cards' lines.
+    Parting,
+}
+
 enum Part {
     Velocity,
     Answers,
@@ -96,18 +110,33 @@ impl Shard {
     /// Cuts here: everything recorded until now will be in it, nothing later. Returns what it says of
     /// itself.
     pub fn snapshot_begin(&mut self, now: Now) -> Vec<u8> {
-        self.begin(now, false)
+        self.begin(now, Purpose::Snapshot)
+    }
+
+    /// Begins to hand over to another process that is passed the cards' lines as they are: the rest
+    /// follows, and [`Shard::part_end`] ends it. `None`: nobody can be passed the lines.
+    pub fn part_begin(&mut self, now: Now) -> Option<Vec<u8>> {
+        self.velocity.is_shared().then(|| self.begin(now, Purpose::Parting))
+    }
+
+    /// The cards' lines, after all else. The shard is of no use any more.
+    pub fn part_end(&mut self) -> Option<PassedTable> {
+        self.velocity.pass()
     }
 
     /// The same for shards of another layout, each of which takes over its own cards.
     pub fn carry_begin(&mut self, now: Now) -> Vec<u8> {
-        self.begin(now, true)
+        self.begin(now, Purpose::Carried)
     }
 
-    fn begin(&mut self, now: Now, carried: bool) -> Vec<u8> {
-        self.velocity.snapshot_begin();
+    fn begin(&mut self, now: Now, purpose: Purpose) -> Vec<u8> {
+        let (carried, apart) = (purpose == Purpose::Carried, purpose == Purpose::Parting);
+        match apart {
+            true => self.velocity.snapshot_abandon(),
+            false => self.velocity.snapshot_begin(),
+        }
         self.taking = Some(Taking {
-            part: Part::Velocity,
+            part: if apart { Part::Answers } else { Part::Velocity },
             answers: self.duplicates.scan_begin(),
             owed_below: self.saf.next_number(),
             wall_ms: now.wall_ms,
@@ -125,6 +154,7 @@ impl Shard {
             lines: self.velocity.lines(),
             velocity: self.velocity.layout().clone(),
             carried,
+            apart,
         };
         serde_json::to_vec(&header).unwrap_or_default()
     }

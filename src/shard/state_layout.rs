@@ -6,6 +6,7 @@
 use super::lines_of;
 use super::velocity::{self, Layout, LayoutCounter};
 use crate::config::{Config, VelocityConfig};
+use crate::memory::TableMemory;
 use serde::{Deserialize, Serialize};
 
 /// Shards, and each one's velocity table.
@@ -53,7 +54,7 @@ impl StateLayout {
     /// Makes the memory of all cards before the shards that take it.
     pub fn make_tables_ready(&self, config: &VelocityConfig) {
         let line_words = config.line_bytes() / size_of::<u64>();
-        velocity::make_ready(self.shards, self.velocity.lines, line_words);
+        velocity::make_ready(self.shards, (self.velocity.lines, line_words), config.table);
     }
 
     /// As a data directory keeps it.
@@ -93,6 +94,7 @@ impl StateLayout {
             entity_transactions: of.velocity.entity_transactions,
             limits: Vec::new(),
             stand_in: Vec::new(),
+            table: TableMemory::Private,
         };
         config
     }

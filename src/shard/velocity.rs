@@ -40,7 +40,7 @@ pub(in crate::shard) use prefetch::prefetch;
 pub(in crate::shard) use reservation::RESERVATION_BYTES;
 pub use reservation::Reservation;
 pub use snapshot::LoadError;
-pub use table::make_ready;
+pub use table::{PassedTable, make_ready};
 
 use crate::config::{QrCode, QrLevel, TransactionKind, VelocityConfig};
 use crate::limits::{VELOCITY_LOOKED_AT_ONCE, VELOCITY_WORDS_MAX};
@@ -143,11 +143,17 @@ impl Velocity {
     /// Lines for this shard's cards, a multiple of `VELOCITY_GROUP_LINES`.
     #[must_use]
     pub fn new(config: &VelocityConfig, lines: usize) -> Self {
+        Self::with_table(config, lines, None)
+    }
+
+    /// The same, with the lines that another process passed, if they fit.
+    #[must_use]
+    pub fn with_table(config: &VelocityConfig, lines: usize, passed: Option<PassedTable>) -> Self {
         let counters = Counters::new(&config.counters);
         let limits = Limits::new(config);
         let line_words = line_words(config.words_used());
         Self {
-            table: Table::new(lines, line_words),
+            table: Table::new((lines, line_words), config.table, passed),
             layout: Layout::new(lines, config),
             occupancy: Occupancy::default(),
             audit: Audit::new(&config.counters, lines),
@@ -466,6 +472,21 @@ impl Velocity {
     #[must_use]
     pub fn occupied(&self) -> usize {
         self.table.occupied()
+    }
+
+    /// Whether another process filled the lines.
+    pub(in crate::shard) fn is_passed(&self) -> bool {
+        self.table.is_passed()
+    }
+
+    /// Whether another process can be passed the lines.
+    pub(in crate::shard) fn is_shared(&self) -> bool {
+        self.table.is_shared()
+    }
+
+    /// Gives the lines up for another process; what is left is of no use.
+    pub(in crate::shard) fn pass(&mut self) -> Option<PassedTable> {
+        self.table.pass()
     }
 
     /// A batch is over: a little housekeeping, always about the same amount.

@@ -7,6 +7,7 @@ use crate::config::{
     Config, TransactionKind, VelocityCondition, VelocityCounter, VelocityLimit, VelocityWindow,
 };
 use crate::limits::CARD_KEY_BYTES;
+use crate::memory::{self, TableMemory};
 use std::io::{self, Write};
 
 pub(super) fn show(out: &mut dyn Write, config: &Config) -> io::Result<()> {
@@ -21,11 +22,33 @@ pub(super) fn show(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         (line_bytes - CARD_KEY_BYTES) / 8,
         velocity.limits.len(),
     )?;
+    writeln!(out, "          table {}", table(velocity.table, memory::shared_has_huge_pages()))?;
     let counters = velocity.counters.iter().map(counter_row);
     show_table(out, ["counter", "per card and", "set back", "counts"], counters.collect())?;
     scopes::show(out, config)?;
     let limits = velocity.limits.iter().map(|limit| limit_row(limit, config));
     show_table(out, ["limit", "at most", "of", "code", "judges"], limits.collect())
+}
+
+/// Where the lines are, and what that means for an upgrade.
+fn table(table: TableMemory, has_huge_pages: bool) -> &'static str {
+    match (table, has_huge_pages) {
+        (TableMemory::Private, false) => {
+            "private: a process that takes over makes its own and reads the cards from the disk; shared \
+             memory has no huge pages here (shmem_enabled) and would be slower"
+        }
+        (TableMemory::Private, true) => {
+            "private: a process that takes over makes its own and reads the cards from the disk; \
+             `table = \"shared\"` would be passed to it, and shared memory has huge pages here"
+        }
+        (TableMemory::Shared, true) => {
+            "shared: a process that takes over is given it, as it is; it has huge pages here"
+        }
+        (TableMemory::Shared, false) => {
+            "shared: a process that takes over is given it, as it is; shared memory has no huge pages \
+             here (shmem_enabled): each card costs more than in a private table"
+        }
+    }
 }
 
 /// Columns as wide as what is in them.

@@ -3,11 +3,11 @@
 //!
 //! Not here: stopping the switch in between (`run`).
 
-use super::{FromRunning, FromSuccessor, LetGo, Passed, Terms};
+use super::{FromRunning, FromSuccessor, LetGo, Passed, TableIs, Terms};
 use crate::admin::{Order, PortListeners, Reply, SocketFile, TakeOverReport, listen_at_socket};
 use crate::cli::operators::Told;
 use crate::io::hand_over::{Breaker, Channel, HandOverError};
-use crate::io::{Listeners, SnapshotCaller};
+use crate::io::{Listeners, Parting, SnapshotCaller};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -56,9 +56,16 @@ pub(in crate::cli) struct Visit {
 /// How far it came.
 pub(in crate::cli) enum VisitOutcome {
     /// It is ready, and waits.
-    Prepared(Channel),
+    Prepared(Prepared),
     /// Not to the end: why, in a sentence.
     Over(String),
+}
+
+/// A line to a process that is ready to take over.
+pub(in crate::cli) struct Prepared {
+    channel: Channel,
+    /// Whether it is passed the tables of cards.
+    takes_tables: bool,
 }
 
 /// The one successor that there can be at a time.
@@ -139,7 +146,7 @@ impl Visitors {
                 (refused, _) => Err(refused.unwrap_or_default()),
             };
             let outcome = match outcome {
-                Ok(channel) => VisitOutcome::Prepared(channel),
+                Ok(prepared) => VisitOutcome::Prepared(prepared),
                 Err(why) => VisitOutcome::Over(why),
             };
             // Nobody listens at the end.
@@ -167,7 +174,7 @@ impl Visitors {
     }
 
     /// From the first word to Prepared.
-    fn receive(&self, door: Door, hand_over: &HandOver) -> Result<Channel, String> {
+    fn receive(&self, door: Door, hand_over: &HandOver) -> Result<Prepared, String> {
         let stream = door.knock().map_err(|error| format!("nobody came: {error}"))?;
         drop(door);
         let mut channel = Channel::new(stream);
@@ -180,11 +187,11 @@ impl Visitors {
         if uid != 0 && uid != own_uid {
             return Err(format!("uid {uid} may not take over"));
         }
-        converse(&mut channel, hand_over).map_err(|error| match error {
+        let takes_tables = converse(&mut channel, hand_over).map_err(|error| match error {
             Broken::Refused(why) => why,
             Broken::Line(error) => format!("pid {pid}: {error}; this switch serves on"),
         })?;
-        Ok(channel)
+        Ok(Prepared { channel, takes_tables })
     }
 }
 
@@ -230,7 +237,8 @@ impl From<HandOverError> for Broken {
     }
 }
 
-fn converse(channel: &mut Channel, hand_over: &HandOver) -> Result<(), Broken> {
+/// Tells whether it is passed the tables of cards.
+fn converse(channel: &mut Channel, hand_over: &HandOver) -> Result<bool, Broken> {
     let FromSuccessor::Terms(terms) = channel.receive()? else { return Err(unexpected()) };
     let misfits = hand_over.terms.misfits(&terms);
     if !misfits.is_empty() {
@@ -251,12 +259,17 @@ fn converse(channel: &mut Channel, hand_over: &HandOver) -> Result<(), Broken> {
         let passed = FromRunning::Passed(Passed::OperatorsHttp(*address));
         channel.send(&passed, Some(socket.as_fd()))?;
     }
+    let takes_tables = hand_over.terms.passes_tables_to(&terms);
+    if takes_tables {
+        channel.send(&FromRunning::TablesFollow, None)?;
+    }
     channel.send(&FromRunning::AllPassed, None)?;
     // However long it makes its tables: nothing waits for it.
     match channel.receive()? {
-        FromSuccessor::Prepared => Ok(take_snapshots(channel, &hand_over.snapshots)?),
-        FromSuccessor::Terms(_) | FromSuccessor::Serving => Err(unexpected()),
+        FromSuccessor::Prepared => take_snapshots(channel, &hand_over.snapshots)?,
+        FromSuccessor::Terms(_) | FromSuccessor::Serving => return Err(unexpected()),
     }
+    Ok(takes_tables)
 }
 
 /// Has snapshots taken while this switch serves on, so that the successor has few records to read
@@ -288,6 +301,8 @@ fn out_of_turn() -> HandOverError {
 /// A process that is ready to take over.
 pub(in crate::cli) struct Successor {
     channel: Channel,
+    /// Whether it is passed the tables of cards.
+    pub(in crate::cli) takes_tables: bool,
     /// Its number.
     pub(in crate::cli) pid: i32,
     /// Tells its end; `None`: it has ended already.
@@ -299,10 +314,11 @@ pub(in crate::cli) struct Successor {
 
 impl Successor {
     /// At the other end of this line.
-    pub(in crate::cli) fn new((who, from): (String, String), channel: Channel) -> Self {
+    pub(in crate::cli) fn new((who, from): (String, String), prepared: Prepared) -> Self {
+        let Prepared { channel, takes_tables } = prepared;
         let pid = channel.peer().map_or(0, |(_, pid)| pid);
         let end = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        Self { channel, pid, end, who, from }
+        Self { channel, takes_tables, pid, end, who, from }
     }
 
     /// Waits until it has ended: what it had open is free then. False when it lives on.
@@ -325,15 +341,32 @@ pub(in crate::cli) enum Succession {
     NotAwaited,
 }
 
+/// Passes what a shard has left in memory.
+fn pass(channel: &Channel, parting: &Parting) -> Result<(), HandOverError> {
+    let Parting { shard, lsn, replay_from_lsn, table, rest } = parting;
+    let told = TableIs {
+        shard: *shard,
+        lsn: *lsn,
+        replay_from_lsn: *replay_from_lsn,
+        words: table.words.words(),
+        occupied: table.occupied,
+    };
+    channel.send(&FromRunning::Passed(Passed::Table(told)), Some(table.words.as_fd()))?;
+    channel.send(&FromRunning::Passed(Passed::Rest), Some(rest.as_fd()))
+}
+
 /// Says how this process has let go, and waits until the successor serves. `is_to_end` is asked now and then.
 pub(in crate::cli) fn await_successor(
     successor: &mut Successor,
-    let_go: LetGo,
+    (let_go, partings): (LetGo, Vec<Parting>),
     mut is_to_end: impl FnMut() -> bool,
 ) -> io::Result<Succession> {
     let channel = &mut successor.channel;
     channel.wait_at_most(Some(LOOK_EVERY))?;
-    let mut said = channel.send(&FromRunning::LetGo(let_go), None);
+    let passed = partings.iter().try_for_each(|parting| pass(channel, parting));
+    // This process has them no longer: if it must start again, it does so on the disk.
+    drop(partings);
+    let mut said = passed.and_then(|()| channel.send(&FromRunning::LetGo(let_go), None));
     while matches!(said, Ok(()) | Err(HandOverError::Silent)) {
         if is_to_end() {
             return Ok(Succession::NotAwaited);
@@ -426,9 +459,9 @@ mod tests {
         }
     }
 
-    fn prepared(told: &Receiver<Told>) -> Channel {
+    fn prepared(told: &Receiver<Told>) -> Prepared {
         match told.recv().unwrap() {
-            Told::Visit(Visit { outcome: VisitOutcome::Prepared(channel), .. }) => channel,
+            Told::Visit(Visit { outcome: VisitOutcome::Prepared(prepared), .. }) => prepared,
             _ => panic!("it does not go on"),
         }
     }
@@ -477,7 +510,7 @@ mod tests {
                 line.send(&FromSuccessor::Serving, None).unwrap();
             });
             assert_eq!(
-                await_successor(&mut successor, said, || false).unwrap(),
+                await_successor(&mut successor, (said, Vec::new()), || false).unwrap(),
                 Succession::Serves
             );
         });
@@ -541,19 +574,21 @@ mod tests {
     #[test]
     fn a_successor_is_awaited_only_as_long_as_this_process_may_live() {
         let (here, there) = UnixStream::pair().unwrap();
-        let mut successor = Successor::new(("a".into(), "b".into()), Channel::new(here));
+        let prepared = Prepared { channel: Channel::new(here), takes_tables: false };
+        let mut successor = Successor::new(("a".into(), "b".into()), prepared);
         let said = LetGo { pid: 1, version: "0".to_owned(), durable_lsns: Vec::new(), owed: 0 };
         let mut looks = 0;
         let is_to_end = || {
             looks += 1;
             looks == 3
         };
-        let awaited = await_successor(&mut successor, said.clone(), is_to_end).unwrap();
+        let awaited =
+            await_successor(&mut successor, (said.clone(), Vec::new()), is_to_end).unwrap();
         assert_eq!(awaited, Succession::NotAwaited);
         // One that has ended already.
         successor.end = None;
         drop(there);
-        let failed = await_successor(&mut successor, said, || false).unwrap();
+        let failed = await_successor(&mut successor, (said, Vec::new()), || false).unwrap();
         assert_eq!(failed, Succession::Failed("the other process has ended".to_owned()));
     }
 }

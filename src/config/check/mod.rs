@@ -37,6 +37,9 @@ const CORE_MAX: i64 = 1_023;
 /// Longest graceful stop.
 const DRAIN_MS_MAX: i64 = 600_000;
 const CLOCK_STEP_S: core::ops::RangeInclusive<i64> = 0..=31 * 86_400;
+const STALL_ABORT_MS: core::ops::RangeInclusive<i64> = 0..=600_000;
+/// Whoever looks at alarms learns of a stall before the process ends.
+const STALL_ABORT_MS_MIN: u64 = 2_000;
 /// Requests a second that are taken for a number and not for a slip of the pen.
 const PEAK_PER_SECOND_MAX: i64 = 100_000_000;
 
@@ -148,8 +151,21 @@ fn switch(raw: &RawSwitch, problems: &mut Problems<'_>, host: &Host) -> SwitchCo
         drain_ms: section.number("drain_ms", &raw.drain_ms, 0..=DRAIN_MS_MAX),
         clock_step_max_ms: 1_000
             * section.number::<u64>("clock_step_max_s", &raw.clock_step_max_s, CLOCK_STEP_S),
+        stall_abort_ms: stall_abort(raw, &mut section),
         cutoff: cutoff(raw, &mut section),
     }
+}
+
+/// When a shard that has stalled ends the process: after the alarm, or never.
+fn stall_abort(raw: &RawSwitch, section: &mut Section<'_, '_>) -> u64 {
+    let (key, found) = ("stall_abort_ms", &raw.stall_abort_ms);
+    let stall_abort_ms = section.number(key, found, STALL_ABORT_MS);
+    if (1..STALL_ABORT_MS_MIN).contains(&stall_abort_ms) {
+        let message = format!("{stall_abort_ms} is below {STALL_ABORT_MS_MIN}");
+        let cause = "seconds written where milliseconds are meant; 0 is never";
+        section.error(found.as_ref().and_then(|found| found.at), key, message, cause);
+    }
+    stall_abort_ms
 }
 
 /// When a settlement date ends; an empty time is none.

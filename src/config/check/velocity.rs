@@ -12,6 +12,7 @@ use crate::limits::{
     VELOCITY_GROUP_LINES, VELOCITY_LIMITS_MAX, VELOCITY_RESETTABLE_AMOUNT_MINOR_MAX,
     VELOCITY_WINDOW_S_MAX, VELOCITY_WORDS_MAX,
 };
+use crate::memory::TableMemory;
 use crate::shard::velocity::words_needed;
 use tapswitch_protocol::ResponseCode;
 
@@ -33,6 +34,8 @@ pub(super) fn check(raw: &RawFile, problems: &mut Problems<'_>) -> VelocityConfi
         let cause = format!("the nearest are {below} and {}", below + VELOCITY_GROUP_LINES);
         section.error(at, "lines", message, cause);
     }
+    let kinds = [("private", TableMemory::Private), ("shared", TableMemory::Shared)];
+    let table = section.word("table", &raw.velocity.table, &kinds).unwrap_or_default();
     let raw_counters = raw.counters.as_deref().unwrap_or_default();
     let mut counters: Vec<VelocityCounter> = Vec::with_capacity(raw_counters.len());
     for named in raw_counters {
@@ -78,6 +81,7 @@ pub(super) fn check(raw: &RawFile, problems: &mut Problems<'_>) -> VelocityConfi
         entity_transactions,
         limits,
         stand_in,
+        table,
     }
 }
 

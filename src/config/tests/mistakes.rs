@@ -197,6 +197,13 @@ const OF_THE_SWITCH: &[Row] = &[
     ),
     ("[switch]\ndrain_ms = 600_001", 2, "switch.drain_ms", "outside 0 to 600000", ""),
     (
+        "[switch]\nstall_abort_ms = 5",
+        2,
+        "switch.stall_abort_ms",
+        "5 is below 2000",
+        "seconds written",
+    ),
+    (
         "[switch]\nissuer_in_flight_max = 1_000_000",
         2,
         "switch.issuer_in_flight_max",

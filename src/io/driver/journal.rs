@@ -12,6 +12,8 @@ use crate::io::journal::{
     JournalError, JournalReport, ShardJournal, SnapshotCounters, SnapshotEnd, SnapshotMark,
     SnapshotWriter, Space,
 };
+use crate::io::parting::Parting;
+use crate::io::pulse::Phase;
 use crate::limits::{OUTBOX_RECORD_BYTES, READ_RECORD_BYTES};
 use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{Now, Outbox};
@@ -190,6 +192,7 @@ impl<D: Decider> Driver<D> {
             return;
         }
         loop {
+            self.ports.counters.pulse.turn(Phase::Recovering);
             let now = self.ports.clock.now();
             if self.may_take_inputs() {
                 let more = self.decider.on_recovered(now, &mut self.outbox);
@@ -208,10 +211,26 @@ impl<D: Decider> Driver<D> {
     /// At the end: what was recorded last becomes durable too.
     pub(super) async fn finish_journal(&mut self) {
         while self.ports.journal.as_ref().is_some_and(|port| !port.is_quiet()) {
+            self.ports.counters.pulse.turn(Phase::Leaving);
             let now = self.ports.clock.now();
             self.run_journal(now);
             engine::turn(self.ports.engine).await;
         }
+    }
+
+    /// At the very end: what the process that takes over is given in memory. Only what is wholly durable
+    /// can be gone on with; whoever gets nothing reads it from the disk.
+    pub(super) fn part(&mut self) -> Option<Parting> {
+        let port = self.ports.journal.as_ref()?;
+        let lsn = port.journal.last_lsn();
+        if !self.ports.stopping.is_parting()
+            || !port.is_quiet()
+            || port.journal.durable_lsn() != lsn
+        {
+            return None;
+        }
+        let now = self.ports.clock.now();
+        Parting::of(&mut self.decider, (self.ports.shard.0, lsn), now).ok().flatten()
     }
 
     /// Tells others how far the journal is.

@@ -6,6 +6,7 @@
 //! * `l`: answered later, after the echo's delay.
 //! * `n`: never answered, like a message that the shard drops.
 //! * `m`: answered by the next shard, over the mesh.
+//! * `s`: answered once the shard is released; until then it spins, and does nothing else.
 
 use crate::io::durable::Durable;
 use crate::io::{ConnectionFault, Decider};
@@ -51,6 +52,8 @@ pub(super) struct EchoRules {
     pub(super) delay_ms: u64,
     /// Set as soon as the first of them knows that the switch stops.
     pub(super) draining: Arc<AtomicBool>,
+    /// Ends the spinning.
+    pub(super) released: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy)]
@@ -173,6 +176,12 @@ impl Decider for Echo {
         let can_cross = self.rules.shards > 1 && self.credits_out < MESH_CREDITS;
         match body.first() {
             Some(b'n') => {}
+            Some(b's') => {
+                while !self.rules.released.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                self.respond(staged.connection, header, body, outbox);
+            }
             Some(b'l') => {
                 let due_ns = now.mono_ns + self.rules.delay_ms * 1_000_000;
                 let bytes = [header, body].concat();

@@ -88,12 +88,13 @@ impl Setup {
             framings: config.acquirers.iter().map(|acquirer| acquirer.framing).collect(),
             delay_ms: self.delay_ms,
             draining: Arc::default(),
+            released: Arc::default(),
         };
-        let draining = Arc::clone(&rules.draining);
+        let (draining, released) = (Arc::clone(&rules.draining), Arc::clone(&rules.released));
         let switch = Switch::start(Arc::new(config), self.timeouts, move |shard| {
             Echo::new(shard, rules.clone())
         });
-        Rig { switch: switch.unwrap(), draining }
+        Rig { switch: switch.unwrap(), draining, released }
     }
 }
 
@@ -102,6 +103,8 @@ pub(super) struct Rig {
     pub(super) switch: Switch<Echo>,
     /// Whether a shard knows that the switch stops.
     pub(super) draining: Arc<AtomicBool>,
+    /// Lets a shard that spins go on.
+    pub(super) released: Arc<AtomicBool>,
 }
 
 impl Rig {

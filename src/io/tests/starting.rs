@@ -53,6 +53,7 @@ fn start(config: Config, setup: &Setup) -> Result<Switch<Echo>, StartError> {
         framings: vec![Framing::Cups, Framing::Be2],
         delay_ms: 0,
         draining: Arc::default(),
+        released: Arc::default(),
     };
     Switch::start(Arc::new(config), setup.timeouts, move |id| Echo::new(id, rules.clone()))
 }

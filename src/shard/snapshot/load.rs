@@ -83,6 +83,10 @@ impl Shard {
             && header.shards == self.shards
             && header.lines == self.velocity.lines()
             && header.velocity == *self.velocity.layout();
+        let is_own = same && header.shard == self.id.0;
+        if header.apart != self.velocity.is_passed() || header.apart && !is_own {
+            return Err("its cards' lines are not those that are here".to_owned());
+        }
         if let Some(recovering) = &mut self.recovering {
             recovering.on_snapshot(header.wall_ms);
         }

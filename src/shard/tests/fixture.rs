@@ -97,6 +97,7 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
             originals_bytes: 1 << 20,
             drain_ms: 1_000,
             clock_step_max_ms: 0,
+            stall_abort_ms: 0,
             cutoff: None,
         },
         acquirers: vec![

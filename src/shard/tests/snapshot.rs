@@ -1,7 +1,9 @@
 //! Snapshots taken while the shard serves: with the records after the cut they are the shard again.
 
 use super::fixture::{Request, World, config, connection, cups_header, issuer_answer, secrets};
+use crate::memory::TableMemory;
 use crate::shard::snapshot::SnapshotStep;
+use crate::shard::velocity::PassedTable;
 use crate::shard::{AcquirerId, IssuerId, Outbox, Shard, ShardId};
 use proptest::prelude::*;
 use tapswitch_protocol::Dialect;
@@ -26,7 +28,12 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::of(TableMemory::Private)
+    }
+
+    fn of(table: TableMemory) -> Self {
         let mut config = config(1);
+        config.velocity.table = table;
         config.velocity.limits[0].count_max = None;
         config.velocity.limits[0].amount_minor_max = Some(1 << 40);
         let mut world = World::new(&config);
@@ -109,9 +116,11 @@ impl Rig {
 
     /// What a restart makes of it, its snapshot read in parts of so many bytes.
     fn restored(&self, part: usize) -> Shard {
-        let mut config = config(1);
-        config.velocity.limits[0].amount_minor_max = Some(1 << 40);
-        let mut shard = Shard::new(ShardId(0), &config, &secrets());
+        self.restored_on(None, part)
+    }
+
+    fn restored_on(&self, table: Option<PassedTable>, part: usize) -> Shard {
+        let mut shard = new_shard(table);
         shard.begin_recovery();
         shard.load_begin(&self.header).unwrap();
         for part in self.pieces.chunks(part) {
@@ -123,6 +132,24 @@ impl Rig {
         shard.replay(&self.records[first..].concat(), known as u64).unwrap();
         shard
     }
+
+    /// Hands all over that it knows.
+    fn part(&mut self) -> Option<PassedTable> {
+        let shard = &mut self.world.shard;
+        shard.snapshot_abandon();
+        self.cut_lsn = self.records.len();
+        self.replay_from = shard.replay_from_lsn(self.cut_lsn as u64) as usize;
+        self.header = shard.part_begin(self.world.now)?;
+        self.pieces.clear();
+        while shard.snapshot_next(&mut self.pieces, 512) == SnapshotStep::More {}
+        shard.part_end()
+    }
+}
+
+fn new_shard(table: Option<PassedTable>) -> Shard {
+    let mut config = config(1);
+    config.velocity.limits[0].amount_minor_max = Some(1 << 40);
+    Shard::with_table(ShardId(0), &config, &secrets(), table)
 }
 
 proptest! {
@@ -152,6 +179,76 @@ proptest! {
         prop_assert_eq!(shard.state_hash(), rig.world.shard.state_hash());
         prop_assert_eq!(shard.owed(), rig.world.shard.owed());
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_shard_that_parts_is_the_same_where_it_is_passed_to(
+        draws in prop::collection::vec(any::<u32>(), 0..200),
+        is_cut: bool,
+        part in 1usize..3_000,
+    ) {
+        let mut rig = Rig::of(TableMemory::Shared);
+        draws.iter().for_each(|&draw| rig.transact(draw));
+        if is_cut {
+            // It is given up for this.
+            rig.cut();
+            rig.step(64);
+        }
+        let before = (rig.world.shard.state_hash(), rig.world.shard.cards());
+        let table = rig.part();
+        prop_assert!(table.is_some());
+        let shard = rig.restored_on(table, part);
+        prop_assert_eq!((shard.state_hash(), shard.cards()), before);
+        let mut read = new_shard(None);
+        read.begin_recovery();
+        read.replay(&rig.records.concat(), 0).unwrap();
+        prop_assert!(shard.knows_as(&mut read));
+        let [passed, read] = [shard.recovered(), read.recovered()];
+        prop_assert_eq!((passed.in_flight, passed.owed), (read.in_flight, read.owed));
+    }
+}
+
+/// What a debug build asks of what it was passed finds a transaction that is missing, of lines or rest.
+#[test]
+fn a_shard_that_knows_less_money_is_told_from_one_that_knows_all() {
+    let mut rig = Rig::of(TableMemory::Shared);
+    (0..9).for_each(|draw| rig.transact(draw * 66 + 11));
+    let table = rig.part();
+    let shard = rig.restored_on(table, 512);
+    let read = |records: &[Vec<u8>]| {
+        let mut read = new_shard(None);
+        read.begin_recovery();
+        read.replay(&records.concat(), 0).unwrap();
+        read
+    };
+    assert!(shard.knows_as(&mut read(&rig.records)));
+    for last in 1..=3 {
+        let fewer = &rig.records[..rig.records.len() - last];
+        assert!(!shard.knows_as(&mut read(fewer)), "{last} records fewer");
+    }
+}
+
+/// The rest is worth nothing without the lines, and the lines without the rest.
+#[test]
+fn what_is_passed_is_used_whole_or_not_at_all() {
+    let mut private = Rig::new();
+    private.transact(1);
+    assert!(private.part().is_none());
+    let mut rig = Rig::of(TableMemory::Shared);
+    rig.transact(1);
+    rig.cut();
+    let whole = rig.header.clone();
+    let table = rig.part();
+    assert!(new_shard(None).load_begin(&rig.header).is_err(), "without the lines");
+    let mut passed = new_shard(table);
+    assert!(passed.load_begin(&whole).is_err(), "a snapshot that has lines of its own");
+    assert!(passed.load_begin(&rig.header).is_ok());
+    // One of another size is none.
+    let mut other = Rig::of(TableMemory::Shared).part().unwrap();
+    other.occupied = usize::MAX;
+    assert!(new_shard(Some(other)).load_begin(&rig.header).is_err());
 }
 
 /// Its lines are of windows that were open at its cut, also when no record follows.

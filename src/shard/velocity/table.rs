@@ -17,7 +17,7 @@ use crate::limits::{
     CARD_KEY_BYTES, VELOCITY_GROUP_LINES, VELOCITY_LINE_WORDS, VELOCITY_LINES_MAX,
     VELOCITY_PROBE_MAX, VELOCITY_SEARCH_GROUPS_MAX,
 };
-use crate::memory::{self, zeroed_words};
+use crate::memory::{self, SharedWords, TableMemory, Words, zeroed_words};
 use crate::shard::CardKey;
 
 /// Words of the card key, at the head of the line.
@@ -28,7 +28,7 @@ const CACHE_WORDS: usize = 8;
 /// Lines by card key. The key of all zeros marks an empty line; a card has that key with a
 /// probability of 2^-128 and would then be counted afresh at each transaction.
 pub(super) struct Table {
-    words: Box<[u64]>,
+    words: Words,
     /// Words before the first one that begins a cache line.
     skipped: usize,
     /// Words of a line are two to this power.
@@ -38,6 +38,17 @@ pub(super) struct Table {
     /// How often a line was given to a card.
     claims: u64,
     capture: Capture,
+    /// Whether another process filled it.
+    is_passed: bool,
+}
+
+/// The lines of the cards on their way from one process to another.
+#[derive(Debug)]
+pub struct PassedTable {
+    /// All of them.
+    pub words: SharedWords,
+    /// How many hold a card.
+    pub occupied: usize,
 }
 
 /// A group that was looked through for a free line, and how the search came to it.
@@ -57,8 +68,8 @@ struct Claim {
 }
 
 /// Makes the memory of so many tables before them: each takes it when it is made.
-pub fn make_ready(tables: usize, lines: usize, line_words: usize) {
-    memory::make_ready(tables, words_of(lines, line_words));
+pub fn make_ready(tables: usize, (lines, line_words): (usize, usize), memory: TableMemory) {
+    memory::make_ready(tables, words_of(lines, line_words), memory);
 }
 
 /// Words of a table, wherever its first cache line begins.
@@ -67,8 +78,26 @@ const fn words_of(lines: usize, line_words: usize) -> usize {
 }
 
 impl Table {
-    /// Lines of `line_words` words.
-    pub(super) fn new(lines: usize, line_words: usize) -> Self {
+    /// Lines of `line_words` words: those that another process passed, or new ones where it passed
+    /// none that fit.
+    pub(super) fn new(
+        (lines, line_words): (usize, usize),
+        memory: TableMemory,
+        passed: Option<PassedTable>,
+    ) -> Self {
+        let needed = words_of(lines, line_words);
+        let passed = passed.filter(|it| it.words.words() == needed && it.occupied <= lines);
+        let mapped = passed.and_then(|it| Some((it.words.map().ok()?, it.occupied)));
+        match mapped {
+            Some((words, occupied)) => {
+                let table = Self::of((lines, line_words), words);
+                Self { occupied, is_passed: true, ..table }
+            }
+            None => Self::of((lines, line_words), zeroed_words(needed, memory)),
+        }
+    }
+
+    fn of((lines, line_words): (usize, usize), words: Words) -> Self {
         assert!(
             VELOCITY_LINE_WORDS.contains(&line_words),
             "Invariant: a line is a half, one or two cache lines"
@@ -81,8 +110,7 @@ impl Table {
             (VELOCITY_GROUP_LINES..=VELOCITY_LINES_MAX).contains(&lines),
             "Invariant: velocity lines are within their limits"
         );
-        // Alignment by hand: a zeroed allocation of an aligned type would need unsafe code.
-        let words = zeroed_words(words_of(lines, line_words));
+        // Alignment by hand, whoever made the words.
         let skipped = words.as_ptr().align_offset(CACHE_WORDS * 8);
         assert!(skipped < CACHE_WORDS, "Invariant: a cache line begins within the first 64 bytes");
         let groups = lines / VELOCITY_GROUP_LINES;
@@ -94,7 +122,26 @@ impl Table {
             occupied: 0,
             claims: 0,
             capture: Capture::new(groups),
+            is_passed: false,
         }
+    }
+
+    /// Whether another process filled it.
+    pub(super) fn is_passed(&self) -> bool {
+        self.is_passed
+    }
+
+    /// Whether another process can be passed it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.words.is_shared()
+    }
+
+    /// Gives the lines up for another process. What is left is of no use.
+    pub(super) fn pass(&mut self) -> Option<PassedTable> {
+        self.capture.give_up();
+        // It begins with a cache line in every process: it is mapped from a page's start.
+        let words = std::mem::replace(&mut self.words, Words::none()).into_shared()?;
+        Some(PassedTable { words, occupied: self.occupied })
     }
 
     pub(super) fn lines(&self) -> usize {
@@ -332,7 +379,8 @@ impl Table {
             let place = visit.group * VELOCITY_GROUP_LINES + usize::from(line);
             self.before_change(free);
             let start = self.at(place);
-            self.words.copy_within(start..start + self.line_words(), self.at(free));
+            let (end, to) = (start + self.line_words(), self.at(free));
+            self.words.copy_within(start..end, to);
             free = place;
             step = visit.from;
         }
