@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use std::cell::Cell;
 
-const OPERATIONS: u64 = 5_000_000;
+const OPERATIONS: u64 = 2_000_000;
 /// Operations of a world, on average.
 const OPERATIONS_PER_WORLD: u64 = 80;
 
