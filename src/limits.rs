@@ -78,7 +78,7 @@ pub const MCC_MAX: u16 = 9_999;
 pub const VELOCITY_LINES_MAX: usize = 1 << 30;
 /// Neighbouring lines that make a group; a card's line is in one of the card's two groups.
 pub const VELOCITY_GROUP_LINES: usize = 4;
-/// Lines read at most to find a card or to learn that it has none; most cards are found in the first.
+/// Lines read at most to find a card or to learn that it has none: those of both groups.
 pub const VELOCITY_PROBE_MAX: usize = 2 * VELOCITY_GROUP_LINES;
 /// Groups looked through at most for a line to free, by moving lines to their cards' other groups,
 /// when both groups of a new card are full. With 32 the table takes cards up to 95 % of its lines.

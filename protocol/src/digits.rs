@@ -145,18 +145,56 @@ fn write_hex_half(half: u64) -> [u8; 8] {
 /// The number that ASCII digits spell; `None` for a non-digit, no digits, or more than 19.
 #[inline]
 pub(crate) fn parse_u64(bytes: &[u8]) -> Option<u64> {
-    if bytes.is_empty() || bytes.len() > 19 {
+    match bytes.len() {
+        1..=8 => parse_eight(right_aligned(bytes)),
+        9..=19 => {
+            let (rest, last) = bytes.split_last_chunk::<8>()?;
+            // Nineteen nines fit.
+            Some(parse_u64_before(rest)? * 100_000_000 + parse_eight(u64::from_be_bytes(*last))?)
+        }
+        _ => None,
+    }
+}
+
+/// What stands before the last eight digits of a long number: at most eleven.
+#[inline]
+fn parse_u64_before(bytes: &[u8]) -> Option<u64> {
+    match bytes.split_last_chunk::<8>() {
+        None | Some(([], _)) => parse_eight(right_aligned(bytes)),
+        Some((rest, last)) => {
+            let high = parse_eight(right_aligned(rest))?;
+            Some(high * 100_000_000 + parse_eight(u64::from_be_bytes(*last))?)
+        }
+    }
+}
+
+/// One to eight characters as the low bytes of a word, the first one the highest; above it zeros.
+#[inline(always)]
+fn right_aligned(bytes: &[u8]) -> u64 {
+    let bits = 8 * bytes.len() as u32;
+    let text = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        // The two overlap where they are the same.
+        (Some(first), Some(last)) => {
+            let first = u64::from(u32::from_be_bytes(*first));
+            first << (bits - 32) | u64::from(u32::from_be_bytes(*last))
+        }
+        _ => bytes.iter().fold(0, |text, &byte| text << 8 | u64::from(byte)),
+    };
+    text | ZEROS.unbounded_shl(bits)
+}
+
+/// The number that eight digits spell, the first one in the highest byte.
+#[inline(always)]
+fn parse_eight(text: u64) -> Option<u64> {
+    if !eight_are_digits(text) {
         return None;
     }
-    let mut number = 0u64;
-    for &byte in bytes {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
-    }
-    Some(number)
+    // Neighbours become numbers of two digits, then of four, then of eight, each in the low half of
+    // the two.
+    let ones = text.swap_bytes() & !HIGH_NIBBLES;
+    let pairs = (ones.wrapping_mul(10 << 8 | 1) >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_FFFF_0000_FFFF;
+    Some(fours.wrapping_mul(10_000 << 32 | 1) >> 32)
 }
 
 /// Writes `number` as decimal digits over the whole of `out`, zero-filled on the left. Digits that
@@ -274,5 +312,28 @@ mod tests {
         assert_eq!(parse_u64(b""), None);
         assert_eq!(parse_u64(b"12a"), None);
         assert_eq!(parse_u64(b"99999999999999999999"), None);
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_those_of_one_digit_after_the_other() {
+        let one_by_one = |text: &[u8]| {
+            text.iter().try_fold(0u64, |number, &byte| {
+                byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0'))
+            })
+        };
+        let digits = b"9999999999999999999 0123456789012345678 9081726354433221100";
+        for text in digits.split(|&byte| byte == b' ') {
+            for (from, to) in (0..19).flat_map(|from| (from + 1..=19).map(move |to| (from, to))) {
+                let text = &text[from..to];
+                assert_eq!(parse_u64(text), one_by_one(text));
+                for at in 0..text.len() {
+                    for byte in [b'/', b':', 0, 0xB0, 0xFF, b'0' ^ 0x40] {
+                        let mut text = text.to_vec();
+                        text[at] = byte;
+                        assert_eq!(parse_u64(&text), None, "{text:?}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -25,6 +25,38 @@ impl Dialect {
         bytes: &'a [u8],
         table: &'a mut FieldTable,
     ) -> Result<MessageView<'a>, FormatError> {
+        let (mti, measured) = self.measured(bytes, table)?;
+        let judged = judge(self, bytes, table);
+        match (measured, judged) {
+            (Ok(()), Ok(())) => Ok(MessageView { dialect: self, bytes, table, mti }),
+            (measured, judged) => Err(first_of(measured, judged)),
+        }
+    }
+
+    /// Parses a message once more whose content was found right before: only where its fields lie is
+    /// looked at again.
+    ///
+    /// # Errors
+    /// The first field whose length is at fault, which such a message does not have.
+    pub fn parse_again<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        table: &'a mut FieldTable,
+    ) -> Result<MessageView<'a>, FormatError> {
+        let (mti, measured) = self.measured(bytes, table)?;
+        measured.map(|()| MessageView { dialect: self, bytes, table, mti })
+    }
+
+    /// The MTI, and whether all fields are where their lengths say.
+    ///
+    /// # Errors
+    /// What is wrong before the first field.
+    #[inline]
+    fn measured(
+        &self,
+        bytes: &[u8],
+        table: &mut FieldTable,
+    ) -> Result<(Mti, Result<(), FormatError>), FormatError> {
         table.mti = None;
         table.present = FieldSet::EMPTY;
         let whole = |reason| FormatError { field: 0, reason };
@@ -39,11 +71,7 @@ impl Dialect {
             TextEncoding::Ascii => measure::<true>(self, bytes, at, announced, table),
             TextEncoding::Bcd => measure::<false>(self, bytes, at, announced, table),
         };
-        let judged = judge(self, bytes, table);
-        match (measured, judged) {
-            (Ok(()), Ok(())) => Ok(MessageView { dialect: self, bytes, table, mti }),
-            (measured, judged) => Err(first_of(measured, judged)),
-        }
+        Ok((mti, measured))
     }
 
     #[inline]

@@ -70,6 +70,14 @@ impl StagedRequests {
         self.slots.get_mut(usize::from(staged.0))?.take()
     }
 
+    /// The message staged next after this one, if there is one.
+    #[inline]
+    pub(super) fn after(&self, staged: Staged) -> Option<&StagedRequest> {
+        let place = (staged.0 + 1) % STAGED_MAX as u8;
+        let is_staged = place != self.next;
+        self.slots.get(usize::from(place)).filter(|_| is_staged)?.as_deref()
+    }
+
     #[inline]
     pub(super) fn give(&mut self, staged: Staged, mut request: Box<StagedRequest>) {
         request.pan = Err(PanError::Missing);

@@ -100,7 +100,8 @@ impl Shard {
         let kept = self.kept.get(request.kept);
         let parsed = kept
             .split_at_checked(usize::from(request.header_bytes))
-            .and_then(|(_, message)| profile.dialect.parse(message, &mut table).ok())
+            // It was read and judged as a request; what is kept of that is as it was.
+            .and_then(|(_, message)| profile.dialect.parse_again(message, &mut table).ok())
             .map(|kept| {
                 let code = if is_well_formed { judge(&request, &kept, answer) } else { None };
                 let is_partial = code == Some(ResponseCode::PARTIAL_APPROVAL);

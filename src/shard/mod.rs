@@ -350,6 +350,16 @@ impl Shard {
         staged
     }
 
+    /// The line of the next message's card may have come by now; if it is another's, there is time to
+    /// fetch where else the card may be.
+    #[inline]
+    fn look_ahead(&mut self, staged: Staged) {
+        let next = self.staged.after(staged);
+        if let Some(card) = next.filter(|next| next.owner == self.id).map(|next| next.card) {
+            self.velocity.prefetch_again(card);
+        }
+    }
+
     /// Decides a message that a connection of this shard brought.
     #[inline]
     pub fn on_request(
@@ -364,6 +374,7 @@ impl Shard {
         self.counters.add(Counter::Received);
         self.keep_date(now, outbox);
         let Some(request) = self.staged.take(staged) else { return };
+        self.look_ahead(staged);
         if let Some(profile) = self.profile(request.connection) {
             self.intake(now, &request, &profile, (header, body), outbox);
         }

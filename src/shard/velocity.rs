@@ -170,6 +170,13 @@ impl Velocity {
         self.table.prefetch(card);
     }
 
+    /// Looks for the card's line once [`Velocity::prefetch`] has had time, and asks for what else is
+    /// needed to find it. Changes nothing that is counted.
+    #[inline]
+    pub fn prefetch_again(&mut self, card: CardKey) {
+        self.table.prefetch_again(card);
+    }
+
     /// Whether a transaction stays within all limits that mean it, and what is then to be
     /// [held](Velocity::hold) before anything else is judged. Counts nothing.
     ///
@@ -243,7 +250,7 @@ impl Velocity {
     ) -> Assessed {
         self.counters.advance(wall_ms);
         let Self { counters, limits, table, .. } = self;
-        let place = if meant.counters() == 0 { None } else { table.find(card) };
+        let place = if meant.counters() == 0 { None } else { table.find_and_remember(card) };
         let words = place.map_or(counters.fresh().as_slice(), |place| table.words(place));
         let refusal = limits.judge(counters, words, meant, t.amount_minor).err();
         if let Some(Refusal::Limit { limit, .. }) = refusal {
@@ -281,23 +288,23 @@ impl Velocity {
         if reservation.is_empty() {
             return true;
         }
-        let Self { counters, table, .. } = self;
-        let place = match table.find(card) {
-            Some(place) => place,
-            None => {
-                let claimed = table.claim(card, |words| counters.is_over(words));
-                let Some(place) = claimed else { return false };
-                let words = table.words_mut(place);
-                let fresh = &counters.fresh()[..words.len()];
-                words.copy_from_slice(fresh);
-                place
-            }
-        };
-        counters.hold(table.words_mut(place), reservation);
+        let found = self.table.find(card);
+        let Some(place) = found.or_else(|| self.claim(card)) else { return false };
+        self.counters.hold(self.table.words_mut(place), reservation);
         if self.audit.has(card.words()) {
             self.audited(card, |audit, now_ms, key| audit.hold(now_ms, key, reservation));
         }
         true
+    }
+
+    /// A line for a card that has none, in which nothing is counted yet.
+    #[cold]
+    fn claim(&mut self, card: CardKey) -> Option<usize> {
+        let Self { counters, table, .. } = self;
+        let place = table.claim(card, |words| counters.is_over(words))?;
+        let words = table.words_mut(place);
+        words.copy_from_slice(&counters.fresh()[..words.len()]);
+        Some(place)
     }
 
     /// A transaction was approved for `amount_minor` (what was reserved, or less: a partial

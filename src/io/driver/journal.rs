@@ -19,8 +19,8 @@ use crate::shard::snapshot::SnapshotStep;
 use crate::shard::{Now, Outbox};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of a snapshot that are made between two batches: a fraction of a millisecond.
-const SNAPSHOT_STEP_BYTES: usize = 131_072;
+/// Bytes of a snapshot that are made between two batches: mostly less than a tenth of a millisecond.
+const SNAPSHOT_STEP_BYTES: usize = 32_768;
 /// How often a snapshot looks whether its writer has a buffer again.
 const SNAPSHOT_TICK_NS: u64 = NS_PER_MS;
 /// While messages come, a step is followed by so many times as long for them.

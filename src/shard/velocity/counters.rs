@@ -45,6 +45,7 @@ fn shapes_of(counters: &[VelocityCounter]) -> Vec<VelocityWindow> {
 }
 
 /// Counters whose windows are the same.
+#[derive(Clone, Copy)]
 struct Shape {
     parts: Parts,
     /// Parts that are counted.
@@ -62,7 +63,9 @@ struct Shape {
 /// One counter, laid out.
 #[derive(Clone, Copy)]
 struct Counter {
-    shape: usize,
+    /// Place of its shape, and a copy of it: each transaction saves a look-up.
+    shape_at: usize,
+    shape: Shape,
     /// First word.
     first: usize,
     meaning: Meaning,
@@ -105,20 +108,20 @@ impl Counters {
         let mut counters: Vec<Option<Counter>> = vec![None; configured.len()];
         for (index, &window) in windows.iter().enumerate() {
             let kept = window.parts_counted();
-            let mut shape = Shape {
+            let same = configured.iter().filter(|counter| counter.window == window);
+            let shape = Shape {
                 parts: Parts::of(window),
                 kept,
                 stamp_word: index / 2,
                 stamp_shift: (index % 2) as u32 * 32,
                 first,
-                counters: 0,
+                counters: same.count(),
                 current: 0,
                 begins_ms: 0,
             };
             for (slot, _) in counters.iter_mut().zip(configured).filter(|(_, c)| c.window == window)
             {
-                *slot = Some(Counter { shape: index, first, meaning: Meaning::Plain });
-                shape.counters += 1;
+                *slot = Some(Counter { shape_at: index, shape, first, meaning: Meaning::Plain });
                 first += kept;
             }
             shapes.push(shape);
@@ -151,6 +154,9 @@ impl Counters {
             shape.set_stamp(&mut self.fresh);
             self.next_ms = self.next_ms.min(part.ends_ms);
         }
+        for counter in &mut self.counters {
+            counter.shape = self.shapes[counter.shape_at];
+        }
     }
 
     #[inline]
@@ -171,8 +177,7 @@ impl Counters {
         let Some(counter) = self.counters.get(index) else {
             return Counted::Sum { count, amount_minor };
         };
-        let shape = &self.shapes[counter.shape];
-        let live = shape.live(words);
+        let live = counter.shape.live(words);
         for &word in &words[counter.first..counter.first + live] {
             if word == STUCK {
                 return Counted::Stuck;
@@ -244,7 +249,7 @@ impl Counters {
     pub(super) fn reset(&self, words: &mut [u64]) {
         for counter in &self.counters {
             if counter.meaning == Meaning::Resettable {
-                let shape = &self.shapes[counter.shape];
+                let shape = &counter.shape;
                 shape.roll(words);
                 for word in &mut words[counter.first..counter.first + shape.kept] {
                     *word = word::reset(*word);
@@ -274,9 +279,9 @@ impl Counters {
             let index = left.trailing_zeros() as usize;
             left &= left - 1;
             let Some(counter) = self.counters.get(index) else { return };
-            let shape = &self.shapes[counter.shape];
+            let shape = &counter.shape;
             shape.roll(words);
-            let age = (shape.current - shape.number(reservation.at_ms())) as usize;
+            let age = shape.age(reservation.at_ms());
             if age < shape.kept {
                 change(counter, &mut words[counter.first + age]);
             }
@@ -312,7 +317,7 @@ impl Counters {
     /// The words of one counter, and its stamp's place, for another layout.
     pub(super) fn place(&self, index: usize) -> Option<Placed> {
         let counter = self.counters.get(index)?;
-        let shape = &self.shapes[counter.shape];
+        let shape = &counter.shape;
         Some(Placed {
             first: counter.first,
             kept: shape.kept,
@@ -329,7 +334,7 @@ impl Counters {
             );
         }
         for counter in &self.counters {
-            let kept = &words[counter.first..counter.first + self.shapes[counter.shape].kept];
+            let kept = &words[counter.first..counter.first + counter.shape.kept];
             assert!(
                 kept.iter().all(|&word| word::is_sound(counter.meaning, word)),
                 "Invariant: what is posted is a part of all"
@@ -365,13 +370,15 @@ impl Placed {
 }
 
 impl Shape {
-    /// Number of the part that a moment lies in, at most the current one.
+    /// How many parts ago a moment was, in the current one at the latest.
     #[inline]
-    fn number(&self, at_ms: u64) -> u32 {
-        if at_ms >= self.begins_ms {
-            return self.current;
-        }
-        self.parts.part(at_ms).number.min(self.current)
+    fn age(&self, at_ms: u64) -> usize {
+        if at_ms >= self.begins_ms { 0 } else { self.age_of_past(at_ms) }
+    }
+
+    #[cold]
+    fn age_of_past(&self, at_ms: u64) -> usize {
+        (self.current - self.parts.part(at_ms).number.min(self.current)) as usize
     }
 
     /// Number of the newest part in `words`.
@@ -402,6 +409,7 @@ impl Shape {
         }
     }
 
+    #[cold]
     fn roll_by(&self, words: &mut [u64], rolled: usize) {
         let stay = self.kept.saturating_sub(rolled);
         for counter in 0..self.counters {

@@ -1,13 +1,16 @@
 //! The lines of the cards, found by card key, in memory of a fixed size.
 //!
-//! A card's line is in one of two groups of four neighbours, both drawn from its key. In a group the
-//! search begins at a place that is drawn too, so most cards are found in the first line looked at,
-//! and no search reads more than `VELOCITY_PROBE_MAX` lines. A card whose groups are both taken gets
-//! a line by moving others to their second group (cuckoo hashing), which is what lets the table be
-//! filled to 80 % and more without refusing anyone.
+//! A card's line is in one of two groups of four neighbours, both drawn from its key. A new card takes
+//! the first free line of its first group, beginning at a place that is drawn too, and one of its
+//! second group only when the first is full. A card whose groups are both full gets a line by moving
+//! others to their second group (cuckoo hashing), which is what lets the table be filled to 80 % and
+//! more without refusing anyone.
+//!
+//! A search looks at all lines of a group, which are fetched together: at 80 % three in five cards are
+//! in the line where their group's search begins, but 85 % are in the first group.
 //!
 //! A line that has held a card is never emptied again, only given to another card. Hence an empty
-//! line ends a search: had the card been there, it would have taken the empty line.
+//! line in the first group ends a search: a card of the second would have taken it.
 //!
 //! Not here: what the words of a line mean.
 
@@ -22,6 +25,12 @@ use crate::shard::CardKey;
 
 /// Words of the card key, at the head of the line.
 const KEY_WORDS: usize = CARD_KEY_BYTES / 8;
+/// Words of a line, each of the sizes that there are.
+const HALF: usize = VELOCITY_LINE_WORDS[0];
+const WHOLE: usize = VELOCITY_LINE_WORDS[1];
+const DOUBLE: usize = VELOCITY_LINE_WORDS[2];
+/// Cards of which it is remembered where they were found: more than a batch has.
+const SEEN: usize = 64;
 /// Words of a cache line.
 const CACHE_WORDS: usize = 8;
 
@@ -37,6 +46,8 @@ pub(super) struct Table {
     occupied: usize,
     /// How often a line was given to a card.
     claims: u64,
+    /// Where cards were found of late, by bits of their keys.
+    seen: [u32; SEEN],
     capture: Capture,
     /// Whether another process filled it.
     is_passed: bool,
@@ -49,6 +60,16 @@ pub struct PassedTable {
     pub words: SharedWords,
     /// How many hold a card.
     pub occupied: usize,
+}
+
+/// What a group holds of a card.
+enum Looked {
+    /// Its line.
+    Found(usize),
+    /// Not its line, but one that has held no card yet.
+    HasEmpty,
+    /// Lines of others only.
+    Full,
 }
 
 /// A group that was looked through for a free line, and how the search came to it.
@@ -121,6 +142,7 @@ impl Table {
             groups,
             occupied: 0,
             claims: 0,
+            seen: [0; SEEN],
             capture: Capture::new(groups),
             is_passed: false,
         }
@@ -168,27 +190,79 @@ impl Table {
 
     #[inline]
     pub(super) fn prefetch(&self, card: CardKey) {
-        let start = self.at(self.probe(card.words()).next().unwrap_or_default());
-        prefetch(&self.words[start]);
-        if self.line_words() > CACHE_WORDS {
-            prefetch(&self.words[start + CACHE_WORDS]);
+        self.prefetch_group(self.first_group(card.words()));
+    }
+
+    /// The same once more, when that line may have come: fetches the card's second group where the
+    /// first one is others'. Changes nothing but what the next search is faster by.
+    #[inline]
+    pub(super) fn prefetch_again(&mut self, card: CardKey) {
+        let key = card.words();
+        match self.look(self.first_group(key), key) {
+            Looked::Found(place) => self.remember(key, place),
+            Looked::HasEmpty => {}
+            Looked::Full => self.prefetch_group(self.groups(key)[1]),
         }
+    }
+
+    #[inline]
+    fn prefetch_group(&self, group: usize) {
+        let (from, to) = self.group_at(group);
+        self.words[from..to].iter().step_by(CACHE_WORDS).for_each(prefetch);
+    }
+
+    /// Where the card's line is; the next search for it is faster.
+    #[inline]
+    pub(super) fn find_and_remember(&mut self, card: CardKey) -> Option<usize> {
+        let place = self.find(card)?;
+        self.remember(card.words(), place);
+        Some(place)
+    }
+
+    #[inline]
+    fn remember(&mut self, key: [u64; 2], place: usize) {
+        // A table has at most 2^30 lines.
+        self.seen[Self::seen_at(key)] = place as u32;
+    }
+
+    #[inline]
+    fn seen_at([low, _]: [u64; 2]) -> usize {
+        low as usize % SEEN
     }
 
     /// Where the card's line is.
     #[inline]
     pub(super) fn find(&self, card: CardKey) -> Option<usize> {
         let key = card.words();
-        for place in self.probe(key) {
-            let held = self.key(place);
-            if held == key {
-                return Some(place);
-            }
-            if held == [0, 0] {
-                return None;
-            }
+        // Most are looked for several times in a row. What is there now decides.
+        let place = self.seen[Self::seen_at(key)] as usize;
+        if self.key(place) == key {
+            return Some(place);
         }
-        None
+        match self.look(self.first_group(key), key) {
+            Looked::Found(place) => Some(place),
+            // The card would have taken that line.
+            Looked::HasEmpty => None,
+            Looked::Full => match self.look(self.groups(key)[1], key) {
+                Looked::Found(place) => Some(place),
+                Looked::HasEmpty | Looked::Full => None,
+            },
+        }
+    }
+
+    #[inline]
+    fn look(&self, group: usize, key: [u64; 2]) -> Looked {
+        let (from, to) = self.group_at(group);
+        let words = &self.words[from..to];
+        let looked = match self.line_words() {
+            HALF => look_at::<HALF>(words, key),
+            WHOLE => look_at::<WHOLE>(words, key),
+            _ => look_at::<DOUBLE>(words, key),
+        };
+        match looked {
+            Looked::Found(line) => Looked::Found(group * VELOCITY_GROUP_LINES + line),
+            other => other,
+        }
     }
 
     #[inline]
@@ -200,7 +274,8 @@ impl Table {
     #[inline]
     pub(super) fn words_mut(&mut self, place: usize) -> &mut [u64] {
         self.before_change(place);
-        let (start, end) = (self.at(place), self.at(place) + self.line_words());
+        let start = self.at(place);
+        let end = start + self.line_words();
         &mut self.words[start + KEY_WORDS..end]
     }
 
@@ -407,15 +482,23 @@ impl Table {
     /// The two groups of a card. Drawn from the half of the key that placement on shards does not
     /// use: the cards of one shard would otherwise share some of these bits.
     #[inline]
-    fn groups(&self, [_, bits]: [u64; 2]) -> [usize; 2] {
-        // The high half of the product spreads evenly over any number of groups.
-        let spread = |bits: u64| ((u128::from(bits) * self.groups as u128) >> 64) as usize;
-        let first = spread(bits);
-        let second = spread(bits.rotate_left(32));
+    fn groups(&self, key: [u64; 2]) -> [usize; 2] {
+        let [first, second] = [self.first_group(key), self.spread(key[1].rotate_left(32))];
         if first != second {
             return [first, second];
         }
         [first, if first + 1 < self.groups { first + 1 } else { 0 }]
+    }
+
+    #[inline]
+    fn first_group(&self, [_, bits]: [u64; 2]) -> usize {
+        self.spread(bits)
+    }
+
+    /// The high half of the product spreads evenly over any number of groups.
+    #[inline]
+    fn spread(&self, bits: u64) -> usize {
+        ((u128::from(bits) * self.groups as u128) >> 64) as usize
     }
 
     #[inline]
@@ -470,4 +553,22 @@ fn in_group(group: usize, [_, bits]: [u64; 2]) -> impl Iterator<Item = usize> {
         let line = begin.wrapping_add(step) & (VELOCITY_GROUP_LINES - 1);
         group * VELOCITY_GROUP_LINES + line
     })
+}
+
+/// All keys of a group of lines of `WORDS` words, without a branch at each: in which line a card is
+/// cannot be guessed, so to stop there costs more than to look at the others.
+#[inline]
+fn look_at<const WORDS: usize>(group: &[u64], key: [u64; 2]) -> Looked {
+    let Some(lines) = group.as_chunks::<WORDS>().0.first_chunk::<VELOCITY_GROUP_LINES>() else {
+        return Looked::HasEmpty;
+    };
+    let mask = |key: [u64; 2]| {
+        let is = |line: &[u64; WORDS]| (line[0] ^ key[0]) | (line[1] ^ key[1]) == 0;
+        (0..).zip(lines).fold(0u32, |mask, (at, line)| mask | u32::from(is(line)) << at)
+    };
+    match mask(key) {
+        0 if mask([0, 0]) == 0 => Looked::Full,
+        0 => Looked::HasEmpty,
+        held => Looked::Found(held.trailing_zeros() as usize),
+    }
 }
