@@ -6,12 +6,16 @@ use super::totals::Sort;
 use super::velocity::Reservation;
 use super::{CardKey, IssuerId};
 use crate::limits::REMEMBERED_BYTES_MAX;
+use tapswitch_protocol::usage::UsageReader;
 use tapswitch_protocol::{FieldSet, MessageView, ResponseCode, WireField};
 
 /// Most fields that an answer adds.
 const FIELDS_MAX: usize = 20;
 /// Remembered first; others as far as they fit.
 const FIRST: FieldSet = FieldSet::of(&[4, 15, 38, 44, 54, 55]);
+
+/// A PIN block enciphered with SM4, in DE 63.
+const PIN_USAGE: [u8; 2] = *b"SM";
 
 /// The record of a request that was declined before it was forwarded, or of a reversal or advice:
 /// there is nothing to undo.
@@ -49,7 +53,8 @@ impl Additions {
         let set = set.and(answer.present()).without(39);
         for field in set.and(FIRST).into_iter().chain(set.minus(FIRST)) {
             let wire = answer.wire(field).unwrap_or_default();
-            additions.is_cut |= additions.add(field, wire).is_none();
+            let is_kept = may_be_kept(answer, field) && additions.add(field, wire).is_some();
+            additions.is_cut |= !is_kept;
         }
         additions
     }
@@ -76,6 +81,16 @@ impl Additions {
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.used).unwrap_or_default()
     }
+}
+
+/// Whether an element may outlive its message: made of usages, it may be a PIN block, or be anything
+/// where they cannot be told apart.
+fn may_be_kept(answer: &MessageView<'_>, field: u8) -> bool {
+    if !answer.dialect().usages.has(field) {
+        return true;
+    }
+    let mut usages = UsageReader::new(answer.raw(field).unwrap_or_default());
+    usages.all(|usage| usage.is_ok_and(|usage| usage.name != PIN_USAGE))
 }
 
 /// The additions of a remembered answer, DE 39 with them, ascending.

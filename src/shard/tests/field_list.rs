@@ -1,7 +1,9 @@
 //! Lists of data elements: what is in them, what never is.
 
-use super::fixture::Request;
+use super::fixture::{Request, World, issuer_answer};
+use super::restart::Journaled;
 use crate::shard::field_list::{StoredFields, fields, write_field, write_message};
+use crate::shard::{AcquirerId, IssuerId};
 use tapswitch_protocol::{Dialect, FieldTable, WireField};
 
 #[test]
@@ -48,4 +50,24 @@ fn a_list_cut_anywhere_ends_early_and_nothing_else() {
         assert!(fields(&list[..cut]).count() < 2);
     }
     assert!(write_field(WireField { field: 3, wire: b"000000" }, &mut [0; 8]).is_none());
+}
+
+/// DE 63 may hold a PIN block enciphered with SM4 (usage SM), also in an answer of an issuer that
+/// echoes what it should not.
+#[test]
+fn a_pin_block_that_comes_back_is_in_no_record() {
+    let block = b"SM016PINBLOCKPINBLOCK";
+    for (content, is_kept) in [(&block[..], false), (b"no usages", false), (b"IC003abc", true)] {
+        let mut journaled = Journaled::new();
+        let request = Request { extra: &[(63, content)], ..Request::default() };
+        assert_eq!(journaled.request(&request), ["I0 0200"]);
+        let forward = journaled.world.forwarded.last().unwrap().2.clone();
+        let answer = issuer_answer(&forward, "00", &[(63, content)]);
+        let World { shard, now, outbox, .. } = &mut journaled.world;
+        shard.on_issuer_response(*now, IssuerId(0), AcquirerId(0), &answer, outbox);
+        assert_eq!(journaled.take(), ["A1 0210 00"]);
+        let is_there = journaled.records().windows(content.len()).any(|bytes| bytes == content);
+        assert_eq!(is_there, is_kept, "{}", String::from_utf8_lossy(content));
+        assert_eq!(journaled.request(&request), ["A1 0210 00"], "a repeat");
+    }
 }
