@@ -194,6 +194,11 @@ impl Audit {
         draw(key) < self.below
     }
 
+    /// Whether the card has a second book.
+    pub(super) fn knows(&self, key: [u64; 2]) -> bool {
+        self.find(key).is_some()
+    }
+
     /// Times that a card's line was compared since this was asked last.
     pub(super) fn take_audited(&mut self) -> u64 {
         core::mem::take(&mut self.audited)

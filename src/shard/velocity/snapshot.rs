@@ -145,10 +145,11 @@ impl Velocity {
     }
 }
 
-/// What a snapshot says of a card is where its second book begins. Lines of a time that has not come
+/// What a snapshot says of a card, or a line that another process passed, is where its second book
+/// begins. Lines of a time that has not come
 /// (snapshots once did not say of which time they are) can be no beginning: then there is no book.
 #[inline]
-fn begin_audit(audit: &mut Audit, counters: &Counters, key: [u64; 2], words: &[u64]) {
+pub(super) fn begin_audit(audit: &mut Audit, counters: &Counters, key: [u64; 2], words: &[u64]) {
     if !audit.has(key) {
         return;
     }

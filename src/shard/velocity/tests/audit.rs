@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::limits::{VELOCITY_AUDITED_MIN, VELOCITY_AUDITED_ONE_OF, VELOCITY_BATCHES_PER_AUDIT};
+use crate::memory::TableMemory;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A fixed window, a rolling one, and one that a PIN sets back.
@@ -177,4 +178,28 @@ fn one_card_of_a_thousand_is_drawn() {
     velocity.audit_one_of(VELOCITY_AUDITED_ONE_OF);
     let drawn = (0..200_000).filter(|&number| velocity.audit.has(card(number).words())).count();
     assert!((140..260).contains(&drawn), "{drawn}");
+}
+
+/// Lines of a process before come without a book: it begins with the first change.
+#[test]
+fn lines_that_another_process_passed_are_where_their_books_begin() {
+    let config = VelocityConfig { table: TableMemory::Shared, ..config(256) };
+    let mut first = made(&config);
+    let held = first.reserve(START_MS, card(1), &purchase(50)).unwrap();
+    let taken = first.reserve(START_MS, card(1), &purchase(9)).unwrap();
+    let table = first.pass();
+    assert!(table.is_some());
+    let mut second = Velocity::with_table(&config, config.lines, table);
+    second.audit_one_of(1);
+    assert!(second.is_passed());
+    let posted = second.post(START_MS, card(1), &held, 40, false);
+    let _ = second.take_audited();
+    second.release(START_MS, card(1), &taken);
+    second.release(START_MS, card(1), &posted);
+    let _ = second.reserve(START_MS, card(1), &purchase(1)).unwrap();
+    let _ = second.reserve(START_MS, card(2), &purchase(1)).unwrap();
+    assert!(second.take_audited() >= 3, "compared as ever");
+    words_of(&mut second, 1)[1] -= 1;
+    let found = catch_unwind(AssertUnwindSafe(|| second.reserve(START_MS, card(1), &purchase(1))));
+    assert!(message(&*found.unwrap_err()).contains("velocity{audit_failed}"));
 }
