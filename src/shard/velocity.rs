@@ -19,6 +19,7 @@
 //! Not here: which response code a refusal becomes; whose card it is; a clock.
 
 mod audit;
+mod audited;
 mod capture;
 mod conditions;
 mod counters;
@@ -45,7 +46,7 @@ pub use table::{PassedTable, make_ready};
 use crate::config::{QrCode, QrLevel, TransactionKind, VelocityConfig};
 use crate::limits::{VELOCITY_LOOKED_AT_ONCE, VELOCITY_WORDS_MAX};
 use crate::shard::CardKey;
-use audit::{Audit, Difference};
+use audit::Audit;
 use counters::Counters;
 pub(in crate::shard) use layout::Translation;
 use limits::{Limits, Meant};
@@ -392,52 +393,6 @@ impl Velocity {
                 });
             }
         }
-    }
-
-    /// The second book of a card is told what became of its line, and must say the same.
-    #[cold]
-    fn audited(&mut self, card: CardKey, tell: impl FnOnce(&mut Audit, u64, [u64; 2])) {
-        let Self { counters, table, audit, .. } = self;
-        if table.is_passed() && !audit.knows(card.words()) {
-            // Nobody has read its line yet: of all of them that would take seconds.
-            let place = table.find(card);
-            return place.map_or((), |place| {
-                snapshot::begin_audit(audit, counters, card.words(), table.words(place));
-            });
-        }
-        tell(audit, counters.now_ms(), card.words());
-        self.assert_audited(card);
-    }
-
-    fn assert_audited(&mut self, card: CardKey) {
-        // A limit that is not what it seems is worth less than a restart.
-        if let Err(difference) = self.compare(card) {
-            panic!("Invariant: {difference}");
-        }
-    }
-
-    /// Whether a card's line says what its second book says, if it has one.
-    fn compare(&mut self, card: CardKey) -> Result<(), Difference> {
-        let Self { counters, table, audit, .. } = self;
-        if !audit.has(card.words()) {
-            return Ok(());
-        }
-        let words = table
-            .find(card)
-            .map_or([0; VELOCITY_WORDS_MAX], |place| counters.rolled(table.words(place)));
-        let sums = |counter, age| counters.sums(&words, counter, age);
-        audit.compare(counters.now_ms(), card.words(), sums)
-    }
-
-    /// Draws one card of so many for the second book, in a world of few cards. Before anything is
-    /// counted.
-    pub fn audit_one_of(&mut self, cards: u64) {
-        self.audit.draw_one_of(cards);
-    }
-
-    /// Lines that were compared with a second book since this was asked last.
-    pub fn take_audited(&mut self) -> u64 {
-        self.audit.take_audited()
     }
 
     /// For a completion above its pre-authorization: what is to be held besides, counted in the
