@@ -5,7 +5,11 @@
 //! of the address translation; in the switch the lines of a batch are prefetched while its messages
 //! are parsed, and looked at once more a message ahead, which `prefetched` stands for. A step is what a transaction that is approved and reversed
 //! costs: judged and held, posted, released; the table stays as it is. `reserved` is the first of them
-//! alone: judged and held.
+//! alone: judged and held. `operations` is what a shard does: a card is reserved or, a quarter of a
+//! million cards later, posted, each looked up for itself. `touched` is what they stand on: cards made
+//! and their lines fetched; `cards` is what making them costs.
+//!
+//! `books` is what second books cost: one card in 1,024 has one, or none has.
 //!
 //! The tables of `resident` are small by default. For a nation's, 16 GB each, one at a time:
 //!
@@ -17,6 +21,7 @@
 //! With `VELOCITY_TABLE=shared` they lie in memory that another process can be given.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -27,7 +32,7 @@ use tapswitch::config::{
 use tapswitch::memory::TableMemory;
 use tapswitch::shard::CardKey;
 use tapswitch::shard::card_cipher::CardCipher;
-use tapswitch::shard::velocity::{Velocity, VelocityTransaction};
+use tapswitch::shard::velocity::{Reservation, Velocity, VelocityTransaction};
 use tapswitch_protocol::Pan;
 
 /// 2026-01-01 00:00 UTC.
@@ -39,6 +44,8 @@ const AHEAD: usize = 4;
 /// Cards of a `resident` table, and how full it is, unless the environment says otherwise.
 const CARDS: u64 = 2_000_000;
 const PERCENT: u64 = 80;
+/// Reservations under way in `operations`; a power of two.
+const UNDER_WAY: usize = 1 << 18;
 /// A tap at a gate: two counters and four limits of the shipped profile.
 const TAP: VelocityTransaction = VelocityTransaction {
     amount_minor: 400,
@@ -110,6 +117,43 @@ fn spread(number: u64) -> CardKey {
 /// What is done to a card.
 type Visit = fn(&mut Velocity, CardKey);
 
+/// Cards at random.
+struct Draw {
+    state: u64,
+    cards: u64,
+}
+
+impl Draw {
+    #[inline]
+    fn number(&mut self) -> u64 {
+        // A full-period generator modulo 2^64: no card soon again.
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((u128::from(self.state) * u128::from(self.cards)) >> 64) as u64
+    }
+
+    #[inline]
+    fn batch(&mut self) -> [CardKey; BATCH] {
+        core::array::from_fn(|_| spread(self.number()))
+    }
+}
+
+/// A batch's lines are asked for, and asked for again a little before each card's turn.
+#[inline]
+fn prefetched(
+    velocity: &mut Velocity,
+    batch: &[CardKey; BATCH],
+    mut visit: impl FnMut(&mut Velocity, usize),
+) {
+    batch.iter().for_each(|&card| velocity.prefetch(card));
+    batch[..AHEAD].iter().for_each(|&card| velocity.prefetch_again(card));
+    for turn in 0..BATCH {
+        if let Some(&next) = batch.get(turn + AHEAD) {
+            velocity.prefetch_again(next);
+        }
+        visit(velocity, turn);
+    }
+}
+
 /// Counts a transaction, and posts and releases another.
 #[inline]
 fn step(velocity: &mut Velocity, card: CardKey) {
@@ -155,41 +199,96 @@ fn resident(c: &mut Criterion) {
     for (name, config) in [("64 bytes", shipped()), ("32 bytes", one_counter())] {
         let mut group = c.benchmark_group(format!("velocity/resident/{name}"));
         group.throughput(Throughput::Elements(BATCH as u64));
-        let mut table: Option<(Velocity, u64)> = None;
-        let mut state = 1u64;
-        let ways: [(&str, bool, Visit); 3] =
-            [("alone", false, step), ("prefetched", true, step), ("reserved", true, reserve)];
-        for (way, prefetched, visit) in ways {
-            let id = BenchmarkId::new(way, format!("batch of {BATCH}"));
-            group.bench_function(id, |b| {
-                let (velocity, cards) = table.get_or_insert_with(|| nation(name, &config));
-                b.iter(|| {
-                    let batch: [CardKey; BATCH] = core::array::from_fn(|_| {
-                        // A full-period generator modulo 2^64: no card soon again.
-                        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                        spread(((u128::from(state) * u128::from(*cards)) >> 64) as u64)
-                    });
-                    if !prefetched {
-                        return batch.iter().for_each(|&card| visit(velocity, card));
-                    }
-                    batch.iter().for_each(|&card| velocity.prefetch(card));
-                    let (soon, late) = batch.split_at(AHEAD);
-                    soon.iter().for_each(|&card| velocity.prefetch_again(card));
-                    for (&card, &next) in batch.iter().zip(late) {
-                        velocity.prefetch_again(next);
-                        visit(velocity, card);
-                    }
-                    batch[BATCH - AHEAD..].iter().for_each(|&card| visit(velocity, card));
-                });
+        let mut table: Option<(Velocity, Draw)> = None;
+        let mut made = || nation(name, &config);
+        let mut bench = |way: &str, run: &mut dyn FnMut(&mut Velocity, &mut Draw)| {
+            group.bench_function(BenchmarkId::new(way, format!("batch of {BATCH}")), |b| {
+                let (velocity, draw) = table.get_or_insert_with(&mut made);
+                b.iter(|| run(velocity, draw));
+            });
+        };
+        bench("cards", &mut |_, draw| {
+            black_box(draw.batch());
+        });
+        bench("touched", &mut |velocity, draw| prefetched(velocity, &draw.batch(), |_, _| ()));
+        bench("alone", &mut |velocity, draw| {
+            draw.batch().iter().for_each(|&card| step(velocity, card));
+        });
+        let ways: [(&str, Visit); 2] = [("prefetched", step), ("reserved", reserve)];
+        for (way, visit) in ways {
+            bench(way, &mut |velocity, draw| {
+                let batch = draw.batch();
+                prefetched(velocity, &batch, |velocity, turn| visit(velocity, batch[turn]));
             });
         }
+        let mut under_way = UnderWay::default();
+        bench("operations", &mut |velocity, draw| under_way.batch(velocity, draw));
         group.finish();
     }
 }
 
+/// Reservations that wait for their bank.
+#[derive(Default)]
+struct UnderWay {
+    reservations: VecDeque<(u64, Reservation)>,
+}
+
+impl UnderWay {
+    /// Half of a batch is reserved, the other half posted, alternately.
+    #[inline]
+    fn batch(&mut self, velocity: &mut Velocity, draw: &mut Draw) {
+        while self.reservations.len() < UNDER_WAY {
+            let number = draw.number();
+            self.reserve(velocity, number, spread(number));
+        }
+        let numbers: [u64; BATCH] = core::array::from_fn(|turn| match turn % 2 {
+            0 => draw.number(),
+            _ => self.reservations[turn / 2].0,
+        });
+        let batch = numbers.map(spread);
+        prefetched(velocity, &batch, |velocity, turn| match turn % 2 {
+            0 => self.reserve(velocity, numbers[turn], batch[turn]),
+            _ => self.post(velocity, batch[turn]),
+        });
+    }
+
+    #[inline]
+    fn reserve(&mut self, velocity: &mut Velocity, number: u64, card: CardKey) {
+        let reservation = velocity.judge(NOW_MS, card, black_box(&TAP)).expect("limits are wide");
+        velocity.hold(NOW_MS, card, &reservation);
+        self.reservations.push_back((number, reservation));
+    }
+
+    #[inline]
+    fn post(&mut self, velocity: &mut Velocity, card: CardKey) {
+        if let Some((_, reservation)) = self.reservations.pop_front() {
+            let _ = black_box(velocity.post(NOW_MS, card, &reservation, TAP.amount_minor, false));
+        }
+    }
+}
+
+/// The same cards with second books and without.
+fn books(c: &mut Criterion) {
+    const CARDS: u64 = 100_000;
+    let mut group = c.benchmark_group("velocity/books");
+    for (name, one_of) in [("none", u64::MAX), ("one of 1,024", 1_024)] {
+        let mut velocity = Velocity::new(&shipped(), 1 << 17);
+        velocity.audit_one_of(one_of);
+        enrol(&mut velocity, (0..CARDS).map(spread));
+        let mut draw = Draw { state: 1, cards: CARDS };
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let batch = draw.batch();
+                prefetched(&mut velocity, &batch, |velocity, turn| step(velocity, batch[turn]));
+            });
+        });
+    }
+    group.finish();
+}
+
 /// A table with all its cards, and how long they took.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-fn nation(name: &str, config: &VelocityConfig) -> (Velocity, u64) {
+fn nation(name: &str, config: &VelocityConfig) -> (Velocity, Draw) {
     let wanted = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let cards: u64 = wanted("VELOCITY_CARDS").unwrap_or(CARDS);
     let percent: u64 = wanted("VELOCITY_PERCENT").unwrap_or(PERCENT).clamp(1, 95);
@@ -215,7 +314,7 @@ fn nation(name: &str, config: &VelocityConfig) -> (Velocity, u64) {
         "{name}: {lines} lines, {bytes} bytes, made in {made:.2?}; {cards} cards enrolled in \
          {enrolled:.2?}",
     );
-    (velocity, cards)
+    (velocity, Draw { state: 1, cards })
 }
 
 /// The card key: AES-256 of the packed PAN.
@@ -231,6 +330,6 @@ criterion_group! {
         .sample_size(30)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = in_cache, resident, card_key
+    targets = in_cache, resident, books, card_key
 }
 criterion_main!(benches);
