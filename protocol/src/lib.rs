@@ -13,6 +13,7 @@ mod row;
 mod walk;
 
 pub mod answer;
+pub mod chip;
 pub mod describe;
 pub mod dialect;
 pub mod error;
