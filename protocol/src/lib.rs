@@ -6,7 +6,11 @@
 //! fail. [`MessageWriter`] writes any message, [`respond`] writes the response to a request,
 //! [`describe`] shows a message to people (and allocates).
 //!
-//! Not here: decisions (which code to answer), sockets, cryptography, configuration files.
+//! With the feature `crypto` it also verifies the cryptograms of chip cards (`emv`); without it the
+//! crate depends on nothing.
+//!
+//! Not here: decisions (which code to answer), sockets, where keys come from, PINs and message
+//! authentication codes, configuration files.
 
 mod digits;
 mod row;
@@ -16,6 +20,8 @@ pub mod answer;
 pub mod chip;
 pub mod describe;
 pub mod dialect;
+#[cfg(feature = "crypto")]
+pub mod emv;
 pub mod error;
 pub mod field;
 pub mod frame;
