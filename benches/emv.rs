@@ -10,7 +10,7 @@ use tapswitch_protocol::{Pan, tlv::TlvReader, tlv::TlvWriter};
 
 /// DE 55 of a purchase by phone as it comes, its cryptogram left open.
 const CHIP_DATA: &[u8] = b"\x9F\x26\x08\0\0\0\0\0\0\0\0\x9F\x27\x01\x80\
-    \x9F\x10\x13\x07\x01\x03\x03\xA0\x40\x02\x01\x0A\x01\0\0\0\x10\0\0\xD1\xF6\x11\x52\
+    \x9F\x10\x13\x07\x01\x03\x03\xA0\x40\x02\x01\x0A\x01\0\0\0\x10\0\xD1\xF6\x11\x52\
     \x9F\x37\x04\x1E\x78\xEE\xBC\x9F\x36\x02\x02\x40\x95\x05\0\x80\x04\x60\0\x9A\x03\x26\x07\x01\
     \x9C\x01\0\x9F\x02\x06\0\0\0\0\x12\x34\x5F\x2A\x02\x01\x56\x82\x02\x7D\0\x9F\x1A\x02\x01\x56\
     \x9F\x03\x06\0\0\0\0\0\0\x9F\x33\x03\x60\xE1\xC8\x9F\x34\x03\x02\x03\0\x9F\x35\x01\x22\
@@ -39,6 +39,7 @@ fn signed(verifier: &Verifier, pan: &Pan, sequence: PanSequence) -> Vec<u8> {
 fn cryptograms(c: &mut Criterion) {
     let pan = Pan::from_digits(b"6216261000000000018").ok().expect("19 digits are a PAN");
     let sequence = PanSequence::from_number(1).expect("below 100");
+    assert!(ChipData::parse(CHIP_DATA).is_ok(), "it is whole");
     c.bench_function("emv/read DE 55", |b| {
         b.iter(|| ChipData::parse(black_box(CHIP_DATA)).is_ok())
     });
