@@ -274,6 +274,7 @@ mod tests {
             let dialect = Dialect::built_in(name).unwrap();
             assert_eq!(dialect.name(), name);
             assert_eq!(dialect.field_name(11), "System trace audit number (STAN)");
+            assert_eq!(dialect.usages.has(56), name == "cups");
             assert_eq!(dialect.usages.has(63), name == "cups");
         }
         assert!(Dialect::built_in("iso2003").is_none());

@@ -5,7 +5,14 @@
 //! are not published). An object that is empty is one that is not there; one that comes twice is a
 //! mistake, because another reader may take the other. Objects that nobody here needs are walked over.
 //!
+//! [`TokenData`] is what the switch asks of a request; [`TokenDetails`] is all that there may be, read
+//! and written.
+//!
 //! Not here: whether a token is in force, and whose it is.
+
+mod details;
+
+pub use details::TokenDetails;
 
 use crate::digits::all_digits;
 use crate::tlv::TlvReader;
@@ -15,9 +22,15 @@ use core::fmt;
 
 /// Usage of DE 63 that holds token data.
 const USAGE: [u8; 2] = *b"TK";
-/// Tags in it.
+/// Tags in it: whether token data were verified, token, its expiry, assurance level, scenario,
+/// requestor, product.
+const VERIFIED: u32 = 0x01;
 const TOKEN: u32 = 0x02;
+const EXPIRY: u32 = 0x03;
+const ASSURANCE: u32 = 0x04;
+const SCENARIO: u32 = 0x05;
 const REQUESTOR: u32 = 0x06;
+const PRODUCT: u32 = 0x08;
 /// The data element.
 const FIELD: u8 = 63;
 
@@ -99,13 +112,7 @@ impl TokenData {
     /// # Errors
     /// [`TokenDataError`]
     pub fn read(content: &[u8]) -> Result<Self, TokenDataError> {
-        let mut found = None;
-        for usage in UsageReader::new(content) {
-            let usage = usage.map_err(|_| TokenDataError)?;
-            if usage.name == USAGE && found.replace(Self::objects(usage.data)?).is_some() {
-                return Err(TokenDataError);
-            }
-        }
+        let found = only(content)?.map(Self::objects).transpose()?;
         Ok(found.unwrap_or_default())
     }
 
@@ -131,6 +138,18 @@ impl TokenData {
         }
         Ok(this)
     }
+}
+
+/// The data of the usage, which may come once.
+fn only(content: &[u8]) -> Result<Option<&[u8]>, TokenDataError> {
+    let mut found = None;
+    for usage in UsageReader::new(content) {
+        let usage = usage.map_err(|_| TokenDataError)?;
+        if usage.name == USAGE && found.replace(usage.data).is_some() {
+            return Err(TokenDataError);
+        }
+    }
+    Ok(found)
 }
 
 /// A number of at most so many digits, 19 of which fit 64 bits.

@@ -3,9 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tapswitch_protocol::chip::{ChipData, PanSequence};
 use tapswitch_protocol::tlv::TlvReader;
 use tapswitch_protocol::{
-    Addition, Dialect, FieldTable, MessageView, MessageWriter, TokenData, describe, respond,
+    Addition, Dialect, FieldTable, MessageView, MessageWriter, Par, TokenData, TokenDetails,
+    describe, respond,
 };
 
 /// Above the largest message that a fuzzer makes by default.
@@ -37,6 +39,12 @@ fn read_everything(view: &MessageView<'_>) {
         assert!(there || view.number(field).is_none());
         TlvReader::new(view.raw(field).unwrap_or_default()).for_each(drop);
         let _ = TokenData::read(view.raw(field).unwrap_or_default());
+        let _ = TokenDetails::read(view.raw(field).unwrap_or_default());
+        let _ = Par::read(view.raw(field).unwrap_or_default());
+        if let Ok(chip) = ChipData::parse(view.raw(field).unwrap_or_default()) {
+            assert!(chip.objects().all(|object| chip.get(object.tag).is_some()));
+            let _ = (chip.issuer_application_data(), PanSequence::of(&chip, view));
+        }
     }
     assert!(view.stan().is_none_or(|stan| stan.0 <= 999_999));
     assert!(view.amount().is_none_or(|amount| amount.0 < 1_000_000_000_000));
