@@ -70,7 +70,7 @@ impl Bench {
             limit.count_max = None;
             limit.amount_minor_max = Some(1 << 40);
         }
-        let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16] };
+        let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16], par_key: [8; 32] };
         let mut shard = Shard::new(ShardId(0), &config, &secrets);
         let acquirer = AcquirerId(0);
         let connection = ConnectionId { shard: ShardId(0), acquirer, slot: 1, generation: 1 };

@@ -121,8 +121,8 @@ pub const MESH_CREDITS_RESERVED: usize = 256;
 pub const UNDELIVERED_MAX: usize = 256;
 /// Partial reversals that a shard keeps until their originals in flight are answered.
 pub const EARLY_REDUCTIONS_MAX: usize = 256;
-/// Bytes of a message on it: a frame, and before a request when it came.
-pub const MESH_BYTES_MAX: usize = FRAME_BYTES_MAX + 8;
+/// Bytes of a message on it: a frame, and before a request when it came, and what is known of its token.
+pub const MESH_BYTES_MAX: usize = FRAME_BYTES_MAX + 8 + crate::shard::wallet::TRANSLATED_BYTES;
 /// Slots of a shard-to-shard ring: one way carries this shard's requests and answers to the other's.
 pub const MESH_SLOTS: usize = 2 * (MESH_CREDITS + MESH_CREDITS_RESERVED + LEASE_ASKS_MAX);
 /// Slots of the ring between a shard and its banks, each way.

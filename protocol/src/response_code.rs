@@ -37,6 +37,7 @@ codes! {
     EXPIRED_CARD = b"54", "expired card";
     WRONG_PIN = b"55", "incorrect PIN";
     NOT_PERMITTED = b"57", "not permitted to cardholder";
+    RESTRICTED_CARD = b"62", "restricted card";
     NOT_PERMITTED_TERMINAL = b"58", "not permitted to terminal or not signed on";
     AMOUNT_LIMIT = b"61", "exceeds amount limit";
     ORIGINAL_AMOUNT = b"64", "original amount wrong";

@@ -56,6 +56,12 @@ impl Token {
     pub const fn number(self) -> u64 {
         self.0
     }
+
+    /// From a number of at most 19 digits.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Option<Self> {
+        if number < 10u64.pow(TOKEN_DIGITS_MAX as u32) { Some(Self(number)) } else { None }
+    }
 }
 
 impl fmt::Debug for Token {
@@ -73,6 +79,19 @@ impl TokenRequestor {
     #[must_use]
     pub fn from_digits(ascii: &[u8]) -> Option<Self> {
         number(ascii, REQUESTOR_DIGITS_MAX).map(Self)
+    }
+
+    /// As a number.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// From [`Self::number`]; `None` for one of more digits.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Option<Self> {
+        if number < 10u64.pow(REQUESTOR_DIGITS_MAX as u32) { Some(Self(number)) } else { None }
     }
 }
 

@@ -28,6 +28,7 @@ mod socket;
 pub mod status;
 mod token;
 pub mod totals;
+mod wallet_routes;
 
 #[cfg(test)]
 mod tests;
@@ -43,3 +44,4 @@ pub use port::{Port, PortError, PortListeners, PortSettings};
 pub use routes::Refusal;
 pub(crate) use socket::{SocketFile, listen as listen_at_socket};
 pub use token::{TokenError, read_text as read_token};
+pub use wallet_routes::{ShownToken, WalletAsk, WalletKind, WalletReport, WalletStatus};

@@ -1,5 +1,6 @@
 //! What operators tell the thread that runs the switch, and what it answers.
 
+use super::wallet_routes::{WalletKind, WalletReport};
 use crate::config::Difference;
 use crate::shard::parked::ParkedOrder;
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use tokio::sync::oneshot;
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderKind {
     /// Read the configuration file again.
     Reload,
@@ -17,6 +18,8 @@ pub enum OrderKind {
     TakeOver,
     /// Send a parked message again, or drop it.
     Parked(ParkedKind),
+    /// Make, change or show a token.
+    Wallet(Box<WalletKind>),
 }
 
 /// A parked message, and what becomes of it.
@@ -33,13 +36,14 @@ pub struct ParkedKind {
 impl OrderKind {
     /// Its name in answers and in the audit file.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Reload => "reload",
             Self::Drain => "drain",
             Self::Parked(ParkedKind { order: ParkedOrder::Release, .. }) => "release-parked",
             Self::Parked(ParkedKind { order: ParkedOrder::Drop(_), .. }) => "drop-parked",
             Self::TakeOver => "take-over",
+            Self::Wallet(wallet) => wallet.name(),
         }
     }
 }
@@ -71,6 +75,8 @@ pub enum Reply {
     TakeOver(TakeOverReport),
     /// Of what becomes of a parked message.
     Parked(ParkedReport),
+    /// Of an order about tokens.
+    Wallet(WalletReport),
 }
 
 /// What an order about a parked message came to.

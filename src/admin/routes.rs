@@ -6,7 +6,7 @@ use super::caller::{Authority, Caller};
 use super::order::{Order, OrderKind, Orders, ReloadOutcome, Reply};
 use super::status::Status;
 use super::token::Token;
-use super::{metrics, parked_routes};
+use super::{metrics, parked_routes, wallet_routes};
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -45,6 +45,12 @@ pub(super) fn router(answers: Arc<Answers>) -> Router {
         .route("/parked/{message}/release", post(parked_routes::release))
         .route("/parked/{message}/drop", post(parked_routes::drop_it))
         .route("/take-over", post(take_over))
+        .route("/wallet/provision", post(wallet_routes::provision))
+        .route("/wallet/activate", post(wallet_routes::activate))
+        .route("/wallet/suspend", post(wallet_routes::suspend))
+        .route("/wallet/resume", post(wallet_routes::resume))
+        .route("/wallet/delete", post(wallet_routes::delete))
+        .route("/wallet/show", post(wallet_routes::show))
         .with_state(answers)
 }
 
@@ -58,6 +64,8 @@ async fn contents() -> &'static str {
      POST /drain        stop with every request answered\n\
      POST /parked/SHARD-NUMBER/release   send a parked message again\n\
      POST /parked/SHARD-NUMBER/drop      drop it; the body says why\n\
+     POST /wallet/provision | activate | suspend | resume | delete | show\n\
+                        tokens, as JSON: see the README\n\
      POST /take-over    where `tapswitch run --take-over` goes on\n"
 }
 
@@ -121,7 +129,7 @@ pub(super) async fn carry_out(
     let given = token_of(headers);
     let authority = caller.authority(answers.own_uid, answers.token.as_ref(), given);
     if let Some(why) = authority.refused {
-        answers.note_refused(kind, &authority, why);
+        answers.note_refused(&kind, &authority, why);
         return refuse(StatusCode::FORBIDDEN, why);
     }
     if answers.board.phase() != Phase::Serving {
@@ -154,6 +162,7 @@ pub(super) async fn carry_out(
             let status = if report.is_done { StatusCode::OK } else { StatusCode::CONFLICT };
             (status, Json(report)).into_response()
         }
+        Ok(Reply::Wallet(report)) => (report.status.http(), Json(report)).into_response(),
         Ok(Reply::TakeOver(report)) => {
             let is_open = report.socket.is_some();
             let status = if is_open { StatusCode::OK } else { StatusCode::CONFLICT };
@@ -164,7 +173,7 @@ pub(super) async fn carry_out(
 }
 
 impl Answers {
-    fn note_refused(&self, kind: OrderKind, authority: &Authority, why: &str) {
+    fn note_refused(&self, kind: &OrderKind, authority: &Authority, why: &str) {
         let wall_ms = self.board.now().wall_ms;
         let Authority { who, from, .. } = authority;
         let text = format!("{} by {who} ({from}): {why}", kind.name());

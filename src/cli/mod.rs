@@ -28,6 +28,7 @@ mod reload;
 pub mod run;
 mod switch;
 mod take_over;
+mod wallet;
 
 use crate::config::ConfigError;
 use crate::io::journal::JournalError;

@@ -6,7 +6,7 @@
 use super::operators::audit;
 use crate::admin::audit::{AuditEvent, AuditResult};
 use crate::admin::{Board, Order, OrderKind, ParkedReport, Reply};
-use crate::io::Switch;
+use crate::io::{ShardOrder, ShardOutcome, Switch};
 use crate::shard::Shard;
 use crate::shard::parked::{ParkedOrder, ParkedOutcome};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 /// Orders that shards have not answered.
 pub(super) struct ParkedDesk {
     board: Arc<Board>,
-    waiting: Vec<(Order, Receiver<ParkedOutcome>)>,
+    waiting: Vec<(Order, Receiver<ShardOutcome>)>,
 }
 
 impl ParkedDesk {
@@ -31,7 +31,7 @@ impl ParkedDesk {
     /// Hands an order on.
     pub(super) fn take(&mut self, order: Order, switch: &Switch<Shard>) {
         let OrderKind::Parked(parked) = order.kind else { return };
-        match switch.order_parked(parked.shard, parked.number, parked.order) {
+        match switch.order(parked.shard, ShardOrder::Parked(parked.number, parked.order)) {
             Some(outcome) => self.waiting.push((order, outcome)),
             None => self.end(order, None, "there is no such shard, or it has too much to do"),
         }
@@ -41,9 +41,11 @@ impl ParkedDesk {
     pub(super) fn look(&mut self) {
         for (order, outcome) in std::mem::take(&mut self.waiting) {
             match outcome.try_recv() {
-                Ok(outcome) => self.end(order, Some(outcome), ""),
+                Ok(ShardOutcome::Parked(outcome)) => self.end(order, Some(outcome), ""),
                 Err(TryRecvError::Empty) => self.waiting.push((order, outcome)),
-                Err(TryRecvError::Disconnected) => self.end(order, None, "the switch stopped"),
+                Ok(ShardOutcome::Wallet(_)) | Err(TryRecvError::Disconnected) => {
+                    self.end(order, None, "the switch stopped");
+                }
             }
         }
     }
@@ -52,7 +54,11 @@ impl ParkedDesk {
     pub(super) fn stop(&mut self) {
         for (order, outcome) in std::mem::take(&mut self.waiting) {
             let why = "the switch stops: it may have been done; see what is parked after the start";
-            self.end(order, outcome.try_recv().ok(), why);
+            let outcome = match outcome.try_recv() {
+                Ok(ShardOutcome::Parked(outcome)) => Some(outcome),
+                _ => None,
+            };
+            self.end(order, outcome, why);
         }
     }
 

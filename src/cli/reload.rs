@@ -8,7 +8,7 @@ use super::operators::audit;
 use super::switch::load;
 use crate::admin::audit::{AuditEvent, AuditResult};
 use crate::admin::{Board, Order, ReloadOutcome, ReloadReport, Reply};
-use crate::config::{Config, ConfigError, Difference};
+use crate::config::{Config, ConfigError, Difference, RequestorConfig};
 use crate::io::Switch;
 use crate::shard::{Configured, Shard};
 use std::io;
@@ -49,6 +49,11 @@ impl Reload {
     ) -> Self {
         let epoch = switch.epoch();
         Self { config, file, board, epoch, offered: epoch, waiting: Vec::new() }
+    }
+
+    /// Token requestors as every shard knows them, or soon will.
+    pub(super) fn requestors(&self) -> &[RequestorConfig] {
+        &self.config.requestors
     }
 
     /// Whether shards have not all taken what was offered.

@@ -12,6 +12,7 @@ use super::switch::{
     Remains, Started, in_kept_order, load, refused_connections, start, write_first_screen,
 };
 use super::take_over::{Inheritance, take_over};
+use super::wallet::WalletDesk;
 use super::{CommandError, Streams};
 use crate::admin::audit::{AuditEvent, AuditResult};
 use crate::admin::{DrainReport, Order, OrderKind, Phase, Reply};
@@ -111,13 +112,14 @@ fn serve(
         shown(tell_alarms(&operators, lost.map(|text| ("journal{lost}", text)), streams))?;
     }
     shown(write_first_screen(streams.output, &started, config))?;
-    let Started { switch, listeners, terms, told, .. } = started;
+    let Started { switch, listeners, terms, told, wallet_keys, .. } = started;
     let mut detail = format!("version {}, epoch {}", env!("CARGO_PKG_VERSION"), switch.epoch());
     told.iter().for_each(|line| detail += &format!("; {line}"));
     audit_own(&operators.board, "start", detail, AuditResult::Done);
     let mut alarms = Alarms::new(&switch, &config.issuers);
     let board = Arc::clone(&operators.board);
     let parked = ParkedDesk::new(Arc::clone(&board));
+    let wallet = WalletDesk::new(Arc::clone(&board), wallet_keys);
     let reload = Reload::new(Arc::clone(config), args.config.clone(), &switch, board);
     let (port, snapshots) = (operators.listeners()?, switch.snapshot_caller());
     let hand_over = HandOver { terms, listeners, port, snapshots };
@@ -131,6 +133,7 @@ fn serve(
         switch: switch_ref,
         reload,
         parked,
+        wallet,
         operators: operators_ref,
         hand_over: &hand_over,
         visitors: Visitors::default(),
@@ -408,6 +411,7 @@ struct Watched<'r> {
     switch: &'r Switch<Shard>,
     reload: Reload,
     parked: ParkedDesk,
+    wallet: WalletDesk,
     operators: &'r mut Operators,
     hand_over: &'r HandOver,
     visitors: Visitors,
@@ -433,6 +437,7 @@ impl<'r> Watched<'r> {
             let stop = self.look_after(alarms, scope, streams);
             let _ = self.reload.stop(streams);
             self.parked.stop();
+            self.wallet.stop();
             self.visitors.end();
             handle.close();
             stop
@@ -465,7 +470,10 @@ impl<'r> Watched<'r> {
             }
             let _ = self.reload.look(self.switch, streams);
             self.parked.look();
-            let is_waited_for = self.reload.is_under_way() || self.parked.is_under_way();
+            self.wallet.look(self.switch, self.reload.requestors());
+            let is_waited_for = self.reload.is_under_way()
+                || self.parked.is_under_way()
+                || self.wallet.is_under_way();
             let next = if is_waited_for { now + LOOK_AGAIN } else { alarms_at };
             let wait = until.map_or(next, |until| until.min(next)).saturating_sub(now);
             let reload = match self.operators.told.recv_timeout(wait) {
@@ -477,6 +485,11 @@ impl<'r> Watched<'r> {
                     OrderKind::Drain => return Stop::by(order),
                     OrderKind::Parked(_) => {
                         self.parked.take(order, self.switch);
+                        continue;
+                    }
+                    OrderKind::Wallet(_) => {
+                        let switch = (self.switch, self.reload.requestors());
+                        self.wallet.take(order, switch);
                         continue;
                     }
                     OrderKind::TakeOver => {

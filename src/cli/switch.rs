@@ -13,6 +13,7 @@ use crate::io::recover::{Kept, RecoveryReport};
 use crate::io::{Clock, IoTimeouts, Listeners, Parting, ShardReport, StartError, Stopped, Switch};
 use crate::shard::recovery::Recovered;
 use crate::shard::state_layout::StateLayout;
+use crate::shard::wallet::WalletKeys;
 use crate::shard::{Counter, Counters, Secrets, Shard};
 use hdrhistogram::Histogram;
 use std::io::Write;
@@ -53,6 +54,7 @@ pub(super) fn start(
         .map_err(|error| CommandError::Failed(format!("cannot forbid core dumps: {error}")))?;
     let keys::Keys { secrets, origin } = load_keys(config)?;
     let key_check = secrets.key_check();
+    let wallet_keys = WalletKeys::new(&secrets, config.switch.shards);
     let directory = open_directory(config, &origin, &secrets)?;
     let (directory, carried) = directory.unzip();
     let failed = |error: StartError| CommandError::Refused {
@@ -76,7 +78,17 @@ pub(super) fn start(
     let carried = carried.unwrap_or_default();
     let (told, operators) = (Vec::new(), None);
     let key_origin = origin;
-    Ok(Started { switch, listeners, terms, key_origin, key_check, carried, told, operators })
+    Ok(Started {
+        switch,
+        listeners,
+        terms,
+        key_origin,
+        key_check,
+        wallet_keys,
+        carried,
+        told,
+        operators,
+    })
 }
 
 /// The card key that a configuration names, or one for this process.
@@ -159,6 +171,8 @@ pub(super) struct Started {
     pub(super) terms: Terms,
     key_origin: KeyOrigin,
     key_check: [u8; 4],
+    /// Where tokens are.
+    pub(super) wallet_keys: WalletKeys,
     /// What became of what another layout left, in sentences.
     carried: Vec<String>,
     /// How it came from the process before, in sentences.

@@ -252,6 +252,14 @@ section! {
 }
 
 section! {
+    /// `[wallet]`.
+    RawWallet {
+        tokens: i64,
+        par_giver: String,
+    }
+}
+
+section! {
     /// `[keys]`.
     RawKeys {
         card_key_file: String,
@@ -302,6 +310,7 @@ pub(super) struct RawFile {
     pub(super) bank: RawBank,
     pub(super) behaviour: RawBehaviour,
     pub(super) issuers: Vec<Named<(RawIssuer, RawBehaviour)>>,
+    pub(super) wallet: RawWallet,
     pub(super) keys: RawKeys,
     pub(super) journal: RawJournal,
     pub(super) outcomes: RawOutcomes,
@@ -322,6 +331,7 @@ pub(super) const SECTIONS: &[&str] = &[
     "admin",
     "stand_in",
     "requestor",
+    "wallet",
 ];
 /// Keys of `[velocity]` that hold tables.
 const VELOCITY_TABLES: &[&str] = &["counter", "limit"];
@@ -349,22 +359,7 @@ impl RawFile {
             file.bank = RawBank::read(problems, "bank", table);
             file.behaviour = RawBehaviour::read(problems, "bank", table);
         }
-        if let Some((table, _)) = table_at(problems, "", root, "outcomes") {
-            refuse_unknown(problems, "outcomes", table, &[RawOutcomes::KEYS]);
-            file.outcomes = RawOutcomes::read(problems, "outcomes", table);
-        }
-        if let Some((table, _)) = table_at(problems, "", root, "admin") {
-            refuse_unknown(problems, "admin", table, &[RawAdmin::KEYS]);
-            file.admin = RawAdmin::read(problems, "admin", table);
-        }
-        if let Some((table, _)) = table_at(problems, "", root, "keys") {
-            refuse_unknown(problems, "keys", table, &[RawKeys::KEYS]);
-            file.keys = RawKeys::read(problems, "keys", table);
-        }
-        if let Some((table, _)) = table_at(problems, "", root, "journal") {
-            refuse_unknown(problems, "journal", table, &[RawJournal::KEYS]);
-            file.journal = RawJournal::read(problems, "journal", table);
-        }
+        file.read_plain(problems, root);
         if let Some((table, _)) = table_at(problems, "", root, "velocity") {
             refuse_unknown(problems, "velocity", table, &[RawVelocity::KEYS, VELOCITY_TABLES]);
             file.velocity = RawVelocity::read(problems, "velocity", table);
@@ -399,6 +394,30 @@ impl RawFile {
         file
     }
 
+    /// Sections that hold nothing but keys.
+    fn read_plain(&mut self, problems: &mut Problems<'_>, root: &DeTable<'_>) {
+        if let Some((table, _)) = table_at(problems, "", root, "outcomes") {
+            refuse_unknown(problems, "outcomes", table, &[RawOutcomes::KEYS]);
+            self.outcomes = RawOutcomes::read(problems, "outcomes", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "admin") {
+            refuse_unknown(problems, "admin", table, &[RawAdmin::KEYS]);
+            self.admin = RawAdmin::read(problems, "admin", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "wallet") {
+            refuse_unknown(problems, "wallet", table, &[RawWallet::KEYS]);
+            self.wallet = RawWallet::read(problems, "wallet", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "keys") {
+            refuse_unknown(problems, "keys", table, &[RawKeys::KEYS]);
+            self.keys = RawKeys::read(problems, "keys", table);
+        }
+        if let Some((table, _)) = table_at(problems, "", root, "journal") {
+            refuse_unknown(problems, "journal", table, &[RawJournal::KEYS]);
+            self.journal = RawJournal::read(problems, "journal", table);
+        }
+    }
+
     /// This file, with what it does not say taken from `default`. Acquirers, counters and limits are
     /// lists: a file that has any replaces all of them; an acquirer takes what it does not say from
     /// the default's acquirer of its name or else of its dialect. Limits judge counters by name, so
@@ -420,6 +439,7 @@ impl RawFile {
             bank: self.bank.over(&default.bank),
             behaviour: self.behaviour.over(&default.behaviour),
             issuers: self.issuers,
+            wallet: self.wallet.over(&default.wallet),
             keys: self.keys.over(&default.keys),
             journal: self.journal.over(&default.journal),
             outcomes: self.outcomes.over(&default.outcomes),
@@ -449,6 +469,7 @@ impl RawFile {
             issuers: inherit(self.issuers, |(issuer, behaviour)| {
                 (issuer.inherited(), behaviour.inherited())
             }),
+            wallet: self.wallet.inherited(),
             keys: self.keys.inherited(),
             journal: self.journal.inherited(),
             outcomes: self.outcomes.inherited(),

@@ -45,6 +45,14 @@ impl Config {
             let section = format!("requestor.{}", requestor.name);
             list.put(&section, "id", requestor.id);
             list.put(&section, "qr_level", format!("{:?}", requestor.qr_level));
+            if requestor.token_prefixes.is_empty() {
+                continue;
+            }
+            list.put(&section, "token_prefixes", format!("{:?}", requestor.token_prefixes));
+            list.put(&section, "on", requestor.is_on);
+            list.put(&section, "entry_modes", format!("{:?}", requestor.entry_modes));
+            list.put(&section, "mccs", format!("{:?}", requestor.mccs));
+            list.put(&section, "merchants", format!("{:?}", requestor.merchants));
         }
         for (issuer, behaviour) in self.issuers.iter().zip(&self.bank.behaviour) {
             let second = issuer.failover.and_then(|id| self.issuers.get(usize::from(id.0)));
@@ -63,6 +71,8 @@ impl Config {
         }
         list.bank(&self.bank);
         list.journal(&self.journal);
+        list.put("wallet", "tokens", self.wallet.tokens);
+        list.put("wallet", "par_giver", self.wallet.par_giver.escape_ascii());
         list.put("keys", "card_key_file", path(&self.keys.card_key_file));
         let outcomes = self.outcomes.as_ref();
         list.put("outcomes", "dir", path(&outcomes.map(|it| it.dir.clone())));

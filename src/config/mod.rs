@@ -30,7 +30,7 @@ pub use listing::Difference;
 pub use peers::{PEERS_MAX, PeerError, PeerNet, Peers};
 pub use problem::{ConfigError, Problem};
 pub use reload::NeedsRestart;
-pub use requestor::RequestorConfig;
+pub use requestor::{RequestorConfig, WalletConfig};
 pub use stand_in::{StandInReasons, StandInRule};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,8 +53,10 @@ pub struct Config {
     pub iins: Vec<IinRow>,
     /// Counters and limits per card.
     pub velocity: VelocityConfig,
-    /// Token requestors whose payments by code have a level; all others are at the lowest.
+    /// Token requestors: the level of payments by code, and their tokens.
     pub requestors: Vec<RequestorConfig>,
+    /// How many tokens there can be.
+    pub wallet: WalletConfig,
     /// The simulated banks.
     pub bank: BankConfig,
     /// What outlives the process.

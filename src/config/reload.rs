@@ -73,8 +73,9 @@ impl Config {
             // Rows are free among the issuers that there are.
             iins: _,
             velocity,
-            // Levels are free.
+            // Levels, ranges and domains are free.
             requestors: _,
+            wallet,
             bank,
             journal,
             keys,
@@ -88,6 +89,7 @@ impl Config {
         compare_velocity(&mut found, velocity, &new.velocity);
         compare_bank(&mut found, bank, &new.bank);
         found.whole(*journal == new.journal, "[journal]");
+        found.whole(*wallet == new.wallet, "[wallet]");
         found.whole(*keys == new.keys, "[keys]");
         found.whole(*outcomes == new.outcomes, "[outcomes]");
         found.whole(*admin == new.admin, "[admin]");

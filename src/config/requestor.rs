@@ -1,6 +1,7 @@
-//! Token requestors (wallets, shops) as the configuration says them: how well each knows who pays.
+//! Token requestors (wallets, shops) as the configuration says them: how well each knows who pays, which
+//! tokens are its, and where they may be used.
 //!
-//! Not here: which request is of which (`shard::requestors`).
+//! Not here: which request is of which (`shard::requestors`, `shard::wallet`).
 
 use super::QrLevel;
 use tapswitch_protocol::TokenRequestor;
@@ -14,4 +15,40 @@ pub struct RequestorConfig {
     pub id: TokenRequestor,
     /// How well it verifies who pays by a code of its own.
     pub qr_level: QrLevel,
+    /// First digits of its tokens; none: it has none here.
+    pub token_prefixes: Vec<String>,
+    /// Whether its tokens may be used at all.
+    pub is_on: bool,
+    /// First two digits of DE 22 with which they may be; empty: all.
+    pub entry_modes: Vec<u16>,
+    /// DE 18 of where they may be; empty: everywhere.
+    pub mccs: Vec<u16>,
+    /// DE 42 of where they may be, without blanks around; empty: everywhere.
+    pub merchants: Vec<String>,
+}
+
+impl RequestorConfig {
+    /// One of which nothing else is said: at the lowest level, without tokens here.
+    #[must_use]
+    pub fn new(name: &str, id: TokenRequestor) -> Self {
+        Self {
+            name: name.to_owned(),
+            id,
+            qr_level: QrLevel::default(),
+            token_prefixes: Vec::new(),
+            is_on: true,
+            entry_modes: Vec::new(),
+            mccs: Vec::new(),
+            merchants: Vec::new(),
+        }
+    }
+}
+
+/// Tokens of this switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalletConfig {
+    /// How many there can be, over all shards.
+    pub tokens: usize,
+    /// First four characters of payment account references: who gives them.
+    pub par_giver: [u8; 4],
 }

@@ -5,6 +5,7 @@
 
 use super::durable::Durable;
 use crate::shard::parked::{ParkedOrder, ParkedOutcome};
+use crate::shard::wallet::{WalletOutcome, WalletRequest};
 use crate::shard::{
     AcquirerId, Configured, ConnectionId, IssuerId, LinkId, MeshMessage, Now, Outbox, ShardId,
 };
@@ -140,6 +141,17 @@ pub trait Decider: Durable {
     ) -> ParkedOutcome {
         let _ = (now, number, order, outbox);
         ParkedOutcome::NotParked
+    }
+
+    /// Between two batches: something is ordered of a token of this shard.
+    fn on_wallet_request(
+        &mut self,
+        now: Now,
+        request: &WalletRequest,
+        outbox: &mut Outbox,
+    ) -> WalletOutcome {
+        let _ = (now, request, outbox);
+        WalletOutcome::NotFound
     }
 
     /// From now on new requests are refused.

@@ -37,10 +37,10 @@ use super::journal::JournalReport;
 use super::listener::{Guest, Placed};
 use super::mesh::MeshPorts;
 use super::outcome_log::OutcomePort;
-use super::parked_orders::ParkedOrders;
 use super::parting::Parting;
 use super::pulse::Phase;
 use super::returned::Returned;
+use super::shard_orders::ShardOrders;
 use super::snapshot_call::SnapshotCall;
 use super::stopping::{Stage, Stopping};
 use super::wake::{Wake, WakeListener};
@@ -83,7 +83,7 @@ pub(crate) struct ShardPorts<P> {
     pub(crate) stopping: Arc<Stopping>,
     pub(crate) snapshot_call: Arc<SnapshotCall>,
     pub(crate) offers: Arc<Offers>,
-    pub(crate) orders: Arc<ParkedOrders>,
+    pub(crate) orders: Arc<ShardOrders>,
     pub(crate) published: Arc<P>,
     pub(crate) engine: Engine,
     pub(crate) idle: Idle,

@@ -6,6 +6,7 @@ use crate::shard::parked::{ParkedOrder, ParkedOutcome};
 use crate::shard::recovery::Recovered;
 use crate::shard::snapshot::SnapshotStep;
 use crate::shard::velocity::PassedTable;
+use crate::shard::wallet::{WalletOutcome, WalletRequest};
 use crate::shard::{
     AcquirerId, Configured, ConnectionId, Counter, Counters, IssuerId, LinkId, MeshMessage, Now,
     Outbox, Published, Shard, ShardId, Staged, SwitchTime,
@@ -233,6 +234,15 @@ impl Decider for Shard {
         outbox: &mut Outbox,
     ) -> ParkedOutcome {
         self.on_parked_order(now, number, order, outbox)
+    }
+
+    fn on_wallet_request(
+        &mut self,
+        now: Now,
+        request: &WalletRequest,
+        outbox: &mut Outbox,
+    ) -> WalletOutcome {
+        self.on_wallet_request(now, request, outbox)
     }
 
     fn on_drain(&mut self) {

@@ -24,10 +24,10 @@ use super::journal::{JournalReport, ShardJournal};
 use super::listener::{Acceptor, LinkPlaces, PLACED_MAX, Placed, ShardDoor};
 use super::mesh::{MeshPorts, mesh};
 use super::outcome_log::{OutcomePort, OutcomeStop, OutcomeThread};
-use super::parked_orders::ParkedOrders;
 use super::parting::Parting;
 use super::pulse::Phase;
 use super::recover::{JournalParts, Journals, Kept, RecoveryDoor, RecoveryHall};
+use super::shard_orders::ShardOrders;
 use super::snapshot_call::SnapshotCall;
 use super::stopping::Stopping;
 use super::wake::Wake;
@@ -95,7 +95,7 @@ struct Controls {
     stopping: Arc<Stopping>,
     snapshot_call: Arc<SnapshotCall>,
     offers: Arc<Offers>,
-    orders: Arc<ParkedOrders>,
+    orders: Arc<ShardOrders>,
     wakes: Vec<Arc<Wake>>,
     acceptor_stop: Arc<AtomicBool>,
     acceptor_wake: Arc<Wake>,
@@ -112,7 +112,7 @@ impl Controls {
             stopping: Arc::new(Stopping::new(config.switch.shards)),
             snapshot_call: Arc::new(SnapshotCall::new(config.switch.shards)),
             offers: Arc::new(Offers::new(config.switch.shards, Configured::of(config))),
-            orders: Arc::new(ParkedOrders::new(config.switch.shards)),
+            orders: Arc::new(ShardOrders::new(config.switch.shards)),
             wakes: wakes(config.switch.shards)?,
             acceptor_stop: Arc::default(),
             acceptor_wake: Wake::new()?,

@@ -13,6 +13,13 @@ use core::ops::Range;
 pub enum MeshKind {
     /// A request for a card of the other shard: header, then message. Holds one credit.
     Request,
+    /// A request that was paid with a token of the other shard: header, then message. Holds one credit.
+    TokenAsk,
+    /// The same again, with what its shard says of the token. Gives the credit back.
+    Translated,
+    /// A request that was paid with a token, for a card of the other shard: what is known of the token,
+    /// header, message. Holds one credit.
+    TokenRequest,
     /// The answer to such a request: a whole frame for `connection`. Gives the credit back.
     Response,
     /// No answer for this transmission (a repeat was absorbed, a message dropped, an undeliverable

@@ -76,6 +76,11 @@ impl Shard {
             Change::Configured { epoch } => self.epoch = *epoch,
             Change::SettlementDay { day } => self.apply_settlement_day(*day),
             Change::IssuerDay { issuer, day } => self.totals.begin_of(*issuer, *day),
+            Change::Token(entry) => {
+                let put = self.wallet.apply(wall_ms, entry);
+                assert!(put, "Invariant: room was asked for");
+            }
+            Change::WalletRequest(done) => self.wallet.apply_request(*done),
             Change::IssuerTold { issuer, day } => self.totals.tell(*issuer, *day),
             Change::ScopeRow(_) | Change::ScopePool(_) | Change::ScopeHeld { .. } => {
                 self.apply_scope(wall_ms, &record.change);

@@ -63,6 +63,7 @@ impl Shard {
         }
         self.stand_in = StandIn::new(&configured.velocity);
         self.requestors = Requestors::new(&configured.requestors);
+        self.wallet.on_config(&configured.requestors);
         self.limit_numbers.clone_from(&configured.limit_numbers);
         if !configured.acquirers.is_empty() {
             assert_eq!(

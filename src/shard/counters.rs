@@ -36,6 +36,11 @@ named_list! {
     RefusedAmount "refused{amount}" "amount zero";
     RefusedCurrency "refused{currency}" "amounts that the card's limits cannot be held against";
     RefusedNotSignedOn "refused{not_signed_on}" "transactions before sign-on or after sign-off";
+    RefusedTokenUnknown "refused{token_unknown}" "numbers in a range of tokens that are none";
+    RefusedTokenNotActive "refused{token_not_active}" "tokens that wait, are suspended or deleted";
+    RefusedTokenExpired "refused{token_expired}" "tokens whose last month is over";
+    RefusedTokenNotHere "refused{token_not_here}" "tokens whose requestor is off, or has no business there";
+    RefusedTokenDenied "refused{token_denied}" "tokens on the list of those that gates keep out";
     RefusedNoRoute "refused{no_route}" "IIN of no issuer";
     RefusedIssuerWindow "refused{issuer_window}" "the issuer's window is full";
     RefusedIssuerDown "refused{issuer_down}" "the issuer's link is down or of another dialect";
@@ -53,6 +58,9 @@ named_list! {
     CompletionUnmatched "completion{unmatched}" "completions of no hold that is open here";
     AdviceOverLimit "advice{over_limit}" "advices counted above a limit";
     AdviceUncounted "advice{uncounted}" "advices in a currency that no limit is in";
+    TokenTranslated "token{translated}" "messages with a token whose card was found";
+    TokenChanged "token{changed}" "tokens made or changed by order";
+    DroppedTap "dropped{tap}" "messages with a token whose connection closed before its card was known";
     Notices "notice" "notices about cards (0620), taken for their issuers";
     OriginalUnknown "reversal{unknown}" "reversals of originals that are not known";
     ReversalForeign "reversal{foreign}" "of these, originals of another acquirer with the same card";

@@ -15,6 +15,7 @@ use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::velocity::escrow::ScopeHold;
 use super::velocity::{LimitKind, QrPayment, Refusal, Reservation, VelocityTransaction};
+use super::wallet::TokenLeg;
 use super::{AcquirerId, Action, Counter, Incoming, IssuerId, Now, Outbox, Shard};
 use crate::config::{AcquirerConfig, QrCode, TransactionKind};
 use crate::limits::VELOCITY_IIN_DIGITS;
@@ -170,6 +171,7 @@ impl Shard {
         if self.draining {
             return Err(Reason::Draining);
         }
+        staged.check_token(&incoming.view, &transaction)?;
         let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
         self.check_in_time(now, incoming)?;
         let acquirer = incoming.connection.acquirer;
@@ -283,7 +285,7 @@ impl Shard {
         let stan = self.legs.take_stan(now, issuer, (place, acquirer)).ok_or(Reason::NoStan)?;
         let sent = self.legs.transmission_time(now);
         let record = original.as_ref().map(|(_, record)| record);
-        let Some(bytes) = write_forward(incoming, (sent, stan), record, outbox) else {
+        let Some(bytes) = write_forward((incoming, staged), (sent, stan), record, outbox) else {
             self.legs.release_stan(issuer, stan);
             return Err(Reason::Format(0));
         };
@@ -336,6 +338,7 @@ impl Shard {
                 kept,
                 header_bytes: incoming.header.len() as u8,
                 pan_from_track: !incoming.view.has(2),
+                is_token: staged.tap.is_some(),
                 arrived_ns: now.mono_ns,
                 before_ns: 0,
             },
@@ -481,16 +484,17 @@ fn limited_amount(view: &MessageView<'_>, transaction: &Transaction) -> Result<u
 /// The message for the issuer: our DE 7 and 11, no MAC, DE 90 by the issuer leg's numbers; all else
 /// bit for bit.
 fn write_forward(
-    incoming: &Incoming<'_>,
+    (incoming, staged): (&Incoming<'_>, &StagedRequest),
     (time, stan): (TransmissionTime, Stan),
     original: Option<&OriginalRecord>,
     outbox: &mut Outbox,
 ) -> Option<Range<usize>> {
     let view = &incoming.view;
+    let leg = TokenLeg::of(staged, view);
     let numbers = LegNumbers::new(time.0, stan.0);
     let room = outbox.room();
     let has_mac = !view.present().and(MACS).is_empty();
-    if !has_mac && original.is_none() {
+    if !has_mac && original.is_none() && leg.is_none() {
         let bytes = view.bytes().len();
         let out = room.get_mut(..bytes)?;
         out.copy_from_slice(view.bytes());
@@ -503,6 +507,18 @@ fn write_forward(
             (Stan(record.issuer_stan), TransmissionTime(record.issuer_transmission_time));
         original_data::write(original_mti(incoming), stan, time, view)
     });
+    if let Some(leg) = leg {
+        let mut own = [(7, numbers.time().wire), (11, numbers.stan().wire), (90, &[][..])]
+            .map(|(field, value)| Addition { field, value });
+        let mut count = 2;
+        if let (Some(de90), Some(last)) = (&de90, own.last_mut()) {
+            last.value = de90;
+            count = 3;
+        }
+        let message = (view, view.mti().without_repeat(), view.present().minus(MACS));
+        let bytes = leg.write(message, own.get(..count).unwrap_or_default(), room)?;
+        return Some(outbox.claim(bytes));
+    }
     let mut own = [numbers.time(), numbers.stan(), WireField { field: 90, wire: &[] }];
     let mut count = 2;
     if let (Some(de90), Some(last)) = (&de90, own.last_mut()) {

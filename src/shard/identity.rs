@@ -57,7 +57,7 @@ pub struct CardKey(pub [u8; 16]);
 
 impl CardKey {
     /// Of [`CardKey::words`].
-    pub(super) fn of_words([low, high]: [u64; 2]) -> Self {
+    pub(in crate::shard) fn of_words([low, high]: [u64; 2]) -> Self {
         Self((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
     }
 

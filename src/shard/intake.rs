@@ -5,6 +5,7 @@ use super::duplicate::DuplicateKey;
 use super::identity::{CardKey, ConnectionId, ShardId};
 use super::own_answer::Reason;
 use super::totals::Sort;
+use super::wallet::Tap;
 use crate::config::AcquirerConfig;
 use crate::limits::STAGED_MAX;
 use tapswitch_protocol::{
@@ -32,6 +33,8 @@ pub(super) struct StagedRequest {
     pub(super) fingerprint: u64,
     /// Known from before, where the message has no DE 63 any more; `None`: it says so itself.
     pub(super) token_data: Option<TokenData>,
+    /// The token that it was paid with, if it is one of this switch.
+    pub(super) tap: Option<Tap>,
 }
 
 /// The messages staged and not yet decided; slots are reused in turn.
@@ -52,6 +55,7 @@ impl StagedRequests {
             key: DuplicateKey([0; 16]),
             fingerprint: 0,
             token_data: None,
+            tap: None,
         };
         Self { slots: (0..STAGED_MAX).map(|_| Some(Box::new(slot()))).collect(), next: 0 }
     }

@@ -103,7 +103,9 @@ impl Shard {
             // It was read and judged as a request; what is kept of that is as it was.
             .and_then(|(_, message)| profile.dialect.parse_again(message, &mut table).ok())
             .map(|kept| {
-                let code = if is_well_formed { judge(&request, &kept, answer) } else { None };
+                let is_card = || self.is_card_of(&request, &kept, answer);
+                let code =
+                    if is_well_formed { judge(&request, (&kept, answer), is_card) } else { None };
                 let is_partial = code == Some(ResponseCode::PARTIAL_APPROVAL);
                 let is_void = request.void_of.is_some();
                 (code, is_partial && (is_void || !takes_partial_approvals(&kept)))
@@ -132,6 +134,21 @@ impl Shard {
             }
         }
         self.scratch.kept = Some(table);
+    }
+
+    /// Whether an answer is about the card of its request, if it names one.
+    fn is_card_of(
+        &self,
+        request: &PendingRequest,
+        kept: &MessageView<'_>,
+        answer: &MessageView<'_>,
+    ) -> bool {
+        match answer.pan() {
+            _ if !answer.has(2) => true,
+            // What is kept has the token.
+            Ok(pan) if request.is_token => self.cipher.key(&pan) == request.card,
+            _ => answer.raw(2) == kept.raw(2),
+        }
     }
 
     /// A part was approved, which the acquirer did not say that it can do: it is told that there are
@@ -555,15 +572,15 @@ fn takes_partial_approvals(request: &MessageView<'_>) -> bool {
 /// processing code, reference number, a larger amount, or no code.
 fn judge(
     request: &PendingRequest,
-    kept: &MessageView<'_>,
-    answer: &MessageView<'_>,
+    (kept, answer): (&MessageView<'_>, &MessageView<'_>),
+    is_card: impl FnOnce() -> bool,
 ) -> Option<ResponseCode> {
     if request.mti.response() != Some(answer.mti()) {
         return None;
     }
     let code = answer.response_code()?;
     let differs = |field: u8| answer.has(field) && answer.raw(field) != kept.raw(field);
-    if differs(2) || differs(3) || differs(37) {
+    if !is_card() || differs(3) || differs(37) {
         return None;
     }
     let partial = code == ResponseCode::PARTIAL_APPROVAL;

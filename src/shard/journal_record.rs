@@ -13,6 +13,7 @@
 pub(in crate::shard) mod decode;
 mod describe;
 mod scope;
+mod token;
 
 pub use decode::RecordError;
 pub use describe::read_records;
@@ -24,6 +25,7 @@ use super::preauthorization::Hold;
 use super::totals::Entry;
 use super::velocity::escrow::{ScopeHold, ScopePool, ScopeRow};
 use super::velocity::{RESERVATION_BYTES, Reservation};
+use super::wallet::TokenEntry;
 use tapswitch_protocol::{Mti, ResponseCode, Stan, TransmissionTime};
 
 /// Longest record: a whole message's elements and the rest.
@@ -132,6 +134,10 @@ pub enum Change<'a> {
         /// Why, in his words.
         note: &'a [u8],
     },
+    /// A token, as it is from now on.
+    Token(TokenEntry),
+    /// An order about a token was done: its identification, its contents, both hashed, the token.
+    WalletRequest([u64; 3]),
     /// An issuer is owed the totals of a settlement date.
     IssuerTold {
         /// Which.
@@ -300,6 +306,8 @@ enum Kind {
     OwedReleased = 21,
     OwedDropped = 22,
     IssuerTold = 23,
+    Token = 24,
+    WalletRequest = 25,
 }
 
 impl Record<'_> {
@@ -375,18 +383,13 @@ impl Change<'_> {
             Self::SettlementDay { day } => writer.day(*day, Kind::SettlementDay),
             Self::IssuerDay { issuer, day } => writer.day_of(*issuer, *day, Kind::IssuerDay),
             Self::IssuerTold { issuer, day } => writer.day_of(*issuer, *day, Kind::IssuerTold),
-            Self::ScopeRow(row) => {
-                row.encode(writer);
-                Kind::ScopeRow
-            }
-            Self::ScopePool(pool) => {
-                pool.encode(writer);
-                Kind::ScopePool
-            }
+            Self::Token(entry) => entry.encode(writer),
+            Self::WalletRequest(numbers) => writer.wallet_request(numbers),
+            Self::ScopeRow(row) => row.encode(writer),
+            Self::ScopePool(pool) => pool.encode(writer),
             Self::ScopeHeld { key, hold } => {
                 writer.put(key.0);
-                hold.encode(writer);
-                Kind::ScopeHeld
+                hold.encode(writer)
             }
         }
     }

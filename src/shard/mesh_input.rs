@@ -4,6 +4,7 @@ use super::delivery::copy_in;
 use super::intake::Kind;
 use super::own_answer::Reason;
 use super::undelivered::Home;
+use super::wallet::Translated;
 use super::{Action, Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId};
 
 impl Shard {
@@ -13,7 +14,7 @@ impl Shard {
         &mut self,
         now: Now,
         incoming: &Incoming<'_>,
-        to: ShardId,
+        (to, asked): (ShardId, (MeshKind, Option<&Translated>)),
         outbox: &mut Outbox,
     ) {
         let mti = incoming.view.mti();
@@ -32,13 +33,27 @@ impl Shard {
             return self.answer_own(now, incoming, Reason::NoCredit, outbox);
         }
         self.counters.add(Counter::CrossedOut);
+        self.push_request(now, incoming, (to, asked), outbox);
+    }
+
+    /// Writes a request for another shard, with what is known of its token.
+    pub(super) fn push_request(
+        &self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        (to, (kind, translated)): (ShardId, (MeshKind, Option<&Translated>)),
+        outbox: &mut Outbox,
+    ) {
         let (header, message) = (incoming.header, incoming.view.bytes());
         let arrival_at = copy_in(&self.arrival_ns(now).to_le_bytes(), outbox);
+        if let Some(translated) = translated {
+            copy_in(&translated.to_bytes(), outbox);
+        }
         copy_in(header, outbox);
         let message_at = copy_in(message, outbox);
         outbox.push(Action::Mesh {
             to,
-            kind: MeshKind::Request,
+            kind,
             connection: incoming.connection,
             // At most 46.
             header_bytes: header.len() as u8,
@@ -57,7 +72,10 @@ impl Shard {
         self.batch_began_ns = now.mono_ns;
         self.keep_date(now, outbox);
         match message.kind {
-            MeshKind::Request => self.on_crossed_request(now, message, outbox),
+            MeshKind::Request | MeshKind::TokenAsk => self.on_crossed_request(now, message, outbox),
+            MeshKind::Translated | MeshKind::TokenRequest => {
+                self.on_crossed_tap(now, from, message, outbox);
+            }
             MeshKind::Response => {
                 self.credits.give(from);
                 let connection = message.connection;

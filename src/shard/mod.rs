@@ -79,6 +79,7 @@ mod undelivered;
 mod unnamed_reversal;
 pub mod velocity;
 mod void;
+pub mod wallet;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -124,6 +125,7 @@ use totals::Totals;
 use undelivered::Undelivered;
 use velocity::escrow::Escrow;
 use velocity::{PassedTable, Velocity};
+use wallet::{Tap, Wallet};
 
 /// One shard: its cards, its connections, its part of every issuer's trace numbers.
 pub struct Shard {
@@ -142,6 +144,7 @@ pub struct Shard {
     /// Limits of terminals, merchants, acquirers and tokens, where there are any.
     escrow: Option<Box<Escrow>>,
     requestors: Requestors,
+    wallet: Wallet,
     pending: Pending,
     deadlines: Deadlines,
     preauthorizations: Preauthorizations,
@@ -260,6 +263,7 @@ impl Shard {
             ),
             escrow: Escrow::new(&config.velocity, (id, shards), secrets.digest_key),
             requestors: Requestors::new(&config.requestors),
+            wallet: Wallet::new(config, secrets),
             pending: Pending::new(pending_max, config.acquirers.len()),
             deadlines: Deadlines::new(
                 pending_max + saf_max + UNDELIVERED_MAX + acquirer_session::SESSION_TIMERS,
@@ -333,7 +337,13 @@ impl Shard {
         let Some(view) = slot.table.view(profile.dialect, body) else { return staged };
         slot.pan = view.pan();
         slot.owner = self.id;
+        slot.tap = None;
         if let Ok(pan) = &slot.pan {
+            if let Some(token) = self.wallet.token_of(pan) {
+                slot.tap = Some(Tap { token, translated: None });
+                self.wallet.prefetch(token);
+                return staged;
+            }
             slot.card = self.cipher.key(pan);
             slot.owner = placement::owner(slot.card, self.shards);
             if slot.owner != self.id {
@@ -355,7 +365,8 @@ impl Shard {
     #[inline]
     fn look_ahead(&mut self, staged: Staged) {
         let next = self.staged.after(staged);
-        if let Some(card) = next.filter(|next| next.owner == self.id).map(|next| next.card) {
+        let is_here = |next: &&StagedRequest| next.owner == self.id && next.tap.is_none();
+        if let Some(card) = next.filter(is_here).map(|next| next.card) {
             self.velocity.prefetch_again(card);
         }
     }
@@ -424,10 +435,12 @@ impl Shard {
             }
             return;
         }
-        if staged.owner == self.id {
+        if let Some(tap) = staged.tap {
+            self.take_tap(now, (kind, tap), &incoming, outbox);
+        } else if staged.owner == self.id {
             self.decide(now, kind, &incoming, staged, outbox);
         } else {
-            self.hand_over(now, &incoming, staged.owner, outbox);
+            self.hand_over(now, &incoming, (staged.owner, (MeshKind::Request, None)), outbox);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Answers that the switch gives by itself: why, with which code, counted as what.
 
 use super::counters::Counter;
+use super::wallet::TokenRefusal;
 use crate::config::OwnCodes;
 use tapswitch_protocol::ResponseCode;
 
@@ -19,6 +20,8 @@ pub(super) enum Reason {
     InvalidAmount,
     /// The amount is in no currency that the limits can be held against.
     Currency,
+    /// The token may not be used.
+    Token(TokenRefusal),
     /// IIN of no issuer.
     NoRoute,
     /// The issuer's window is full.
@@ -85,6 +88,12 @@ impl Reason {
             Self::InvalidCard => codes.invalid_card,
             Self::InvalidAmount => codes.invalid_amount,
             Self::Currency => ResponseCode::NOT_PERMITTED,
+            Self::Token(TokenRefusal::Unknown) => ResponseCode::INVALID_CARD,
+            Self::Token(TokenRefusal::NotActive | TokenRefusal::Denied) => {
+                ResponseCode::RESTRICTED_CARD
+            }
+            Self::Token(TokenRefusal::Expired) => ResponseCode::EXPIRED_CARD,
+            Self::Token(TokenRefusal::NotHere) => ResponseCode::NOT_PERMITTED,
             Self::NoRoute => codes.no_route,
             Self::IssuerWindow
             | Self::AcquirerShare
@@ -121,6 +130,11 @@ impl Reason {
             Self::InvalidCard => Counter::RefusedCard,
             Self::InvalidAmount => Counter::RefusedAmount,
             Self::Currency => Counter::RefusedCurrency,
+            Self::Token(TokenRefusal::Unknown) => Counter::RefusedTokenUnknown,
+            Self::Token(TokenRefusal::NotActive) => Counter::RefusedTokenNotActive,
+            Self::Token(TokenRefusal::Expired) => Counter::RefusedTokenExpired,
+            Self::Token(TokenRefusal::NotHere) => Counter::RefusedTokenNotHere,
+            Self::Token(TokenRefusal::Denied) => Counter::RefusedTokenDenied,
             Self::NoRoute => Counter::RefusedNoRoute,
             Self::IssuerWindow => Counter::RefusedIssuerWindow,
             Self::AcquirerShare => Counter::ShedAcquirerShare,

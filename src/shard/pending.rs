@@ -57,6 +57,8 @@ pub(super) struct PendingRequest {
     pub(super) header_bytes: u8,
     /// DE 2 was made from DE 35, so the answer does not carry it.
     pub(super) pan_from_track: bool,
+    /// DE 2 of what is kept is a token; its issuer knows the card.
+    pub(super) is_token: bool,
     /// When its batch began.
     pub(super) arrived_ns: u64,
     /// Time spent in the switch until its batch ended.

@@ -11,8 +11,14 @@ use crate::limits::{MESH_CREDITS, MESH_CREDITS_KEPT_BACK, MESH_CREDITS_RESERVED,
 #[inline]
 pub(super) fn owner(card: CardKey, shards: usize) -> ShardId {
     let [low, _] = card.words();
+    spread(low, shards)
+}
+
+/// The shard that holds what has this hash.
+#[inline]
+pub(super) fn spread(hash: u64, shards: usize) -> ShardId {
     // The high half of the product spreads evenly over the shards; at most SHARDS_MAX of them.
-    ShardId(((u128::from(low) * shards as u128) >> 64) as u8)
+    ShardId(((u128::from(hash) * shards as u128) >> 64) as u8)
 }
 
 /// Credits towards every other shard.

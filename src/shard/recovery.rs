@@ -159,6 +159,9 @@ impl Shard {
                 "more messages are owed to issuers than a shard here holds: more shards, or a larger \
                  pending_max, have room for them"
             }
+            Change::Token(entry) if !self.wallet.has_room(entry) => {
+                "there are more tokens than a shard here holds: [wallet] tokens must be larger"
+            }
             _ => return Ok(()),
         };
         Err(RecordError::NoRoom(what))

@@ -6,7 +6,7 @@ use super::intake::StagedRequest;
 use super::own_answer::Reason;
 use super::{Incoming, Shard};
 use crate::config::{QrLevel, RequestorConfig};
-use tapswitch_protocol::{TokenData, TokenRequestor};
+use tapswitch_protocol::{Token, TokenData, TokenRequestor};
 
 /// Those that are above the lowest level, by their identifications.
 pub(super) struct Requestors(Box<[(TokenRequestor, QrLevel)]>);
@@ -65,8 +65,13 @@ pub(super) fn token_data(
     incoming: &Incoming<'_>,
     staged: &StagedRequest,
 ) -> Result<TokenData, Reason> {
-    match staged.token_data {
-        Some(known) => Ok(known),
-        None => TokenData::of(&incoming.view).map_err(|_| Reason::Format(63)),
+    match (staged.token_data, staged.tap) {
+        (Some(known), _) => Ok(known),
+        // It was looked up: that is surer than what the message says.
+        (None, Some(tap)) => Ok(TokenData {
+            token: Token::from_number(tap.token),
+            requestor: tap.translated.map(|it| it.requestor),
+        }),
+        (None, None) => TokenData::of(&incoming.view).map_err(|_| Reason::Format(63)),
     }
 }

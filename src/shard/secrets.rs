@@ -14,11 +14,14 @@ pub struct Secrets {
     pub card_key: [u8; 32],
     /// Key of the duplicate memory's digests.
     pub digest_key: [u8; 16],
+    /// AES-256 key under which card keys become payment account references.
+    pub par_key: [u8; 32],
 }
 
 /// Blocks whose encipherment is derived from a card key. No packed PAN begins with F, so none is a
 /// card's key.
 const DIGEST_BLOCK: [u8; 16] = *b"\xFFtapswitchdigest";
+const PAR_BLOCKS: [[u8; 16]; 2] = [*b"\xFFtapswitch par 0", *b"\xFFtapswitch par 1"];
 const CHECK_BLOCK: [u8; 16] = *b"\xFFtapswitch check";
 
 impl Secrets {
@@ -26,7 +29,11 @@ impl Secrets {
     #[must_use]
     pub fn of_card_key(card_key: [u8; 32]) -> Self {
         let digest_key = encipher(&card_key, DIGEST_BLOCK);
-        Self { card_key, digest_key }
+        let [first, second] = PAR_BLOCKS.map(|block| encipher(&card_key, block));
+        let mut par_key = [0; 32];
+        par_key[..16].copy_from_slice(&first);
+        par_key[16..].copy_from_slice(&second);
+        Self { card_key, digest_key, par_key }
     }
 
     /// Tells whether two processes have the same card key, and nothing else of it: four bytes of a
@@ -42,6 +49,7 @@ impl Drop for Secrets {
     fn drop(&mut self) {
         self.card_key.zeroize();
         self.digest_key.zeroize();
+        self.par_key.zeroize();
     }
 }
 
@@ -65,6 +73,8 @@ mod tests {
         let other = Secrets::of_card_key(other);
         assert_ne!(one.digest_key, other.digest_key);
         assert_ne!(one.key_check(), other.key_check());
+        assert_ne!(one.par_key, other.par_key);
+        assert_ne!(one.par_key[..16], one.par_key[16..]);
         assert_ne!(one.digest_key[..4], one.key_check());
     }
 }

@@ -104,6 +104,8 @@ enum Part {
     Holds(usize),
     Owed(u32),
     Scopes(ScopeCursor),
+    Tokens(usize),
+    TokenOrders(usize),
 }
 
 impl Shard {
@@ -247,11 +249,40 @@ impl Shard {
                 let places = PLACES_PER_STEP as u32;
                 let more = self.escrow.as_ref().is_some_and(|it| it.scan(cursor, places, visit));
                 if !more {
-                    return SnapshotStep::Done;
+                    taking.part = Part::Tokens(0);
                 }
             }
+            Part::Tokens(_) | Part::TokenOrders(_) => return self.take_tokens(taking, out),
         }
         SnapshotStep::More
+    }
+
+    /// Tokens, and orders about them that were done.
+    fn take_tokens(&self, taking: &mut Taking, out: &mut Vec<u8>) -> SnapshotStep {
+        let wall_ms = taking.wall_ms;
+        match &mut taking.part {
+            Part::Tokens(place) => {
+                let until = *place + PLACES_PER_STEP;
+                match self.wallet.within(*place..until) {
+                    Some(tokens) => {
+                        tokens.for_each(|token| add_record(out, wall_ms, Change::Token(token)));
+                        *place = until;
+                    }
+                    None => taking.part = Part::TokenOrders(0),
+                }
+                SnapshotStep::More
+            }
+            Part::TokenOrders(place) => {
+                let mut added = 0;
+                for order in self.wallet.requests(*place).take(PLACES_PER_STEP) {
+                    add_record(out, wall_ms, Change::WalletRequest(order));
+                    added += 1;
+                }
+                *place += added;
+                if added < PLACES_PER_STEP { SnapshotStep::Done } else { SnapshotStep::More }
+            }
+            _ => SnapshotStep::More,
+        }
     }
 
     fn add_owed(&self, out: &mut Vec<u8>, (first, until): (u32, u32), taking: &Taking) {

@@ -23,7 +23,8 @@ use crate::config::{AcquirerConfig, StandInRule, VelocityConfig};
 use crate::limits::FRAME_BYTES_MAX;
 use std::rc::Rc;
 use tapswitch_protocol::{
-    Addition, FieldSet, FieldTable, MessageView, Mti, ProcessingCode, ResponseCode, respond,
+    Addition, FieldSet, FieldTable, MessageView, Mti, PanError, ProcessingCode, ResponseCode,
+    respond,
 };
 
 /// DE 25 of what is about an earlier pre-authorization: completion, increase.
@@ -170,12 +171,14 @@ impl Shard {
             table: FieldTable::default(),
             connection: request.origin,
             error: None,
-            pan: view.pan(),
+            // Of a token the card's.
+            pan: self.cipher.pan(&request.card).ok_or(PanError::Missing),
             card: request.card,
             owner: self.id,
             key: request.key,
             fingerprint: request.fingerprint,
             token_data: Some(request.token_data),
+            tap: None,
         };
         let echo = profile.dialect.echo;
         let echo = if request.pan_from_track { echo.without(2) } else { echo };

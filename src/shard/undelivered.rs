@@ -19,7 +19,7 @@ use super::reversal_reason::ReversalReason;
 use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
 use crate::config::AcquirerConfig;
 use crate::limits::{FRAME_BYTES_MAX, UNDELIVERED_MAX};
-use tapswitch_protocol::{FrameStep, MessageView, ResponseCode};
+use tapswitch_protocol::{FrameStep, MessageView, PanError, ResponseCode};
 
 /// Between two rounds over the shards.
 const ROUND_NS: u64 = 100_000_000;
@@ -144,7 +144,12 @@ impl Shard {
             self.note(now, incoming, Note::only(Counter::UndeliverableOther));
             return self.counters.add(Counter::UndeliverableOther);
         }
-        let owner = match (view.pan(), home) {
+        // A token does not say on which shard its card is.
+        let pan = view.pan().and_then(|pan| match self.wallet.token_of(&pan) {
+            Some(_) => Err(PanError::Missing),
+            None => Ok(pan),
+        });
+        let owner = match (pan, home) {
             (_, Home::Here) => self.id,
             (Ok(pan), _) => super::placement::owner(self.cipher.key(&pan), self.shards),
             (Err(_), Home::Of(shard)) => shard,
@@ -157,7 +162,7 @@ impl Shard {
         if let Some(original) = self.original(&key) {
             return self.wait_or_take_back(now, incoming, (frame, key, &original), outbox);
         }
-        match (view.pan(), home) {
+        match (pan, home) {
             // All shards were asked, and another one knows it.
             (Err(_), Home::Here) => {}
             (Err(_), Home::Unknown) if self.shards > 1 => {

@@ -17,6 +17,7 @@ mod stand_in;
 mod velocity;
 mod velocity_scope;
 mod velocity_when;
+mod wallet;
 
 use super::default::{IINS_CN, read_text};
 use super::file::{Found, RawFile, RawSwitch};
@@ -55,7 +56,9 @@ pub(super) fn check(
     let codes = codes::check(&raw.codes, problems);
     let acquirers = acquirers::check(&raw.acquirers, &codes, problems);
     let velocity = velocity::check(raw, problems);
-    let requestors = requestors::check(&raw.requestors, &velocity, problems);
+    let rows = iins.as_ref().map_or(&[][..], |table| table.rows.as_slice());
+    let requestors = requestors::check(&raw.requestors, (&velocity, rows), problems);
+    let wallet = wallet::check(&raw.wallet, problems);
     let capacity = capacity(raw, &switch, problems);
     let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());
     let names = issuers::names(raw, names, problems);
@@ -73,6 +76,7 @@ pub(super) fn check(
         iins,
         velocity,
         requestors,
+        wallet,
         bank,
         journal,
         keys,

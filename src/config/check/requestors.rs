@@ -2,16 +2,20 @@
 
 use super::acquirers::check_name;
 use super::section::Section;
+use super::velocity_when;
 use crate::config::file::{Found, Named, RawRequestor};
 use crate::config::problem::{Problems, quoted};
-use crate::config::{QrLevel, RequestorConfig, VelocityConfig};
+use crate::config::{IinRow, QrLevel, RequestorConfig, VelocityConfig};
 use crate::limits::REQUESTORS_MAX;
 use tapswitch_protocol::TokenRequestor;
 use tapswitch_protocol::token::REQUESTOR_DIGITS_MAX;
 
+/// Digits that begin the tokens of a requestor.
+const TOKEN_PREFIX_DIGITS: core::ops::RangeInclusive<usize> = 6..=12;
+
 pub(super) fn check(
     raw: &[Named<RawRequestor>],
-    velocity: &VelocityConfig,
+    (velocity, rows): (&VelocityConfig, &[IinRow]),
     problems: &mut Problems<'_>,
 ) -> Vec<RequestorConfig> {
     if let Some(named) = raw.get(REQUESTORS_MAX) {
@@ -25,6 +29,7 @@ pub(super) fn check(
         let mut section = Section::new(problems, path, named.at);
         if let Some(requestor) = requestor(named, &checked, &mut section) {
             warn_of_unlimited(named, &requestor, velocity, &mut section);
+            check_prefixes(named, (&requestor, &checked), rows, &mut section);
             checked.push(requestor);
         }
     }
@@ -52,7 +57,54 @@ fn requestor(
         let message = format!("{id} is requestor `{}` already", first.name);
         section.error(*at, "id", message, "a copied section that kept its id");
     }
-    Some(RequestorConfig { name: name.clone(), id, qr_level })
+    let entry_modes = velocity_when::entry_modes(section, &raw.entry_modes);
+    Some(RequestorConfig {
+        qr_level,
+        token_prefixes: raw.token_prefixes.as_ref().map_or_else(Vec::new, |it| it.value.clone()),
+        is_on: raw.on.as_ref().is_none_or(|found| found.value),
+        entry_modes: entry_modes.into_iter().map(u16::from).collect(),
+        mccs: section.numbers("mccs", &raw.mccs, 0..=9_999),
+        merchants: raw.merchants.as_ref().map_or_else(Vec::new, |it| it.value.clone()),
+        ..RequestorConfig::new(name, id)
+    })
+}
+
+/// A number is a token of one requestor, or a card of one bank.
+fn check_prefixes(
+    named: &Named<RawRequestor>,
+    (requestor, earlier): (&RequestorConfig, &[RequestorConfig]),
+    rows: &[IinRow],
+    section: &mut Section<'_, '_>,
+) {
+    let at = named.section.token_prefixes.as_ref().and_then(|found| found.at);
+    let overlap = |one: &str, other: &str| one.starts_with(other) || other.starts_with(one);
+    for (place, prefix) in requestor.token_prefixes.iter().enumerate() {
+        let is_prefix = TOKEN_PREFIX_DIGITS.contains(&prefix.len())
+            && prefix.bytes().all(|byte| byte.is_ascii_digit())
+            && !prefix.starts_with('0');
+        if !is_prefix {
+            let message = format!("`{}` begins no tokens", quoted(prefix));
+            section.error(at, "token_prefixes", message, "6 to 12 digits, the first not 0");
+            continue;
+        }
+        let own = requestor.token_prefixes.iter().take(place).find(|it| overlap(it, prefix));
+        let mut all =
+            earlier.iter().flat_map(|of| of.token_prefixes.iter().map(move |it| (of, it)));
+        if let Some(twice) = own {
+            let message = format!("{prefix} and {twice} begin the same tokens");
+            section.error(at, "token_prefixes", message, "one of them is enough");
+        } else if let Some((of, other)) = all.find(|(_, other)| overlap(other, prefix)) {
+            let message = format!("{prefix} begins tokens of requestor `{}`: {other}", of.name);
+            section.error(at, "token_prefixes", message, "a token is of one requestor");
+        }
+        let iin =
+            |row: &IinRow| format!("{:0digits$}", row.prefix, digits = usize::from(row.digits));
+        if let Some(row) = rows.iter().find(|row| overlap(&iin(row), prefix)) {
+            let message = format!("{prefix} begins cards of an issuer: IIN {}", iin(row));
+            let cause = "tokens have ranges of their own, in which no bank has cards";
+            section.error(at, "token_prefixes", message, cause);
+        }
+    }
 }
 
 /// What is agreed with customers at level A nobody ships.

@@ -76,7 +76,10 @@ fn unknown<'k>(
     section.error(at, key, message, nearest_cause(word, &names));
 }
 
-fn entry_modes(section: &mut Section<'_, '_>, found: &Option<Found<Vec<Word>>>) -> Vec<u8> {
+pub(super) fn entry_modes(
+    section: &mut Section<'_, '_>,
+    found: &Option<Found<Vec<Word>>>,
+) -> Vec<u8> {
     let Some(found) = found else { return Vec::new() };
     let mut modes = Vec::new();
     for word in &found.value {

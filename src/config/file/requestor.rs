@@ -1,6 +1,6 @@
 //! The keys of `[requestor.NAME]`.
 
-use super::{Found, Layer, Named, read_key, read_named, refuse_unknown};
+use super::{Found, Layer, Named, Word, read_key, read_named, refuse_unknown};
 use crate::config::problem::Problems;
 use toml::de::DeTable;
 
@@ -9,6 +9,11 @@ section! {
     RawRequestor {
         id: String,
         qr_level: String,
+        token_prefixes: Vec<String>,
+        on: bool,
+        entry_modes: Vec<Word>,
+        mccs: Vec<i64>,
+        merchants: Vec<String>,
     }
 }
 

@@ -1,16 +1,16 @@
-//! Operators' orders about parked messages: decided between two batches, told when they are on the disk.
+//! Orders about parked messages and tokens: decided between two batches, told when they are on the disk.
 
 use super::Driver;
 use crate::io::decider::Decider;
+use crate::io::shard_orders::{ShardOrder, ShardOutcome};
 use crate::shard::Now;
-use crate::shard::parked::ParkedOutcome;
 use std::sync::mpsc::Sender;
 
 /// An outcome, told once the journal has so much.
 pub(super) struct Decided {
     lsn: u64,
-    outcome: ParkedOutcome,
-    reply: Sender<ParkedOutcome>,
+    outcome: ShardOutcome,
+    reply: Sender<ShardOutcome>,
 }
 
 impl<D: Decider> Driver<D> {
@@ -20,8 +20,14 @@ impl<D: Decider> Driver<D> {
         while self.may_take_inputs()
             && let Some(asked) = self.ports.orders.take(shard)
         {
-            let outcome =
-                self.decider.on_parked_order(now, asked.number, &asked.order, &mut self.outbox);
+            let outcome = match &asked.order {
+                ShardOrder::Parked(number, order) => ShardOutcome::Parked(
+                    self.decider.on_parked_order(now, *number, order, &mut self.outbox),
+                ),
+                ShardOrder::Wallet(request) => ShardOutcome::Wallet(
+                    self.decider.on_wallet_request(now, request, &mut self.outbox),
+                ),
+            };
             self.settle(now);
             let lsn = self.ports.journal.as_ref().map_or(0, |port| port.journal.last_lsn());
             self.decided.push(Decided { lsn, outcome, reply: asked.reply });
@@ -40,7 +46,7 @@ impl<D: Decider> Driver<D> {
             let may_be_told = decided.lsn <= released_lsn;
             if may_be_told {
                 // Whoever asked may be gone.
-                let _ = decided.reply.send(decided.outcome);
+                let _ = decided.reply.send(decided.outcome.clone());
             }
             !may_be_told
         });

@@ -6,9 +6,9 @@ use crate::io::decider::Decider;
 use crate::io::engine::EngineReport;
 use crate::io::journal::{CommitPath, Space};
 use crate::io::recover::RecoveryReport;
+use crate::io::shard_orders::{ShardOrder, ShardOutcome};
 use crate::io::snapshot_call::SnapshotCaller;
 use crate::shard::Configured;
-use crate::shard::parked::{ParkedOrder, ParkedOutcome};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -66,16 +66,11 @@ impl<D: Decider> Switch<D> {
         epoch
     }
 
-    /// Hands an operator's order about a parked message to its shard. What comes of it is told when it is
-    /// as durable as an answer; `None`: there is no such shard, or it has too much to do.
+    /// Hands an order to a shard. What comes of it is told when it is as durable as an answer; `None`:
+    /// there is no such shard, or it has too much to do.
     #[must_use]
-    pub fn order_parked(
-        &self,
-        shard: usize,
-        number: u64,
-        order: ParkedOrder,
-    ) -> Option<Receiver<ParkedOutcome>> {
-        self.controls.orders.ask(shard, (number, order), &self.controls.wakes)
+    pub fn order(&self, shard: usize, order: ShardOrder) -> Option<Receiver<ShardOutcome>> {
+        self.controls.orders.ask(shard, order, &self.controls.wakes)
     }
 
     /// For whoever wants a snapshot of every shard now.

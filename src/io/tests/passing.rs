@@ -51,7 +51,7 @@ fn start(folder: &Path, setup: &Setup, partings: Vec<Parting>) -> Switch<Shard> 
     let directory = DataDirectory::open(folder, setup.shards as u32, [0; 8], &layout).unwrap();
     let listeners = Listeners::open(&config, &mut Vec::new()).unwrap();
     let shared = Arc::clone(&config);
-    let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16] };
+    let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16], par_key: [8; 32] };
     let kept = Some(Kept { directory, partings });
     let make = move |id, passed| Shard::with_table(id, &shared, &secrets, passed);
     Switch::start_on(config, setup.timeouts, (kept, &listeners), make).unwrap()

@@ -65,7 +65,7 @@ pub(super) fn start(mut config: Config, setup: &Setup, delay_us: u64) -> Switch<
     }
     let config = Arc::new(config);
     let shared = Arc::clone(&config);
-    let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16] };
+    let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16], par_key: [8; 32] };
     Switch::start(config, setup.timeouts, move |id| Shard::new(id, &shared, &secrets)).unwrap()
 }
 

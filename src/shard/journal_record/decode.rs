@@ -197,6 +197,10 @@ impl<'a> Reader<'a> {
             let (by, reservation) = (DuplicateKey(self.take()?), self.reservation()?);
             let less_minor = self.number()?;
             Change::HoldCompleted { key, card, by, reservation, less_minor }
+        } else if is(Kind::Token) {
+            Change::Token(self.token()?)
+        } else if is(Kind::WalletRequest) {
+            Change::WalletRequest([self.number()?, self.number()?, self.number()?])
         } else if is(Kind::Started) {
             Change::Started
         } else if is(Kind::Configured) {

@@ -100,6 +100,8 @@ impl fmt::Display for Record<'_> {
             }
             Change::Started => f.write_str("started"),
             Change::Configured { epoch } => write!(f, "configured     epoch {epoch}"),
+            Change::Token(entry) => write!(f, "token          {} {entry}", Card(entry.card)),
+            Change::WalletRequest([id, ..]) => write!(f, "wallet-request {id:016x}"),
             Change::ScopeRow(row) => row.fmt(f),
             Change::ScopePool(pool) => pool.fmt(f),
             Change::SettlementDay { day } => {

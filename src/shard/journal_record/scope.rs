@@ -2,7 +2,7 @@
 //! operator reads them. An entity is shown by the last bytes of its digest.
 
 use super::decode::{Reader, RecordError};
-use super::{ScopeHold, ScopePool, ScopeRow, Writer};
+use super::{Kind, ScopeHold, ScopePool, ScopeRow, Writer};
 use crate::shard::identity::CardKey;
 use crate::shard::velocity::escrow::{Entity, Share, Tally};
 use core::fmt;
@@ -13,22 +13,24 @@ const IS_SAME_CURRENCY: u8 = 2;
 const HAS_TOKEN: u8 = 4;
 
 impl ScopeRow {
-    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) -> Kind {
         head(writer, (self.counter, self.entity, self.number));
         tally(writer, self.share.used);
         tally(writer, self.share.leased);
+        Kind::ScopeRow
     }
 }
 
 impl ScopePool {
-    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) -> Kind {
         head(writer, (self.counter, self.entity, self.number));
         tally(writer, self.leased);
+        Kind::ScopePool
     }
 }
 
 impl ScopeHold {
-    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) -> Kind {
         writer.put(self.card.0);
         let [shared @ .., token] = &self.entities;
         shared.iter().for_each(|entity| writer.put(entity.0));
@@ -42,6 +44,7 @@ impl ScopeHold {
         if has_token {
             writer.put(token.0);
         }
+        Kind::ScopeHeld
     }
 }
 

@@ -259,6 +259,15 @@ impl Shard {
                 let hold = Hold { reservation, ..hold };
                 self.apply(&Record { change: Change::HoldOpened(hold), ..record });
             }
+            Change::Token(entry) if self.wallet.owner(entry.token, self.shards) == self.id => {
+                expect_room(&record.change)?;
+                self.apply(&record);
+            }
+            Change::WalletRequest([.., token])
+                if self.wallet.owner(token, self.shards) == self.id =>
+            {
+                self.apply(&record);
+            }
             Change::SettlementDay { .. } | Change::IssuerDay { .. } | Change::IssuerTold { .. } => {
                 self.apply(&record);
             }

@@ -3,7 +3,7 @@
 use crate::config::{
     AcquirerConfig, AcquirerSession, BankConfig, CardKind, Config, Durability, EngineChoice, Idle,
     IinRow, IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig, VelocityCondition,
-    VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow,
+    VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow, WalletConfig,
 };
 use crate::shard::{
     AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
@@ -108,6 +108,7 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
         iins: vec![iin(622_848, 0), iin(622_575, 1)],
         velocity: velocity(),
         requestors: Vec::new(),
+        wallet: WalletConfig { tokens: 1_000, par_giver: *b"0000" },
         bank: BankConfig {
             threads: 0,
             cores: Vec::new(),
@@ -163,7 +164,7 @@ fn journal() -> JournalConfig {
 }
 
 pub(super) fn secrets() -> Secrets {
-    Secrets { card_key: [7; 32], digest_key: [9; 16] }
+    Secrets { card_key: [7; 32], digest_key: [9; 16], par_key: [8; 32] }
 }
 
 /// One request in the making.

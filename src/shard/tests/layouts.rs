@@ -136,6 +136,20 @@ fn load(shard: &mut Shard, carried: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String>
     Ok(())
 }
 
+/// What one shard knows, in shards of another layout.
+pub(super) fn carried_over(before: &mut Shard, config: &Config, shards: usize) -> Vec<Shard> {
+    let now = Now { mono_ns: 1, wall_ms: 1_795_348_800_000 };
+    let (header, mut pieces) = (before.carry_begin(now), Vec::new());
+    while before.snapshot_next(&mut pieces, 1_000) == SnapshotStep::More {}
+    let carried = [(header, pieces)];
+    let after = (0..shards).map(|id| {
+        let mut shard = Shard::new(ShardId(id as u8), config, &secrets());
+        load(&mut shard, &carried).unwrap();
+        shard
+    });
+    after.collect()
+}
+
 fn world(config: &Config, id: usize) -> World {
     let mut world = World::new(config);
     world.shard = Shard::new(ShardId(id as u8), config, &secrets());

@@ -3,6 +3,7 @@
 use super::fixture::{Request, config, cups_header, issuer_answer, secrets};
 use super::links::{linked, managed};
 use crate::config::Config;
+use crate::shard::wallet::{WalletOutcome, WalletRequest};
 use crate::shard::{
     AcquirerId, Action, ConnectionId, Counter, IssuerId, LinkId, MeshKind, MeshMessage, Now,
     Outbox, Shard, ShardId,
@@ -110,6 +111,19 @@ impl Pair {
         self.tick(0);
     }
 
+    /// The connection of a shard.
+    pub(super) fn connection(&self, shard: u8) -> ConnectionId {
+        connection(shard)
+    }
+
+    /// An order about a token, at the shard where it is.
+    pub(super) fn order(&mut self, shard: usize, request: &WalletRequest) -> WalletOutcome {
+        let outbox = &mut self.outboxes[shard];
+        let outcome = self.shards[shard].on_wallet_request(NOW, request, outbox);
+        self.carry();
+        outcome
+    }
+
     /// Both are new, and know these records of the process before.
     pub(super) fn restarted(config: &Config, records: [&[u8]; 2]) -> Self {
         let mut pair = Self::by(config);
@@ -139,7 +153,7 @@ impl Pair {
         self.carry();
     }
 
-    fn total(&self, counter: Counter) -> u64 {
+    pub(super) fn total(&self, counter: Counter) -> u64 {
         self.shards.iter().map(|shard| shard.counters().value(counter)).sum()
     }
 }

@@ -35,3 +35,4 @@ mod tokens;
 mod totals_told;
 mod transitions;
 mod voids;
+mod wallet;

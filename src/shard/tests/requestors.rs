@@ -11,7 +11,7 @@ const OTHER: &str = "00087654321";
 
 fn requestor(name: &str, id: &str, qr_level: QrLevel) -> RequestorConfig {
     let id = TokenRequestor::from_digits(id.as_bytes()).unwrap();
-    RequestorConfig { name: name.to_owned(), id, qr_level }
+    RequestorConfig { qr_level, ..RequestorConfig::new(name, id) }
 }
 
 fn shipped(requestors: Vec<RequestorConfig>) -> Config {
