@@ -1,5 +1,5 @@
 //! `tapswitch ctl`: asks a running switch through its operators' port, or tells it to reload, drain, or what
-//! becomes of a parked message.
+//! becomes of a parked message or a token.
 //!
 //! Exit codes: 0 done; 69 nobody answers; 77 not allowed; 78 the configuration has mistakes; 75 what
 //! has changed needs a restart; 1 anything else. Not here: tables (`tables`), parked
@@ -7,6 +7,7 @@
 
 mod parked;
 mod tables;
+mod wallet;
 
 use super::{CommandError, Streams};
 use crate::admin::client::{Answer, Ask, AskError, Place, tell};
@@ -54,6 +55,11 @@ pub enum CtlCommand {
     },
     /// Read the configuration file again, as SIGHUP; says what changed
     Reload,
+    /// Make, change or show a token: the order is JSON on standard input
+    Wallet {
+        /// What is ordered
+        order: wallet::WalletCommand,
+    },
     /// Send a message again that its issuer refused
     ReleaseParked {
         /// Which: SHARD-NUMBER, as `show parked` has it
@@ -110,6 +116,10 @@ pub(super) fn run(args: &CtlArgs, streams: &mut Streams<'_>) -> Result<(), Comma
         }
         CtlCommand::DropParked { message, note } => {
             parked::order(&at, (message, Some(note)), args.json, streams)
+        }
+        CtlCommand::Wallet { order } => {
+            let input = &mut std::io::stdin().lock();
+            wallet::order(&at, *order, (input, args.json), streams)
         }
         CtlCommand::Drain { within_s } => {
             drain(&at, Duration::from_secs(*within_s), args.json, streams)

@@ -43,6 +43,44 @@ const OF_REQUESTORS: &[Row] = &[
         "cannot be used as a name",
         "1 to 32",
     ),
+    (
+        "[requestor.a]\nid = \"00012345678\"\ntoken_prefixes = [\"62888\"]",
+        3,
+        "requestor.a.token_prefixes",
+        "`62888` begins no tokens",
+        "6 to 12 digits",
+    ),
+    (
+        "[requestor.a]\nid = \"00012345678\"\ntoken_prefixes = [\"62888801\", \"6288880\"]",
+        3,
+        "requestor.a.token_prefixes",
+        "6288880 and 62888801 begin the same tokens",
+        "",
+    ),
+    (
+        "[requestor.a]\nid = \"00012345678\"\ntoken_prefixes = [\"628888\"]\n\
+         [requestor.b]\nid = \"00012345679\"\ntoken_prefixes = [\"62888801\"]",
+        6,
+        "requestor.b.token_prefixes",
+        "62888801 begins tokens of requestor `a`: 628888",
+        "one requestor",
+    ),
+    (
+        "[requestor.a]\nid = \"00012345678\"\ntoken_prefixes = [\"62284801\"]",
+        3,
+        "requestor.a.token_prefixes",
+        "62284801 begins cards of an issuer: IIN 622848",
+        "no bank has cards",
+    ),
+    (
+        "[requestor.a]\nid = \"00012345678\"\nentry_modes = [\"tap\"]",
+        3,
+        "requestor.a.entry_modes",
+        "unknown `tap`",
+        "",
+    ),
+    ("[wallet]\npar_giver = \"abcd\"", 2, "wallet.par_giver", "`abcd` names nobody", "capital"),
+    ("[wallet]\ntokens = -1", 2, "wallet.tokens", "-1 is outside", ""),
     ("[[requestor]]\nid = \"00012345678\"", 1, "requestor", "must be a section", "[requestor]"),
 ];
 
