@@ -4,7 +4,8 @@
 //! readers could take differently: an object that comes twice, bytes that are no object. After it no
 //! accessor can fail for the form of DE 55, only because an object is missing, or is not of the size
 //! or content that its definition asks for. Objects come in any order; an empty one is one that is not
-//! there (real terminals send them). Nothing is copied or allocated.
+//! there (real terminals send them). Nothing is copied or allocated. [`ChipData::write_with`] writes them
+//! again with one more, for an answer.
 //!
 //! Tags, lengths and meanings: EMV Book 3, annexes A and B.
 //!
@@ -15,7 +16,8 @@ mod issuer_application_data;
 
 pub use issuer_application_data::{IadAlgorithm, IssuerApplicationData};
 
-use crate::tlv::{Tlv, TlvError, TlvReader};
+use crate::error::WriteError;
+use crate::tlv::{Tlv, TlvError, TlvReader, TlvWriter};
 use crate::view::MessageView;
 use core::fmt;
 
@@ -255,6 +257,23 @@ impl<'a> ChipData<'a> {
     pub fn exactly<const BYTES: usize>(&self, tag: u32) -> Result<&'a [u8; BYTES], ObjectError> {
         let value = self.require(tag)?;
         value.try_into().map_err(|_| ObjectError::new(tag, ObjectProblem::Length))
+    }
+
+    /// Writes these objects with `value` for one of them, in its place, or behind the others where it
+    /// was not there: DE 55 of an answer, with tag 91. Returns how many bytes.
+    ///
+    /// # Errors
+    /// [`WriteError::NoRoom`]; the output is unusable then.
+    pub fn write_with(&self, tag: u32, value: &[u8], out: &mut [u8]) -> Result<usize, WriteError> {
+        let mut writer = TlvWriter::new(out);
+        for object in self.objects() {
+            let value = if object.tag == tag { value } else { object.value };
+            writer.put(object.tag, value)?;
+        }
+        if self.get(tag).is_none() {
+            writer.put(tag, value)?;
+        }
+        Ok(writer.finish())
     }
 
     /// The application transaction counter, 9F36: how often the card was used.

@@ -107,6 +107,19 @@ fn sequence_numbers_are_of_the_chip_before_the_message() {
 }
 
 #[test]
+fn an_object_is_put_among_others() {
+    let chip = ChipData::parse(b"\x91\x02AB\x71\x01S\x71\x01T").unwrap();
+    let write = |tag, value: &[u8]| {
+        let mut out = [0; 16];
+        chip.write_with(tag, value, &mut out).map(|bytes| out[..bytes].to_vec())
+    };
+    let replaced = write(tag::ISSUER_AUTHENTICATION, b"123").unwrap();
+    assert_eq!(replaced, b"\x91\x03123\x71\x01S\x71\x01T");
+    assert_eq!(write(0x8A, b"00").unwrap(), b"\x91\x02AB\x71\x01S\x71\x01T\x8A\x0200");
+    assert_eq!(write(0x8A, b"00000"), Err(WriteError::NoRoom));
+}
+
+#[test]
 fn values_cannot_be_printed() {
     let chip = ChipData::parse(b"\x5A\x08\x62\x16\x26\x10\x00\x00\x00\x01").unwrap();
     assert_eq!(format!("{chip:?}"), "ChipData(1 objects)");

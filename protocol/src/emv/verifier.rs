@@ -140,7 +140,8 @@ impl Verifier {
     }
 
     /// What answers a cryptogram that was verified before, when only card, counter (9F36) and
-    /// cryptogram were kept.
+    /// cryptogram were kept. It does not know whether the cryptogram was right: ask for none that was
+    /// not.
     #[must_use]
     pub fn responder(
         &self,
@@ -213,9 +214,10 @@ impl Cryptogram {
         self.is_verified
     }
 
-    /// What answers it: tag 91. An issuer may answer a wrong one, too, with a decline.
+    /// What answers it: tag 91. `None` for a wrong one: an issuer proves itself to its own card only,
+    /// and whoever sends cryptograms of his choice must not be told what its key makes of them.
     #[must_use]
-    pub const fn responder(&self) -> &Responder {
-        &self.responder
+    pub const fn responder(&self) -> Option<&Responder> {
+        if self.is_verified { Some(&self.responder) } else { None }
     }
 }
