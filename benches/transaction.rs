@@ -9,7 +9,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tapswitch::config::{Config, OutcomesConfig};
 use tapswitch::shard::{
-    AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
+    AcquirerId, Action, ConnectionId, CryptogramKeys, IssuerId, Now, Outbox, Secrets, Shard,
+    ShardId,
 };
 use tapswitch_protocol::{
     Dialect, FieldSet, FieldTable, FrameStep, Framing, MessageWriter, header,
@@ -70,7 +71,12 @@ impl Bench {
             limit.count_max = None;
             limit.amount_minor_max = Some(1 << 40);
         }
-        let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16], par_key: [8; 32] };
+        let secrets = Secrets {
+            card_key: [7; 32],
+            digest_key: [9; 16],
+            par_key: [8; 32],
+            cryptograms: CryptogramKeys::default(),
+        };
         let mut shard = Shard::new(ShardId(0), &config, &secrets);
         let acquirer = AcquirerId(0);
         let connection = ConnectionId { shard: ShardId(0), acquirer, slot: 1, generation: 1 };

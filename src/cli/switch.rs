@@ -10,7 +10,10 @@ use crate::io::core_dumps::forbid_core_dumps;
 use crate::io::journal::{CommitPath, DataDirectory, JournalReport};
 use crate::io::keys::{self, KeyOrigin, KeySources};
 use crate::io::recover::{Kept, RecoveryReport};
-use crate::io::{Clock, IoTimeouts, Listeners, Parting, ShardReport, StartError, Stopped, Switch};
+use crate::io::{
+    Clock, IoTimeouts, Listeners, Parting, ShardReport, StartError, Stopped, Switch,
+    cryptogram_keys,
+};
 use crate::shard::recovery::Recovered;
 use crate::shard::state_layout::StateLayout;
 use crate::shard::wallet::WalletKeys;
@@ -52,7 +55,9 @@ pub(super) fn start(
 ) -> Result<Started, CommandError> {
     forbid_core_dumps()
         .map_err(|error| CommandError::Failed(format!("cannot forbid core dumps: {error}")))?;
-    let keys::Keys { secrets, origin } = load_keys(config)?;
+    let keys::Keys { mut secrets, origin } = load_keys(config)?;
+    secrets.cryptograms =
+        cryptogram_keys::load(&config.requestors).map_err(|error| refused(78, &error))?;
     let key_check = secrets.key_check();
     let wallet_keys = WalletKeys::new(&secrets, config.switch.shards);
     let directory = open_directory(config, &origin, &secrets)?;

@@ -53,6 +53,11 @@ impl Config {
             list.put(&section, "entry_modes", format!("{:?}", requestor.entry_modes));
             list.put(&section, "mccs", format!("{:?}", requestor.mccs));
             list.put(&section, "merchants", format!("{:?}", requestor.merchants));
+            if let Some(cryptogram) = &requestor.cryptogram {
+                list.put(&section, "cryptogram_key_file", cryptogram.key_file.display());
+                list.put(&section, "cryptogram_algorithm", format!("{:?}", cryptogram.algorithm));
+                list.put(&section, "cryptogram_data", cryptogram.data);
+            }
         }
         for (issuer, behaviour) in self.issuers.iter().zip(&self.bank.behaviour) {
             let second = issuer.failover.and_then(|id| self.issuers.get(usize::from(id.0)));

@@ -30,7 +30,7 @@ pub use listing::Difference;
 pub use peers::{PEERS_MAX, PeerError, PeerNet, Peers};
 pub use problem::{ConfigError, Problem};
 pub use reload::NeedsRestart;
-pub use requestor::{RequestorConfig, WalletConfig};
+pub use requestor::{CryptogramConfig, RequestorConfig, WalletConfig};
 pub use stand_in::{StandInReasons, StandInRule};
 use std::net::SocketAddr;
 use std::path::PathBuf;

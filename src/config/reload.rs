@@ -3,7 +3,10 @@
 //!
 //! Every part is taken apart by its fields: a key that is added and not compared does not compile.
 
-use super::{AcquirerConfig, BankConfig, Config, IssuerConfig, IssuerLinkConfig, SwitchConfig};
+use super::{
+    AcquirerConfig, BankConfig, Config, IssuerConfig, IssuerLinkConfig, RequestorConfig,
+    SwitchConfig,
+};
 use super::{VelocityConfig, VelocityCounter};
 use crate::shard::IssuerId;
 use std::fmt;
@@ -73,8 +76,8 @@ impl Config {
             // Rows are free among the issuers that there are.
             iins: _,
             velocity,
-            // Levels, ranges and domains are free.
-            requestors: _,
+            // Levels, ranges and domains are free; keys are read at the start.
+            requestors,
             wallet,
             bank,
             journal,
@@ -90,6 +93,14 @@ impl Config {
         compare_bank(&mut found, bank, &new.bank);
         found.whole(*journal == new.journal, "[journal]");
         found.whole(*wallet == new.wallet, "[wallet]");
+        let keys_of = |requestors: &[RequestorConfig]| -> Vec<_> {
+            let keys = requestors.iter().map(|it| (it.id, it.cryptogram.clone()));
+            let mut keys: Vec<_> = keys.filter(|(_, cryptogram)| cryptogram.is_some()).collect();
+            keys.sort_unstable_by_key(|(id, _)| *id);
+            keys
+        };
+        let is_same = keys_of(requestors) == keys_of(&new.requestors);
+        found.whole(is_same, "cryptogram_key_file and what goes with it");
         found.whole(*keys == new.keys, "[keys]");
         found.whole(*outcomes == new.outcomes, "[outcomes]");
         found.whole(*admin == new.admin, "[admin]");

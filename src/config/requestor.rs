@@ -4,7 +4,9 @@
 //! Not here: which request is of which (`shard::requestors`, `shard::wallet`).
 
 use super::QrLevel;
+use std::path::PathBuf;
 use tapswitch_protocol::TokenRequestor;
+use tapswitch_protocol::emv::{Algorithm, DataList};
 
 /// One token requestor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,19 @@ pub struct RequestorConfig {
     pub mccs: Vec<u16>,
     /// DE 42 of where they may be, without blanks around; empty: everywhere.
     pub merchants: Vec<String>,
+    /// How their cryptograms are verified; none: by the cards' issuers.
+    pub cryptogram: Option<CryptogramConfig>,
+}
+
+/// What cryptograms of a requestor's tokens are verified with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CryptogramConfig {
+    /// The file of the master key.
+    pub key_file: PathBuf,
+    /// The cipher of all keys.
+    pub algorithm: Algorithm,
+    /// What a cryptogram covers.
+    pub data: DataList,
 }
 
 impl RequestorConfig {
@@ -40,6 +55,7 @@ impl RequestorConfig {
             entry_modes: Vec::new(),
             mccs: Vec::new(),
             merchants: Vec::new(),
+            cryptogram: None,
         }
     }
 }

@@ -95,7 +95,7 @@ fn pause() {
 }
 
 /// It listens before its shards have begun.
-fn await_ready(place: &Place) {
+pub(crate) fn await_ready(place: &Place) {
     let is_ready = (0..1_000).any(|_| {
         let is_ready = get(place, "/readyz").status == 200;
         if !is_ready {

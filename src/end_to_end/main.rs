@@ -77,3 +77,5 @@ mod stand_in;
 mod upgrade;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod wallet;

@@ -181,7 +181,7 @@ fn read_key(path: &Path, guard: Guard) -> Result<Secrets, KeyError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * FILE_BYTES_MAX as usize));
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     let not_a_key = || KeyError::NotAKey { path: path.to_owned() };
-    let mut card_key = Zeroizing::new(parse(&bytes).ok_or_else(not_a_key)?);
+    let mut card_key: Zeroizing<[u8; KEY_BYTES]> = parse(&bytes).ok_or_else(not_a_key)?;
     // Zeros, or one byte throughout, is a placeholder.
     if card_key.iter().all(|byte| *byte == card_key[0]) {
         card_key.zeroize();
@@ -190,16 +190,16 @@ fn read_key(path: &Path, guard: Guard) -> Result<Secrets, KeyError> {
     Ok(Secrets::of_card_key(*card_key))
 }
 
-/// 32 bytes as they are, or as hexadecimal digits with white space around them.
-fn parse(bytes: &[u8]) -> Option<[u8; KEY_BYTES]> {
+/// Bytes as they are, or as hexadecimal digits with white space around them.
+pub(super) fn parse<const BYTES: usize>(bytes: &[u8]) -> Option<Zeroizing<[u8; BYTES]>> {
     if let Ok(raw) = bytes.try_into() {
-        return Some(raw);
+        return Some(Zeroizing::new(raw));
     }
     let digits = bytes.trim_ascii();
-    if digits.len() != 2 * KEY_BYTES {
+    if digits.len() != 2 * BYTES {
         return None;
     }
-    let mut key = [0; KEY_BYTES];
+    let mut key = Zeroizing::new([0; BYTES]);
     for (byte, pair) in key.iter_mut().zip(digits.as_chunks::<2>().0) {
         let digit = |place: usize| char::from(pair[place]).to_digit(16);
         // Below 256.

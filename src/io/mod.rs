@@ -24,6 +24,7 @@ mod config_offer;
 mod connections;
 pub mod core_dumps;
 pub mod counters;
+pub mod cryptogram_keys;
 pub mod decider;
 mod dial;
 mod doorkeeper;

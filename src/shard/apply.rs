@@ -80,6 +80,9 @@ impl Shard {
                 let put = self.wallet.apply(wall_ms, entry);
                 assert!(put, "Invariant: room was asked for");
             }
+            Change::TokenUsed { token, counter, seen } => {
+                self.wallet.apply_used(*token, (*counter, *seen));
+            }
             Change::WalletRequest(done) => self.wallet.apply_request(*done),
             Change::IssuerTold { issuer, day } => self.totals.tell(*issuer, *day),
             Change::ScopeRow(_) | Change::ScopePool(_) | Change::ScopeHeld { .. } => {

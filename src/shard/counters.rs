@@ -40,6 +40,8 @@ named_list! {
     RefusedTokenNotActive "refused{token_not_active}" "tokens that wait, are suspended or deleted";
     RefusedTokenExpired "refused{token_expired}" "tokens whose last month is over";
     RefusedTokenNotHere "refused{token_not_here}" "tokens whose requestor is off, or has no business there";
+    RefusedTokenCounter "refused{token_counter}" "payments whose counter was seen before, or is too old to know";
+    RefusedTokenCryptogram "refused{token_cryptogram}" "payments whose cryptogram is wrong";
     RefusedTokenDenied "refused{token_denied}" "tokens on the list of those that gates keep out";
     RefusedNoRoute "refused{no_route}" "IIN of no issuer";
     RefusedIssuerWindow "refused{issuer_window}" "the issuer's window is full";
@@ -59,6 +61,8 @@ named_list! {
     AdviceOverLimit "advice{over_limit}" "advices counted above a limit";
     AdviceUncounted "advice{uncounted}" "advices in a currency that no limit is in";
     TokenTranslated "token{translated}" "messages with a token whose card was found";
+    TokenProved "token{proved}" "payments whose cryptogram was verified here";
+    TokenJumped "token{counter_jumped}" "of these, counters that grew by more than 1,000 at once";
     TokenChanged "token{changed}" "tokens made or changed by order";
     DroppedTap "dropped{tap}" "messages with a token whose connection closed before its card was known";
     Notices "notice" "notices about cards (0620), taken for their issuers";

@@ -136,6 +136,15 @@ pub enum Change<'a> {
     },
     /// A token, as it is from now on.
     Token(TokenEntry),
+    /// A token was used: its highest counter, and which below were seen.
+    TokenUsed {
+        /// Which.
+        token: u64,
+        /// The highest.
+        counter: u16,
+        /// As in [`TokenEntry::seen`].
+        seen: u32,
+    },
     /// An order about a token was done: its identification, its contents, both hashed, the token.
     WalletRequest([u64; 3]),
     /// An issuer is owed the totals of a settlement date.
@@ -308,6 +317,7 @@ enum Kind {
     IssuerTold = 23,
     Token = 24,
     WalletRequest = 25,
+    TokenUsed = 26,
 }
 
 impl Record<'_> {
@@ -385,6 +395,9 @@ impl Change<'_> {
             Self::IssuerTold { issuer, day } => writer.day_of(*issuer, *day, Kind::IssuerTold),
             Self::Token(entry) => entry.encode(writer),
             Self::WalletRequest(numbers) => writer.wallet_request(numbers),
+            Self::TokenUsed { token, counter, seen } => {
+                writer.token_used(*token, (*counter, *seen))
+            }
             Self::ScopeRow(row) => row.encode(writer),
             Self::ScopePool(pool) => pool.encode(writer),
             Self::ScopeHeld { key, hold } => {

@@ -90,7 +90,7 @@ pub use counters::{Counter, Counters, Gauges, LinkGauges, Published};
 pub use identity::{AcquirerId, CardKey, ConnectionId, IssuerId, LinkId, Now, ShardId};
 pub use intake::Staged;
 pub use saf::OwedCounts;
-pub use secrets::Secrets;
+pub use secrets::{CryptogramKeys, Secrets};
 pub use switch_time::SwitchTime;
 
 use crate::config::{AcquirerConfig, Config};

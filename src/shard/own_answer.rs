@@ -93,7 +93,10 @@ impl Reason {
                 ResponseCode::RESTRICTED_CARD
             }
             Self::Token(TokenRefusal::Expired) => ResponseCode::EXPIRED_CARD,
-            Self::Token(TokenRefusal::NotHere) => ResponseCode::NOT_PERMITTED,
+            Self::Token(TokenRefusal::ChipData) => codes.format,
+            Self::Token(
+                TokenRefusal::NotHere | TokenRefusal::Counter | TokenRefusal::Cryptogram,
+            ) => ResponseCode::NOT_PERMITTED,
             Self::NoRoute => codes.no_route,
             Self::IssuerWindow
             | Self::AcquirerShare
@@ -135,6 +138,9 @@ impl Reason {
             Self::Token(TokenRefusal::Expired) => Counter::RefusedTokenExpired,
             Self::Token(TokenRefusal::NotHere) => Counter::RefusedTokenNotHere,
             Self::Token(TokenRefusal::Denied) => Counter::RefusedTokenDenied,
+            Self::Token(TokenRefusal::ChipData) => Counter::RefusedFormat,
+            Self::Token(TokenRefusal::Counter) => Counter::RefusedTokenCounter,
+            Self::Token(TokenRefusal::Cryptogram) => Counter::RefusedTokenCryptogram,
             Self::NoRoute => Counter::RefusedNoRoute,
             Self::IssuerWindow => Counter::RefusedIssuerWindow,
             Self::AcquirerShare => Counter::ShedAcquirerShare,

@@ -1,10 +1,13 @@
-//! The keys that shards of one process share. All of them follow from the card key, so that what
-//! one process wrote down another with the same card key understands.
+//! The keys that shards of one process share. All that is written down follows from the card key, so that
+//! what one process wrote another with the same card key understands.
 //!
 //! Not here: where the card key comes from.
 
 use aes::Aes256;
 use aes::cipher::{BlockEncrypt, KeyInit};
+use std::sync::Arc;
+use tapswitch_protocol::TokenRequestor;
+use tapswitch_protocol::emv::Verifier;
 use zeroize::Zeroize;
 
 /// Keys of this process; shards of one process share them. Overwritten when dropped.
@@ -16,6 +19,25 @@ pub struct Secrets {
     pub digest_key: [u8; 16],
     /// AES-256 key under which card keys become payment account references.
     pub par_key: [u8; 32],
+    /// What cryptograms of tokens are verified with.
+    pub cryptograms: CryptogramKeys,
+}
+
+/// For each requestor that has one, what the cryptograms of its tokens are verified with.
+#[derive(Clone, Default)]
+pub struct CryptogramKeys(Vec<(TokenRequestor, Arc<Verifier>)>);
+
+impl CryptogramKeys {
+    /// Another requestor's.
+    pub fn add(&mut self, requestor: TokenRequestor, verifier: Arc<Verifier>) {
+        self.0.push((requestor, verifier));
+    }
+
+    /// A requestor's.
+    #[must_use]
+    pub fn get(&self, requestor: TokenRequestor) -> Option<&Verifier> {
+        self.0.iter().find(|(id, _)| *id == requestor).map(|(_, verifier)| &**verifier)
+    }
 }
 
 /// Blocks whose encipherment is derived from a card key. No packed PAN begins with F, so none is a
@@ -33,7 +55,7 @@ impl Secrets {
         let mut par_key = [0; 32];
         par_key[..16].copy_from_slice(&first);
         par_key[16..].copy_from_slice(&second);
-        Self { card_key, digest_key, par_key }
+        Self { card_key, digest_key, par_key, cryptograms: CryptogramKeys::default() }
     }
 
     /// Tells whether two processes have the same card key, and nothing else of it: four bytes of a

@@ -57,7 +57,7 @@ pub(super) fn check(
     let acquirers = acquirers::check(&raw.acquirers, &codes, problems);
     let velocity = velocity::check(raw, problems);
     let rows = iins.as_ref().map_or(&[][..], |table| table.rows.as_slice());
-    let requestors = requestors::check(&raw.requestors, (&velocity, rows), problems);
+    let requestors = requestors::check(&raw.requestors, (&velocity, rows, folder), problems);
     let wallet = wallet::check(&raw.wallet, problems);
     let capacity = capacity(raw, &switch, problems);
     let names = iins.as_ref().map_or(&[][..], |table| table.issuers.as_slice());

@@ -5,9 +5,11 @@ use super::section::Section;
 use super::velocity_when;
 use crate::config::file::{Found, Named, RawRequestor};
 use crate::config::problem::{Problems, quoted};
-use crate::config::{IinRow, QrLevel, RequestorConfig, VelocityConfig};
+use crate::config::{CryptogramConfig, IinRow, QrLevel, RequestorConfig, VelocityConfig};
 use crate::limits::REQUESTORS_MAX;
+use std::path::Path;
 use tapswitch_protocol::TokenRequestor;
+use tapswitch_protocol::emv::{Algorithm, DataList};
 use tapswitch_protocol::token::REQUESTOR_DIGITS_MAX;
 
 /// Digits that begin the tokens of a requestor.
@@ -15,7 +17,7 @@ const TOKEN_PREFIX_DIGITS: core::ops::RangeInclusive<usize> = 6..=12;
 
 pub(super) fn check(
     raw: &[Named<RawRequestor>],
-    (velocity, rows): (&VelocityConfig, &[IinRow]),
+    (velocity, rows, folder): (&VelocityConfig, &[IinRow], &Path),
     problems: &mut Problems<'_>,
 ) -> Vec<RequestorConfig> {
     if let Some(named) = raw.get(REQUESTORS_MAX) {
@@ -27,7 +29,8 @@ pub(super) fn check(
     for named in raw {
         let path = format!("requestor.{}", quoted(&named.name));
         let mut section = Section::new(problems, path, named.at);
-        if let Some(requestor) = requestor(named, &checked, &mut section) {
+        if let Some(mut requestor) = requestor(named, &checked, &mut section) {
+            requestor.cryptogram = cryptogram(&named.section, folder, &mut section);
             warn_of_unlimited(named, &requestor, velocity, &mut section);
             check_prefixes(named, (&requestor, &checked), rows, &mut section);
             checked.push(requestor);
@@ -67,6 +70,42 @@ fn requestor(
         merchants: raw.merchants.as_ref().map_or_else(Vec::new, |it| it.value.clone()),
         ..RequestorConfig::new(name, id)
     })
+}
+
+/// What cryptograms are verified with. The file is read at the start.
+fn cryptogram(
+    raw: &RawRequestor,
+    folder: &Path,
+    section: &mut Section<'_, '_>,
+) -> Option<CryptogramConfig> {
+    let algorithms = [("3des", Algorithm::TripleDes), ("sm4", Algorithm::Sm4)];
+    let said = raw.cryptogram_algorithm.as_ref();
+    let algorithm = said
+        .and_then(|_| section.word("cryptogram_algorithm", &raw.cryptogram_algorithm, &algorithms));
+    let list = raw.cryptogram_data.as_ref();
+    let data = list.map(|found| match found.value.as_str() {
+        "long" => Ok(DataList::LONG),
+        "short" => Ok(DataList::SHORT),
+        text => DataList::parse(text).map_err(|error| (found.at, error.to_string())),
+    });
+    let data = match data {
+        None => DataList::LONG,
+        Some(Ok(data)) => data,
+        Some(Err((at, why))) => {
+            let cause = "long, short, or tags as in \"9F02 9F37 9F36 CVR\"";
+            section.error(at, "cryptogram_data", why, cause);
+            DataList::LONG
+        }
+    };
+    let Some(file) = &raw.cryptogram_key_file else {
+        if let Some(at) = said.map(|it| it.at).or(list.map(|it| it.at)) {
+            let cause = "cryptograms are verified where cryptogram_key_file names a key";
+            section.error(at, "cryptogram_key_file", "is missing", cause);
+        }
+        return None;
+    };
+    let key_file = folder.join(&file.value);
+    Some(CryptogramConfig { key_file, algorithm: algorithm.unwrap_or(Algorithm::TripleDes), data })
 }
 
 /// A number is a token of one requestor, or a card of one bank.

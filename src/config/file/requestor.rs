@@ -14,6 +14,9 @@ section! {
         entry_modes: Vec<Word>,
         mccs: Vec<i64>,
         merchants: Vec<String>,
+        cryptogram_key_file: String,
+        cryptogram_algorithm: String,
+        cryptogram_data: String,
     }
 }
 

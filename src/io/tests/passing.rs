@@ -9,7 +9,7 @@ use crate::io::recover::{Kept, RecoveryReport};
 use crate::io::{Listeners, Parting, ShardReport, Stopped, Switch};
 use crate::memory::TableMemory;
 use crate::shard::state_layout::StateLayout;
-use crate::shard::{Secrets, Shard};
+use crate::shard::{CryptogramKeys, Secrets, Shard};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tapswitch_protocol::Framing;
@@ -51,7 +51,12 @@ fn start(folder: &Path, setup: &Setup, partings: Vec<Parting>) -> Switch<Shard> 
     let directory = DataDirectory::open(folder, setup.shards as u32, [0; 8], &layout).unwrap();
     let listeners = Listeners::open(&config, &mut Vec::new()).unwrap();
     let shared = Arc::clone(&config);
-    let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16], par_key: [8; 32] };
+    let secrets = Secrets {
+        card_key: [7; 32],
+        digest_key: [9; 16],
+        par_key: [8; 32],
+        cryptograms: CryptogramKeys::default(),
+    };
     let kept = Some(Kept { directory, partings });
     let make = move |id, passed| Shard::with_table(id, &shared, &secrets, passed);
     Switch::start_on(config, setup.timeouts, (kept, &listeners), make).unwrap()

@@ -3,7 +3,7 @@
 use super::rig::{Client, ENGINES, Setup, frame};
 use crate::config::{BankBehaviour, Config, Idle};
 use crate::io::{ShardReport, Stopped, Switch};
-use crate::shard::{Counter, Secrets, Shard};
+use crate::shard::{Counter, CryptogramKeys, Secrets, Shard};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tapswitch_protocol::{Dialect, FieldTable, Framing, MessageWriter, Mti};
@@ -65,7 +65,12 @@ pub(super) fn start(mut config: Config, setup: &Setup, delay_us: u64) -> Switch<
     }
     let config = Arc::new(config);
     let shared = Arc::clone(&config);
-    let secrets = Secrets { card_key: [7; 32], digest_key: [9; 16], par_key: [8; 32] };
+    let secrets = Secrets {
+        card_key: [7; 32],
+        digest_key: [9; 16],
+        par_key: [8; 32],
+        cryptograms: CryptogramKeys::default(),
+    };
     Switch::start(config, setup.timeouts, move |id| Shard::new(id, &shared, &secrets)).unwrap()
 }
 

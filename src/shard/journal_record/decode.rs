@@ -199,6 +199,9 @@ impl<'a> Reader<'a> {
             Change::HoldCompleted { key, card, by, reservation, less_minor }
         } else if is(Kind::Token) {
             Change::Token(self.token()?)
+        } else if is(Kind::TokenUsed) {
+            let (token, counter, seen) = self.token_used()?;
+            Change::TokenUsed { token, counter, seen }
         } else if is(Kind::WalletRequest) {
             Change::WalletRequest([self.number()?, self.number()?, self.number()?])
         } else if is(Kind::Started) {

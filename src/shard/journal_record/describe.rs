@@ -101,6 +101,7 @@ impl fmt::Display for Record<'_> {
             Change::Started => f.write_str("started"),
             Change::Configured { epoch } => write!(f, "configured     epoch {epoch}"),
             Change::Token(entry) => write!(f, "token          {} {entry}", Card(entry.card)),
+            Change::TokenUsed { counter, .. } => write!(f, "token-used     counter {counter}"),
             Change::WalletRequest([id, ..]) => write!(f, "wallet-request {id:016x}"),
             Change::ScopeRow(row) => row.fmt(f),
             Change::ScopePool(pool) => pool.fmt(f),

@@ -25,6 +25,13 @@ impl TokenEntry {
 }
 
 impl Writer<'_> {
+    pub(super) fn token_used(&mut self, token: u64, (counter, seen): (u16, u32)) -> Kind {
+        self.put(token.to_le_bytes());
+        self.put(counter.to_le_bytes());
+        self.put(seen.to_le_bytes());
+        Kind::TokenUsed
+    }
+
     pub(super) fn wallet_request(&mut self, numbers: &[u64; 3]) -> Kind {
         numbers.iter().for_each(|number| self.put(number.to_le_bytes()));
         Kind::WalletRequest
@@ -60,6 +67,12 @@ impl Reader<'_> {
             counter,
             seen,
         })
+    }
+
+    /// Token, highest counter, those seen below.
+    pub(super) fn token_used(&mut self) -> Result<(u64, u16, u32), RecordError> {
+        let token = self.number()?;
+        Ok((token, u16::from_le_bytes(self.take()?), u32::from_le_bytes(self.take()?)))
     }
 
     fn month(&mut self) -> Result<Month, RecordError> {

@@ -6,7 +6,8 @@ use crate::config::{
     VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow, WalletConfig,
 };
 use crate::shard::{
-    AcquirerId, Action, ConnectionId, IssuerId, Now, Outbox, Secrets, Shard, ShardId,
+    AcquirerId, Action, ConnectionId, CryptogramKeys, IssuerId, Now, Outbox, Secrets, Shard,
+    ShardId,
 };
 use tapswitch_protocol::{
     Dialect, FieldSet, FieldTable, FrameStep, Framing, MessageView, MessageWriter, Mti,
@@ -164,7 +165,12 @@ fn journal() -> JournalConfig {
 }
 
 pub(super) fn secrets() -> Secrets {
-    Secrets { card_key: [7; 32], digest_key: [9; 16], par_key: [8; 32] }
+    Secrets {
+        card_key: [7; 32],
+        digest_key: [9; 16],
+        par_key: [8; 32],
+        cryptograms: CryptogramKeys::default(),
+    }
 }
 
 /// One request in the making.

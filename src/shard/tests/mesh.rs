@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::shard::wallet::{WalletOutcome, WalletRequest};
 use crate::shard::{
     AcquirerId, Action, ConnectionId, Counter, IssuerId, LinkId, MeshKind, MeshMessage, Now,
-    Outbox, Shard, ShardId,
+    Outbox, Secrets, Shard, ShardId,
 };
 use tapswitch_protocol::Dialect;
 
@@ -35,7 +35,11 @@ impl Pair {
     }
 
     pub(super) fn by(config: &Config) -> Self {
-        let mut shards = [0, 1].map(|id| Shard::new(ShardId(id), config, &secrets()));
+        Self::with(config, &secrets())
+    }
+
+    pub(super) fn with(config: &Config, secrets: &Secrets) -> Self {
+        let mut shards = [0, 1].map(|id| Shard::new(ShardId(id), config, secrets));
         for (id, shard) in shards.iter_mut().enumerate() {
             shard.on_connection_open(connection(id as u8));
         }

@@ -11,6 +11,10 @@ use crate::shard::wallet::{
     WalletOrder, WalletOutcome, WalletRequest,
 };
 use crate::shard::{Counter, Shard};
+use std::sync::Arc;
+use tapswitch_protocol::chip::{ChipData, PanSequence};
+use tapswitch_protocol::emv::{Algorithm, Imk, Scheme, Verifier};
+use tapswitch_protocol::tlv::TlvWriter;
 use tapswitch_protocol::{Dialect, Pan, TokenDetails, TokenRequestor};
 
 const PREFIX: &str = "62888801";
@@ -267,6 +271,82 @@ fn a_token_expires_with_its_own_month() {
         let asked = request(&keys, id, WalletOrder::Provision(number, provision));
         assert_eq!(name(&pair.order(keys.shard_of(number), &asked)), expected);
     }
+}
+
+/// DE 55 of a tap with this counter, signed by the phone.
+fn chip_data(verifier: &Verifier, token: u64, counter: u16) -> Vec<u8> {
+    let [high, low] = counter.to_be_bytes();
+    let open = |cryptogram: [u8; 8]| {
+        let mut out = vec![0; 255];
+        let mut writer = TlvWriter::new(&mut out);
+        let objects: [(u32, &[u8]); 12] = [
+            (0x9F26, &cryptogram),
+            (0x9F10, b"\x07\x01\x03\x03\xA0\x40\x02\x01"),
+            (0x9F37, b"\x1E\x78\xEE\xBC"),
+            (0x9F36, &[high, low]),
+            (0x95, &[0; 5]),
+            (0x9A, b"\x26\x11\x22"),
+            (0x9C, &[0]),
+            (0x9F02, &[0, 0, 0, 0, 0x10, 0]),
+            (0x5F2A, b"\x01\x56"),
+            (0x82, b"\x7D\x00"),
+            (0x9F1A, b"\x01\x56"),
+            (0x9F03, &[0; 6]),
+        ];
+        for (tag, value) in objects {
+            writer.put(tag, value).unwrap();
+        }
+        let bytes = writer.finish();
+        out.truncate(bytes);
+        out
+    };
+    let unsigned = open([0; 8]);
+    let chip = ChipData::parse(&unsigned).unwrap();
+    let pan = Pan::from_digits(token.to_string().as_bytes()).unwrap();
+    open(verifier.cryptogram(&pan, PanSequence::default(), &chip).unwrap())
+}
+
+#[test]
+fn a_cryptogram_proves_the_phone_and_its_counter_counts_once() {
+    let imk = Imk::new(Algorithm::Sm4, b"sixteen bytes 01").unwrap();
+    let verifier = Verifier::new(Scheme::union_pay(Algorithm::Sm4), imk).unwrap();
+    let verifier = Arc::new(verifier);
+    let mut known = secrets();
+    known.cryptograms.add(wallet_id(), Arc::clone(&verifier));
+    let mut config = with_wallet(2);
+    config.velocity.limits.clear();
+    let mut pair = Pair::with(&config, &known);
+    let view = made(&mut pair, "phone", provision(pan("C1")));
+    let token = view.entry.token;
+    let mut stan = 0;
+    let mut pay = |pair: &mut Pair, chip: Option<&[u8]>, change: &[(u8, &[u8])]| {
+        stan += 1;
+        let mut extra = change.to_vec();
+        extra.extend(chip.map(|chip| (55u8, chip)));
+        pair.request(stan as usize % 2, &tap(token, stan, &extra));
+        if !pair.forwards.is_empty() {
+            pair.answer("00");
+        }
+        code(pair)
+    };
+    let signed = |counter: u16| chip_data(&verifier, token, counter);
+    assert_eq!(pay(&mut pair, Some(&signed(10)), &[]), "00");
+    assert_eq!(pay(&mut pair, Some(&signed(10)), &[]), "57", "seen");
+    assert_eq!(pay(&mut pair, Some(&signed(40)), &[]), "00");
+    assert_eq!(pay(&mut pair, Some(&signed(9)), &[]), "00", "late, from a gate");
+    assert_eq!(pay(&mut pair, Some(&signed(9)), &[]), "57");
+    assert_eq!(pay(&mut pair, Some(&signed(7)), &[]), "57", "too old to know");
+    let mut wrong = signed(50_000);
+    wrong[5] ^= 1;
+    assert_eq!(pay(&mut pair, Some(&wrong), &[]), "57");
+    assert_eq!(pay(&mut pair, Some(&signed(41)), &[]), "00", "a wrong one moved nothing");
+    assert_eq!(pay(&mut pair, None, &[]), "30", "no cryptogram");
+    assert_eq!(pay(&mut pair, Some(&signed(42)[..40]), &[]), "30", "cut");
+    assert_eq!(pay(&mut pair, Some(&signed(5_000)), &[]), "00");
+    assert_eq!(pair.total(Counter::TokenJumped), 1);
+    assert_eq!(pair.total(Counter::TokenProved), 5);
+    assert_eq!(pair.total(Counter::RefusedTokenCounter), 3);
+    assert_eq!(pair.total(Counter::RefusedTokenCryptogram), 1);
 }
 
 #[test]

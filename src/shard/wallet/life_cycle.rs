@@ -202,6 +202,12 @@ impl Wallet {
         self.vault.put(entry, hash, Month::of(wall_ms)).is_ok()
     }
 
+    /// A token's counters as they are from now on.
+    pub(in crate::shard) fn apply_used(&mut self, token: u64, (counter, seen): (u16, u32)) {
+        let hash = self.hash(token);
+        self.vault.set_counter((token, hash), (counter, seen));
+    }
+
     /// An order that was done.
     pub(in crate::shard) fn apply_request(&mut self, [id, contents, token]: [u64; 3]) {
         self.requests.put(id, contents, token);

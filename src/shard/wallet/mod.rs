@@ -14,6 +14,7 @@
 //! Not here: the table of tokens (`vault`), orders about tokens (`life_cycle`), requestors' settings
 //! (`config`), levels of payments by code (`requestors`).
 
+mod cryptogram;
 mod issuer_leg;
 mod keys;
 mod life_cycle;
@@ -38,7 +39,7 @@ use life_cycle::Requests;
 use par::ParCipher;
 
 use super::identity::ShardId;
-use super::{Secrets, placement};
+use super::{CryptogramKeys, Secrets, placement};
 use crate::config::{Config, RequestorConfig};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -52,6 +53,7 @@ pub(super) struct Wallet {
     /// First digits of tokens, and whose they are; sorted, none begins another.
     ranges: Vec<(Range, u8)>,
     hash_key: [u8; 16],
+    cryptograms: CryptogramKeys,
     pars: ParCipher,
 }
 
@@ -82,6 +84,7 @@ impl Wallet {
             requestors: Vec::new(),
             ranges: Vec::new(),
             hash_key: secrets.digest_key,
+            cryptograms: secrets.cryptograms.clone(),
             pars: ParCipher::new(&secrets.par_key, &config.wallet),
         };
         this.on_config(&config.requestors);

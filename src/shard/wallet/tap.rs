@@ -14,10 +14,12 @@
 //! Not here: what issuers are told (`issuer_leg`).
 
 use super::Wallet;
+use super::cryptogram::Proof;
 use super::line::{Month, TokenEntry, TokenState};
 use crate::config::RequestorConfig;
 use crate::shard::identity::CardKey;
 use crate::shard::intake::{Kind, StagedRequest, Transaction};
+use crate::shard::journal_record::Change;
 use crate::shard::own_answer::Reason;
 use crate::shard::{Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId};
 use tapswitch_protocol::{MessageView, PanError, TokenRequestor};
@@ -70,11 +72,25 @@ pub enum TokenRefusal {
     NotHere = 4,
     /// Gates let nobody in with it.
     Denied = 5,
+    /// DE 55 is missing, or lacks what its cryptogram is verified with.
+    ChipData = 6,
+    /// Its counter was seen before, or is too old to know.
+    Counter = 7,
+    /// Its cryptogram is wrong.
+    Cryptogram = 8,
 }
 
 impl TokenRefusal {
-    const ALL: [Self; 5] =
-        [Self::Unknown, Self::NotActive, Self::Expired, Self::NotHere, Self::Denied];
+    const ALL: [Self; 8] = [
+        Self::Unknown,
+        Self::NotActive,
+        Self::Expired,
+        Self::NotHere,
+        Self::Denied,
+        Self::ChipData,
+        Self::Counter,
+        Self::Cryptogram,
+    ];
 
     fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|it| *it as u8 == number)
@@ -127,11 +143,24 @@ impl Translated {
 }
 
 impl Wallet {
-    /// Which card a token is, and whether it may be used for this; `None`: there is no such token.
-    fn translate(&self, now: Now, token: u64, view: &MessageView<'_>) -> Option<Translated> {
+    /// Which card a token is, and whether it may be used for this, and what its counters are afterwards
+    /// if that is to be recorded; `None`: there is no such token.
+    fn translate(
+        &self,
+        now: Now,
+        (kind, token): (Kind, u64),
+        view: &MessageView<'_>,
+    ) -> Option<(Translated, Option<(TokenEntry, bool)>)> {
         let entry = self.vault.get(self.find(token)?)?;
         let refused = self.refused(now, &entry, view);
-        Some(Translated::of(&entry, refused))
+        if kind != Kind::Request || refused.is_some() {
+            return Some((Translated::of(&entry, refused), None));
+        }
+        Some(match self.proof(&entry, view) {
+            Proof::None => (Translated::of(&entry, None), None),
+            Proof::Refused(why) => (Translated::of(&entry, Some(why)), None),
+            Proof::Given(after, jumped) => (Translated::of(&entry, None), Some((after, jumped))),
+        })
     }
 
     fn refused(
@@ -178,6 +207,7 @@ impl StagedRequest {
             || transaction.is_completion(view.mti())
             || transaction.condition == CONDITION_INCREASE;
         match refused {
+            Some(TokenRefusal::ChipData) if !is_of_former => Err(Reason::Format(55)),
             Some(refused) if !is_of_former => Err(Reason::Token(refused)),
             _ => Ok(()),
         }
@@ -198,11 +228,16 @@ impl Shard {
             let asked = (MeshKind::TokenAsk, None);
             return self.hand_over(now, incoming, (home, asked), outbox);
         }
-        let translated = self.wallet.translate(now, tap.token, &incoming.view);
-        let Some(translated) = translated else {
+        let translated = self.wallet.translate(now, (kind, tap.token), &incoming.view);
+        let Some((translated, used)) = translated else {
             return self.answer_own(now, incoming, Reason::Token(TokenRefusal::Unknown), outbox);
         };
         self.counters.add(Counter::TokenTranslated);
+        if let Some((TokenEntry { token, counter, seen, .. }, jumped)) = used {
+            self.counters.add(Counter::TokenProved);
+            self.counters.add_more(Counter::TokenJumped, u64::from(jumped));
+            self.commit(now, Change::TokenUsed { token, counter, seen }, outbox);
+        }
         self.go_on(now, (kind, translated), incoming, outbox);
     }
 

@@ -143,6 +143,17 @@ impl Vault {
         Ok(place)
     }
 
+    /// What is known of a token's counters from now on, if it is there.
+    pub fn set_counter(&mut self, (token, hash): (u64, u64), (counter, seen): (u16, u32)) {
+        let place = self.find(token, hash);
+        let entry = place.and_then(|place| self.get(place));
+        if let (Some(place), Some(entry)) = (place, entry)
+            && let Ok(requestor) = self.requestor(entry.requestor)
+        {
+            self.write(place, TokenEntry { counter, ..entry }.pack(requestor), seen);
+        }
+    }
+
     /// Whether another token finds a line.
     #[must_use]
     pub fn has_room(&self, requestor: TokenRequestor) -> bool {
