@@ -288,7 +288,7 @@ impl World {
         seen: &Seen,
     ) -> Result<(), (&'static str, String)> {
         let reference = self.book.reference(number);
-        let issuer_holds = self.issuers.entry(reference).standing;
+        let is_decided = self.issuers.knows(reference);
         let entry = self.book.at(number);
         let code = seen.code.unwrap_or_default();
         let text = String::from_utf8_lossy(&code).into_owned();
@@ -339,12 +339,7 @@ impl World {
             return Err(("I-9", format!("it was answered {text} after it had been declined")));
         }
         let is_request = !stored && entry.kind != Kind::Inquiry;
-        if is_request
-            && code == *b"00"
-            && !undone
-            && issuer_holds == super::issuer::Standing::Unknown
-            && !self.stood_in.has(number)
-        {
+        if is_request && code == *b"00" && !undone && !is_decided && !self.stood_in.has(number) {
             return Err(("I-4", "it was approved, which its issuer never did".to_owned()));
         }
         Ok(())

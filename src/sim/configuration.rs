@@ -64,6 +64,9 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
                 session.echo_misses,
                 session.breaker_timeouts
             );
+            if let Some(second) = plan.failover[issuer] {
+                let _ = writeln!(text, "failover = \"{}\"", names[usize::from(second)]);
+            }
         }
     }
     text.push_str("[velocity]\nlines = 65_536\n");

@@ -62,7 +62,7 @@ impl World {
         let is_request = kind.is_limited() || matches!(kind, Kind::Completion | Kind::Void);
         if is_request && code == *b"00" && seen.is_marked {
             self.on_stood_in((shard, now), number);
-        } else if is_request && code == *b"00" && !self.issuers.entry(number).is_vouched {
+        } else if is_request && code == *b"00" && !self.is_vouched(number) {
             let text = "approved, but no answer of its issuer says so of it".to_owned();
             return self.fail("I-4", number, text);
         }
@@ -109,6 +109,9 @@ impl World {
         if seen.class() == 22 && self.stood_in.has(number) {
             // From now on its issuer knows it by these.
             self.oracle.on_forwarded((number, (seen.stan, seen.time)), self.switch.life);
+        }
+        if let Some((invariant, text)) = self.wrong_route((shard, now), issuer, seen) {
+            return self.fail(invariant, number, text);
         }
         if !matches!(seen.class(), 10 | 20) {
             return;

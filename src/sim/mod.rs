@@ -33,6 +33,7 @@ mod oracle;
 mod plan;
 mod random;
 mod report;
+mod routes;
 pub mod script;
 mod stand_in;
 mod switch;

@@ -139,6 +139,8 @@ pub(super) struct Plan {
     pub(super) connections: usize,
     /// Which issuers are reached by a link; the banks of the others answer over rings.
     pub(super) linked: [bool; ISSUERS],
+    /// Who takes the new requests of an issuer that cannot be reached.
+    pub(super) failover: [Option<u8>; ISSUERS],
     /// By what the links of each live.
     pub(super) sessions: [Session; ISSUERS],
     pub(super) intent_first: [bool; ISSUERS],
@@ -193,6 +195,7 @@ impl Plan {
             acquirers: draw.between(1, 3) as usize,
             connections: draw.between(1, 6) as usize,
             linked: [draw.below(2) == 0, draw.below(3) == 0, draw.below(4) == 0],
+            failover: [None; ISSUERS],
             sessions: core::array::from_fn(|_| Session::draw(&mut links)),
             intent_first: [false, false, draw.below(4) == 0],
             cards: draw.pick(&[200, 2_000, 20_000]),
@@ -226,6 +229,9 @@ impl Plan {
             // Without an end there is no other beginning.
             plan.drain_every_ms = 8_000;
         }
+        if options.faults.has(FaultKind::Failover) {
+            plan.draw_failovers(&mut Stream::new(options.seed, "failovers of the plan"));
+        }
         if options.faults.has(FaultKind::Shared) {
             plan.draw_scopes(&mut Stream::new(options.seed, "scopes of the plan"));
         }
@@ -234,6 +240,18 @@ impl Plan {
             plan.stand_in = None;
         }
         plan
+    }
+
+    /// In half of the worlds; only links can be out of reach.
+    fn draw_failovers(&mut self, draw: &mut Stream) {
+        if draw.below(2) == 0 {
+            return;
+        }
+        for issuer in 0..ISSUERS {
+            let other = (issuer + draw.between(1, 2) as usize) % ISSUERS;
+            let has_one = self.linked[issuer] && draw.below(4) > 0;
+            self.failover[issuer] = has_one.then_some(other as u8);
+        }
     }
 
     /// So much is allowed as comes in a third of the window, in most of it, or in two of it.

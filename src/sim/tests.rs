@@ -31,9 +31,17 @@ fn troubled_worlds_hold() {
 /// A world whose links are down often, with a rule.
 #[test]
 fn a_world_with_stand_in_holds() {
-    let report = run(&Options::new(21, 1_500));
+    let faults = "network,issuer,link,disk,acquirer,stand-in".parse().unwrap();
+    let report = run(&Options { faults, ..Options::new(21, 1_500) });
     assert_eq!(report.violation, None, "{report}");
     assert!(report.tally.stood_in > 0, "{report}");
+}
+
+#[test]
+fn a_world_with_second_routes_holds() {
+    let report = run(&Options::new(21, 1_500));
+    assert_eq!(report.violation, None, "{report}");
+    assert!(report.tally.failed_over > 0, "{report}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::oracle::{Limits, Oracle, Scopes, SecretsWatch};
 use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan, SHARDS};
 use super::random::Streams;
 use super::report::{Report, Tally};
+use super::routes::Routes;
 use super::stand_in::StoodIn;
 use super::switch::Switch;
 use super::trace::Trace;
@@ -47,6 +48,7 @@ pub(super) struct World {
     pub(super) conflicting: BTreeMap<u32, u16>,
     pub(super) issuers: Issuers,
     pub(super) links: Links,
+    pub(super) routes: Routes,
     pub(super) stood_in: StoodIn,
     pub(super) switch: Switch,
     pub(super) wire: Wire,
@@ -85,6 +87,7 @@ impl World {
             conflicting: BTreeMap::new(),
             issuers: Issuers::default(),
             links: Links::new(SHARDS),
+            routes: Routes::default(),
             stood_in: StoodIn::default(),
             switch: Switch::new(config),
             oracle: Oracle::new(limits, SecretsWatch::new(wire.beginnings())),
@@ -197,7 +200,9 @@ impl World {
         let draw = match kind {
             FaultKind::Network => &mut self.streams.network,
             FaultKind::Disk => &mut self.streams.disk,
-            FaultKind::Issuer | FaultKind::Link | FaultKind::StandIn => &mut self.streams.issuer,
+            FaultKind::Issuer | FaultKind::Link | FaultKind::StandIn | FaultKind::Failover => {
+                &mut self.streams.issuer
+            }
             FaultKind::Acquirer | FaultKind::Malformed => &mut self.streams.acquirer,
             FaultKind::Crash | FaultKind::Clock | FaultKind::Reload => &mut self.streams.trouble,
             FaultKind::Shared | FaultKind::Layout => &mut self.streams.layout,
