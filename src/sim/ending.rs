@@ -10,8 +10,10 @@ use crate::shard::{AcquirerId, Now, Shard};
 impl World {
     /// The first transaction that is not settled for its acquirer.
     pub(super) fn first_unsettled(&self) -> Option<u32> {
-        (1..self.book.len())
-            .find(|number| matches!(self.book.at(*number).view, View::Waiting | View::Reversing))
+        (1..self.book.len()).find(|number| {
+            let entry = self.book.at(*number);
+            matches!(entry.view, View::Waiting | View::Reversing) && !self.is_gone(entry.acquirer)
+        })
     }
 
     /// After the liveness phase.
@@ -62,6 +64,15 @@ impl World {
         }
         let issuer = holding.first();
         let holds = issuer.is_some();
+        if self.is_gone(self.book.at(number).acquirer)
+            && let Some(is_wrong) = self.stands_with_nobody(number, holds)
+        {
+            if is_wrong {
+                let text = format!("its issuer holds {kind:?}, and its answer reached nobody");
+                self.fail("I-3", number, text);
+            }
+            return;
+        }
         let expects = view == View::Approved && !voided;
         if holds != expects {
             let who =

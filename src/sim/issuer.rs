@@ -232,7 +232,7 @@ impl World {
             *entry =
                 Entry { standing: Standing::Held, amount: seen.amount, code: *b"00", ..*entry };
         }
-        let text = self.oracle.order.on_received(number);
+        let text = self.oracle.order.on_received(issuer, number);
         if let Some(text) = text {
             self.fail("I-6", number, text);
         }

@@ -24,7 +24,7 @@ struct Arguments {
     transactions: u32,
     /// none, light, all, or some of
     /// network,issuer,link,disk,crash,clock,reload,acquirer,malformed,shared,layout,stop,stand-in,
-    /// failover.
+    /// failover,gone,rules.
     #[arg(long, default_value = "all")]
     faults: Faults,
     /// Disks lose what they had called durable: a run must then find what that does.

@@ -24,6 +24,7 @@ mod drain;
 mod driver;
 mod ending;
 mod events;
+mod gone;
 mod issuer;
 mod judge;
 mod links;

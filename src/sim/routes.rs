@@ -5,6 +5,7 @@
 //! Not here: what an issuer makes of a message (`issuer`), and whether the books agree (`ending`).
 
 use super::book::Kind;
+use super::oracle::Rules;
 use super::plan::NS_PER_S;
 use super::wire::{Seen, issuer_of};
 use super::world::World;
@@ -33,8 +34,13 @@ impl Routes {
 impl World {
     /// Whether messages of a card may be an issuer's at all.
     pub(super) fn may_have(&self, issuer: u8, card: u32) -> bool {
-        let first = issuer_of(card);
-        usize::from(issuer) == first || self.plan.failover[first] == Some(issuer)
+        self.oracle.epochs.any(|rules| self.is_way(*rules, issuer, card))
+    }
+
+    /// Whether by these rules a card's new requests go to an issuer.
+    fn is_way(&self, rules: Rules, issuer: u8, card: u32) -> bool {
+        let first = rules.routes[issuer_of(card)];
+        issuer == first || self.plan.failover[usize::from(first)] == Some(issuer)
     }
 
     /// Whether an issuer that was asked has approved it.
@@ -75,7 +81,13 @@ impl World {
         if let Some(asked) = before.filter(|asked| *asked != issuer) {
             return Some(("I-1", format!("forwarded to issuer {asked}, and to {issuer} too")));
         }
-        let first = issuer_of(seen.card) as u8;
+        let rules = self.oracle.epochs.rules(shard);
+        let first = rules.routes[issuer_of(seen.card)];
+        if original.is_none() && !self.is_way(rules, issuer, seen.card) {
+            let was = self.oracle.epochs.was(shard, |older| self.is_way(*older, issuer, seen.card));
+            let text = format!("goes to issuer {issuer}, shard {shard} goes by {rules:?}");
+            return Some((if was { "I-19" } else { "I-7" }, text));
+        }
         if issuer != first && original.is_none() {
             self.tally.failed_over += 1;
             if self.is_there_for_sure(now, first, shard) {

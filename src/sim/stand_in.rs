@@ -111,8 +111,8 @@ impl World {
             is_advice: true,
             issuer,
         };
-        if let Some(text) = self.oracle.limits.on_stood_in(now, shard, &forwarded) {
-            self.fail("I-12", number, text);
+        if let Some((invariant, text)) = self.oracle.limits.on_stood_in(now, shard, &forwarded) {
+            self.fail(invariant, number, text);
         }
     }
 

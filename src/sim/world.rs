@@ -7,11 +7,12 @@ use super::book::Book;
 use super::clock::Clock;
 use super::configuration::configuration;
 use super::events::{Event, Events};
+use super::gone::Gone;
 use super::issuer::Issuers;
 use super::links::Links;
 use super::network::Network;
 use super::options::{FaultKind, Options};
-use super::oracle::{Limits, Oracle, Scopes, SecretsWatch};
+use super::oracle::{Epochs, Limits, Oracle, Rules, Scopes, SecretsWatch};
 use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan, SHARDS};
 use super::random::Streams;
 use super::report::{Report, Tally};
@@ -49,6 +50,7 @@ pub(super) struct World {
     pub(super) issuers: Issuers,
     pub(super) links: Links,
     pub(super) routes: Routes,
+    pub(super) gone: Gone,
     pub(super) stood_in: StoodIn,
     pub(super) switch: Switch,
     pub(super) wire: Wire,
@@ -71,7 +73,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(options: &Options) -> Self {
         let plan = Plan::draw(options);
-        let config = configuration(&plan, &plan.limits);
+        let config = configuration(&plan, &plan.limits, Rules::default());
         let wire = Wire::new(&config);
         let rules = (plan.counters.clone(), plan.limits.clone());
         let scopes = Scopes::new(plan.scopes.clone(), plan.shards);
@@ -88,9 +90,10 @@ impl World {
             issuers: Issuers::default(),
             links: Links::new(SHARDS),
             routes: Routes::default(),
+            gone: Gone::default(),
             stood_in: StoodIn::default(),
             switch: Switch::new(config),
-            oracle: Oracle::new(limits, SecretsWatch::new(wire.beginnings())),
+            oracle: Oracle::new(limits, Epochs::new(SHARDS), SecretsWatch::new(wire.beginnings())),
             decided: BTreeMap::new(),
             decided_by: BTreeMap::new(),
             shard_of_card: vec![None; plan.cards.max(plan.hot_cards) as usize],
@@ -190,6 +193,7 @@ impl World {
             Event::ClockStep => self.on_clock_step(),
             Event::Reload => self.on_reload(),
             Event::Audit => self.on_audit(),
+            Event::Gone => self.on_gone(),
             Event::Drain => self.on_drain(),
             Event::Stopping { life } => self.on_stopping(life),
         }
@@ -205,6 +209,8 @@ impl World {
             }
             FaultKind::Acquirer | FaultKind::Malformed => &mut self.streams.acquirer,
             FaultKind::Crash | FaultKind::Clock | FaultKind::Reload => &mut self.streams.trouble,
+            FaultKind::Rules => &mut self.streams.rules,
+            FaultKind::Gone => &mut self.streams.gone,
             FaultKind::Shared | FaultKind::Layout => &mut self.streams.layout,
             FaultKind::Stop => &mut self.streams.drain,
         };
