@@ -127,6 +127,62 @@ fn g2_shards_that_have_no_room_for_each_other_refuse_at_once_and_go_on() {
     assert_eq!(standing(&banks.stop()).len(), approved);
 }
 
+/// C17: a bank answers no request, and each number that timed out is kept for its late answer: when every
+/// number of a shard has come round, 91 at once.
+#[test]
+fn c17_a_shard_that_has_no_trace_number_left_says_91() {
+    // Each has so small a part of the numbers that a test can use it up.
+    const SHARDS: usize = 32;
+    const NUMBERS: usize = 1_000_000 / SHARDS;
+    // Fewer at once than shards may ask of each other, and than wait before a bank.
+    const CLIENTS: u32 = 8;
+    const EACH: u32 = 400;
+    let setup = Setup {
+        switch: &format!("shards = {SHARDS}\nissuer_in_flight_max = {}", NUMBERS - 1),
+        acquirer: "answer_within_ms = 9_000\nanswer_margin_ms = 8_500",
+        behaviour: Some(
+            "delay_median_us = 0\ndelay_p99_us = 0\nsilence_ppm = 1_000_000\nlate_ppm = 0",
+        ),
+        bank: GENEROUS,
+        issuers: UNLIMITED,
+        ..Setup::default()
+    };
+    let switch = setup.run();
+    let mut clients: Vec<Client> =
+        (0..CLIENTS).map(|_| Client::of(&switch, Speech::cups())).collect();
+    let (mut timed_out, mut refused) = (0, 0);
+    for round in 0.. {
+        for (place, client) in (0..).zip(&clients) {
+            let first = (round * CLIENTS + place) * EACH;
+            let numbers = first..first + EACH;
+            let frames: Vec<u8> = numbers
+                .flat_map(|number| Message::purchase(Speech::cups(), 1, number).frame())
+                .collect();
+            client.send(&frames);
+        }
+        for client in &mut clients {
+            for answer in client.answers(EACH as usize) {
+                match answer.text(39).as_str() {
+                    "98" => timed_out += 1,
+                    code => {
+                        assert_eq!(code, "91");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        if refused > 0 {
+            break;
+        }
+        // On a machine that stands still for a minute the first are free again.
+        assert!(timed_out <= 4 * NUMBERS, "a number each");
+    }
+    assert!(timed_out > NUMBERS / 2, "{timed_out}");
+    drop(clients);
+    let ended = switch.stop();
+    assert_eq!(ended.counter("refused{no_stan}"), refused, "{}", ended.output);
+}
+
 /// D17: the original is long forgotten: its reversal is accepted and handed to the issuer, which knows it.
 #[test]
 fn d17_a_reversal_of_what_is_forgotten_is_the_issuer_s_to_find() {

@@ -27,7 +27,10 @@ impl Shard {
         if let Recalled::Done = self.recall(now, incoming, staged, outbox)? {
             return Ok(());
         }
-        let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
+        let (first, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
+        let original = self.own_original(incoming, staged);
+        let holder = self.holder(now, (incoming, staged), original.as_ref());
+        let issuer = holder.unwrap_or(first);
         if !self.legs.speaks(issuer, incoming.profile.dialect) {
             return Err(Reason::IssuerDown);
         }
@@ -44,9 +47,9 @@ impl Shard {
             (self.count_advice(now, incoming, staged, &transaction)?, None)
         };
         let scopes = self.count_scopes(now, incoming, (staged, &transaction), completes)?;
-        let original = self.original_of(incoming).map(|(_, record)| record);
+        let original = original.as_ref().map(|(_, record)| record);
         let whose = (issuer, staged.card);
-        let stored = self.store_message(now, incoming, whose, original.as_ref(), outbox)?;
+        let stored = self.store_message(now, incoming, whose, original, outbox)?;
         let asked = (&transaction, issuer, reservation);
         let (record, entry) = self.approved_here(incoming, staged, asked);
         self.hold_scopes(now, staged.key, &scopes, outbox);

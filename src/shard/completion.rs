@@ -95,6 +95,7 @@ impl Shard {
             amount_minor: request.amount.0,
             reservation: reservation.unwrap_or_default(),
             opened_ms: now.wall_ms,
+            issuer: Some(request.issuer),
             completed_by: None,
         };
         self.commit(now, Change::HoldOpened(hold), outbox);
@@ -154,7 +155,11 @@ impl Shard {
 
 /// What a completion calls its hold, or an approved pre-authorization is called; `None` without DE
 /// 38 or 42.
-fn hold_name(view: &MessageView<'_>, card: CardKey, approval: Option<&[u8]>) -> Option<HoldName> {
+pub(super) fn hold_name(
+    view: &MessageView<'_>,
+    card: CardKey,
+    approval: Option<&[u8]>,
+) -> Option<HoldName> {
     let approval = *approval.or_else(|| view.raw(38))?.first_chunk()?;
     Some(HoldName { card, approval, merchant: *view.raw(42)?.first_chunk()? })
 }

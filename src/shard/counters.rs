@@ -126,6 +126,7 @@ named_list! {
     IssuerCrossed "mesh{issuer}" "issuers' answers handed to the shard that asked";
     IssuerMessageDropped "mesh{issuer_dropped}" "of these, without a slot on the ring";
     RefusedSignedOff "refused{issuer_signed_off}" "the issuer has signed off";
+    RefusedOtherRoute "refused{other_route}" "may have been forwarded by another route before a restart";
     RefusedCircuitOpen "refused{circuit_open}" "the issuer does not answer";
     ShedAcquirerShare "shed{acquirer_share}" "beyond its acquirer's share of an issuer's window";
     ShedTableShare "shed{table_share}" "beyond its acquirer's share of the requests in flight";

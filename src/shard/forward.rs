@@ -90,20 +90,17 @@ impl Shard {
         let view = &incoming.view;
         let lost = !transaction.processing.moves_no_money()
             && self.may_be_lost(now, view.mti(), view.transmission_time())
-            && self.saf.has_room(self.pending.len());
-        let routed = staged.pan.ok().and_then(|pan| self.routing.route(&pan)).filter(|_| lost);
+            && self.saf.has_room(self.pending.len() + 1);
+        let routes = if lost { self.routes_of_lost(now, (incoming, staged)) } else { None };
         self.remember_own(now, incoming, staged, code, outbox);
-        let Some((issuer, _)) = routed else { return Err(reason) };
+        let Some(routes) = routes else { return Err(reason) };
         self.counters.add(Counter::LostReversed);
-        let whose = (issuer, incoming.connection.acquirer, staged.card);
-        let owed = self.owe_lost(now, incoming, whose, outbox);
+        let owed = self.owe_lost_to(now, incoming, (routes, staged.card), outbox);
         self.counters.add(reason.counter());
         let note = Note { detail: reason.detail(), ..Note::answered(reason.counter(), code) };
         self.note(now, incoming, note);
         self.answer_code(now, incoming, (code, reason.field().as_ref()), Gate::Durable, outbox);
-        if let Some(place) = owed {
-            self.send_owed(now, place, outbox);
-        }
+        self.send_all_owed(now, owed, outbox);
         Ok(())
     }
 
@@ -175,11 +172,16 @@ impl Shard {
         let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
         self.check_in_time(now, incoming)?;
         let acquirer = incoming.connection.acquirer;
-        let issuer = match self.choose_route(now, first, incoming.profile.dialect) {
+        let original = self.own_original(incoming, staged);
+        let holder = self.holder(now, (incoming, staged), original.as_ref());
+        if holder.is_none() {
+            self.check_other_route(now, incoming, (first, &transaction))?;
+        }
+        let issuer = match self.choose_route(now, (first, holder), incoming.profile.dialect) {
             Ok(issuer) => issuer,
             Err(reason) => {
                 if reason == Reason::IssuerWindow {
-                    self.legs.on_asked_in_vain(first, acquirer, now);
+                    self.legs.on_asked_in_vain(holder.unwrap_or(first), acquirer, now);
                 }
                 let refused = (transaction, first, reason);
                 return self.stand_in_or(now, (incoming, staged), refused, outbox);
@@ -204,9 +206,6 @@ impl Shard {
         if opens && !self.preauthorizations.has_room(self.pending.len()) {
             return Err(Reason::HoldsFull);
         }
-        let original = if incoming.view.has(90) { self.original_of(incoming) } else { None };
-        // What another card did is nothing that this one can take back.
-        let original = original.filter(|(_, record)| record.card == staged.card);
         let voids = match &original {
             _ if !transaction.is_void() => None,
             Some((key, _)) => Some(*key),

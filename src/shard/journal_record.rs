@@ -287,6 +287,8 @@ pub struct OwedMessage<'a> {
 
 /// No trace number: 0 is never given out.
 const NO_STAN: Stan = Stan(0);
+/// Nobody is known to hold the money: there are fewer issuers.
+const NO_ISSUER: u8 = u8::MAX;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -318,6 +320,8 @@ enum Kind {
     Token = 24,
     WalletRequest = 25,
     TokenUsed = 26,
+    // As 8, with who holds the money.
+    HoldOpenedAt = 27,
 }
 
 impl Record<'_> {
@@ -375,7 +379,7 @@ impl Change<'_> {
             }
             Self::HoldOpened(hold) => {
                 hold.encode(writer);
-                Kind::HoldOpened
+                Kind::HoldOpenedAt
             }
             Self::HoldCompleted { key, card, by, reservation, less_minor } => {
                 writer.put(key.0);
@@ -486,6 +490,7 @@ impl Hold {
         writer.put(self.opened_ms.to_le_bytes());
         writer.put([u8::from(self.completed_by.is_some())]);
         writer.put(self.completed_by.map_or([0; 16], |by| by.0));
+        writer.put([self.issuer.map_or(NO_ISSUER, |issuer| issuer.0)]);
     }
 }
 

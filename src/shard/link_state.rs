@@ -79,20 +79,22 @@ impl Shard {
     }
 
     /// Who is to be asked: the issuer of the card, or its second route while it cannot be reached. An
-    /// issuer that has too much to do already is not helped by another.
+    /// issuer that has too much to do already is not helped by another. `holder` has what the request is
+    /// about: nobody else is asked.
     #[inline]
     pub(super) fn choose_route(
         &mut self,
         now: Now,
-        first: IssuerId,
+        (first, holder): (IssuerId, Option<IssuerId>),
         dialect: &Dialect,
     ) -> Result<IssuerId, Reason> {
+        let (first, is_free) = (holder.unwrap_or(first), holder.is_none());
         let refused = match self.admits(now, first, dialect) {
             Ok(()) => return Ok(first),
             Err(Refused::Full) => return Err(Reason::IssuerWindow),
             Err(refused) => refused,
         };
-        if let Some(second) = self.legs.failover(first)
+        if let Some(second) = self.legs.failover(first).filter(|_| is_free)
             && self.admits(now, second, dialect).is_ok()
         {
             self.counters.add(Counter::FailedOver);

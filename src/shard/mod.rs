@@ -66,6 +66,7 @@ mod reversal_reason;
 pub mod routing;
 mod saf;
 mod scope_limits;
+mod second_route;
 mod secrets;
 pub mod settlement_day;
 mod shedding;

@@ -31,15 +31,22 @@ impl Shard {
         if let Recalled::Done = self.recall(now, incoming, staged, outbox)? {
             return Ok(());
         }
-        let (issuer, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
+        let (first, _) = self.routing.route(&pan).ok_or(Reason::NoRoute)?;
+        let original = self.own_original(incoming, staged);
+        let issuer = self.holder(now, (incoming, staged), original.as_ref()).unwrap_or(first);
         if !self.legs.speaks(issuer, incoming.profile.dialect) {
             return Err(Reason::IssuerDown);
         }
-        let original = self.original_of(incoming).map(|(_, record)| record);
         let mut chip = [0; FRAME_BYTES_MAX];
         let chip = told_chip_data(incoming, &mut chip);
         let whose = (issuer, staged.card);
-        let owed = self.store_notice(now, incoming, whose, (original.as_ref(), chip), outbox)?;
+        let owed = self.store_notice(
+            now,
+            incoming,
+            whose,
+            (original.as_ref().map(|(_, record)| record), chip),
+            outbox,
+        )?;
         self.counters.add(Counter::Notices);
         self.remember_own(now, incoming, staged, ResponseCode::APPROVED, outbox);
         let note = Note::answered(Counter::Notices, ResponseCode::APPROVED);

@@ -38,6 +38,8 @@ pub(super) enum Reason {
     IssuerSignedOff,
     /// The issuer has not answered for long.
     CircuitOpen,
+    /// A process before may have asked its issuer's other route.
+    OtherRoute,
     /// No trace number is free.
     NoStan,
     /// The switch is stopping.
@@ -103,6 +105,7 @@ impl Reason {
             | Self::IssuerDown
             | Self::IssuerSignedOff
             | Self::CircuitOpen
+            | Self::OtherRoute
             | Self::NoStan
             | Self::Draining => codes.issuer_unavailable,
             Self::AmountLimit { code: Some(code), .. }
@@ -149,6 +152,7 @@ impl Reason {
             Self::IssuerDown => Counter::RefusedIssuerDown,
             Self::IssuerSignedOff => Counter::RefusedSignedOff,
             Self::CircuitOpen => Counter::RefusedCircuitOpen,
+            Self::OtherRoute => Counter::RefusedOtherRoute,
             Self::NoStan => Counter::RefusedNoStan,
             Self::Draining => Counter::RefusedDraining,
             Self::AmountLimit { .. } => Counter::RefusedAmountLimit,

@@ -7,7 +7,7 @@
 //! and issuers, which decide about the money.
 
 use super::duplicate::DuplicateKey;
-use super::identity::CardKey;
+use super::identity::{CardKey, IssuerId};
 use super::velocity::Reservation;
 use core::ops::Range;
 
@@ -43,6 +43,8 @@ pub struct Hold {
     pub reservation: Reservation,
     /// When it was approved, UTC milliseconds.
     pub opened_ms: u64,
+    /// Who holds the money; records of earlier programs do not say.
+    pub issuer: Option<IssuerId>,
     /// The completion that was approved.
     pub completed_by: Option<DuplicateKey>,
 }
@@ -238,7 +240,15 @@ mod tests {
         };
         let key = DuplicateKey([number; 16]);
         let reservation = Reservation::default();
-        Hold { key, name, amount_minor: 1_000, reservation, opened_ms, completed_by: None }
+        Hold {
+            key,
+            name,
+            amount_minor: 1_000,
+            reservation,
+            opened_ms,
+            issuer: None,
+            completed_by: None,
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Shard {
         }
         let step = step(state, Event::Reversal);
         // Room first: nothing is undone that cannot be owed.
-        if step.owe_reversal && !self.saf.has_room(self.pending.len() + 1) {
+        if step.owe_reversal && !self.saf.has_room(self.pending.len() + 2) {
             return Err(Reason::SafFull);
         }
         let original = match pending {
@@ -83,16 +83,14 @@ impl Shard {
         let owed = if step.owe_reversal {
             self.owe_reversal_to(now, incoming, staged, (original.as_ref(), key), outbox)?
         } else {
-            None
+            [None; 2]
         };
         let is_advice = incoming.view.mti().function() == Function::Advice;
         if state == State::Unknown && is_advice && Self::is_unnamed(staged) {
             self.keep_unnamed(now, incoming, outbox);
         }
         self.acknowledge(now, incoming, staged, (step.reply, what), outbox);
-        if let Some(place) = owed {
-            self.send_owed(now, place, outbox);
-        }
+        self.send_all_owed(now, owed, outbox);
         Ok(())
     }
 
@@ -113,8 +111,8 @@ impl Shard {
         }
     }
 
-    /// Stores the reversal for the issuer. One of an unknown original goes where its card is routed,
-    /// and its original, should it come after all, is refused.
+    /// Stores the reversal for the issuer. One of an unknown original goes where its card is routed, by
+    /// both routes if there are two, and its original, should it come after all, is refused.
     fn owe_reversal_to(
         &mut self,
         now: Now,
@@ -122,15 +120,13 @@ impl Shard {
         staged: &StagedRequest,
         (original, key): (Option<&OriginalRecord>, Option<DuplicateKey>),
         outbox: &mut Outbox,
-    ) -> Result<Option<u32>, Reason> {
+    ) -> Result<[Option<u32>; 2], Reason> {
         if let Some(original) = original {
             let whose = (original.issuer, original.card);
-            return self.store_message(now, incoming, whose, Some(original), outbox);
+            return Ok([self.store_message(now, incoming, whose, Some(original), outbox)?, None]);
         }
-        let routed = staged.pan.ok().and_then(|pan| self.routing.route(&pan));
-        // An issuer that cannot be told never had the original either.
-        let routed = routed.filter(|(it, _)| self.legs.speaks(*it, incoming.profile.dialect));
-        let Some((issuer, _)) = routed else { return Ok(None) };
+        let Some(routes) = self.routes_of_card(incoming, staged) else { return Ok([None; 2]) };
+        let issuer = routes.first;
         if let Some(key) = key {
             let code = incoming.profile.codes.issuer_unavailable;
             let record = OriginalRecord {
@@ -140,7 +136,9 @@ impl Shard {
             };
             self.commit_own(now, (key, staged.fingerprint), &record, &[], outbox);
         }
-        self.store_message(now, incoming, (issuer, staged.card), None, outbox)
+        let first = self.store_message(now, incoming, (issuer, staged.card), None, outbox)?;
+        let Some(second) = routes.second else { return Ok([first, None]) };
+        Ok([first, self.store_message(now, incoming, (second, staged.card), None, outbox)?])
     }
 
     /// Answers a reversal, and remembers the answer.

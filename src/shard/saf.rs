@@ -1,8 +1,9 @@
 //! Store and forward: reversals and advices owed to issuers, in memory, bounded. What is owed is
 //! sent again until the issuer acknowledges it.
 //!
-//! Order is kept per card by lanes: a card belongs to one of 65,536 lanes, and of each lane only
-//! the oldest entry is under way. What an issuer refuses again and again is parked: it stays here for
+//! Order is kept per card and issuer by lanes: each issuer has its part of 65,536 lanes, a card one of
+//! them, and of each lane only the oldest entry is under way. So nothing waits for an issuer that cannot
+//! be told but what this one is owed. What an issuer refuses again and again is parked: it stays here for
 //! an operator to look at, and no other entry waits for it. Not here: durability (every entry is a
 //! record first), alarms, what an answer means (`acknowledgement`).
 
@@ -170,9 +171,10 @@ impl Saf {
         usize::from(issuer.0).min(self.issuers.len().saturating_sub(1))
     }
 
-    fn lane(card: CardKey) -> usize {
+    fn lane(&self, issuer: IssuerId, card: CardKey) -> usize {
+        let each = LANES / self.issuers.len().clamp(1, LANES);
         let [_, high] = card.words();
-        (high % LANES as u64) as usize
+        self.list(issuer) * each + (high % each as u64) as usize
     }
 
     /// What the next entry will be; `None` when full.
@@ -189,7 +191,7 @@ impl Saf {
         self.newest_place = place;
         self.taken_below = self.taken_below.max(place + 1);
         self.ages.add(owed.since_min);
-        let (lane, issuer) = (Self::lane(owed.card), owed.issuer);
+        let (lane, issuer) = (self.lane(owed.issuer, owed.card), owed.issuer);
         if let Some(places) = &mut self.places {
             places.insert(owed.number, place);
         }
@@ -294,7 +296,7 @@ impl Saf {
     /// Whether an entry is under way or may be: the oldest of its lane.
     pub(super) fn is_oldest(&self, place: u32) -> bool {
         let owed = self.entries.get(place as usize).and_then(Option::as_ref);
-        owed.is_some_and(|owed| self.heads.get(Self::lane(owed.card)) == Some(&place))
+        owed.is_some_and(|owed| self.heads.get(self.lane(owed.issuer, owed.card)) == Some(&place))
     }
 
     /// The entries of some places, parked ones too.
@@ -397,7 +399,8 @@ impl Saf {
         let owed = self.get_mut(place).filter(|owed| owed.parked.is_some())?;
         (owed.parked, owed.refusals) = (None, 0);
         let (number, issuer, since_min) = (owed.number, owed.issuer, owed.since_min);
-        let lane = Self::lane(owed.card);
+        let card = owed.card;
+        let lane = self.lane(issuer, card);
         self.unpark(issuer);
         self.ages.add(since_min);
         self.link(place, issuer);
@@ -420,7 +423,7 @@ impl Saf {
     /// the oldest.
     fn leave(&mut self, place: u32) -> Option<u32> {
         let owed = self.entries.get(place as usize)?.as_ref()?;
-        let (lane, next) = (Self::lane(owed.card), owed.next);
+        let (lane, next) = (self.lane(owed.issuer, owed.card), owed.next);
         let (issuer, links, since_min) = (owed.issuer, owed.of_issuer, owed.since_min);
         self.unlink(issuer, links);
         self.ages.remove(since_min);
@@ -585,10 +588,13 @@ mod tests {
                 assert_eq!(seen, oldest);
                 assert_eq!(saf.counts(IssuerId(number)).owed as usize, list.len());
             }
-            for card in 0..5 {
-                let (mut place, mut last) = (saf.heads[Saf::lane(CardKey([card; 16]))], 0);
+            for (card, issuer) in (0..10).map(|it| (CardKey([it % 5; 16]), IssuerId(it / 5))) {
+                let (mut place, mut last) = (saf.heads[saf.lane(issuer, card)], 0);
                 while let Some(entry) = saf.get_mut(place) {
-                    assert!(entry.number > last, "in order");
+                    assert!(
+                        entry.number > last && entry.issuer == issuer,
+                        "in order, of one issuer"
+                    );
                     (place, last) = (entry.next, entry.number);
                 }
             }

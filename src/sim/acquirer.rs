@@ -13,7 +13,8 @@ use super::world::World;
 /// Transmissions of a request before it is given up.
 const SENT_MAX: u16 = 3;
 /// Codes with which an issuer, or the switch, declines a well-formed request.
-const DECLINES: [&[u8; 2]; 9] = [b"51", b"05", b"12", b"61", b"65", b"91", b"96", b"98", b"13"];
+const DECLINES: [&[u8; 2]; 10] =
+    [b"51", b"05", b"12", b"57", b"61", b"65", b"91", b"96", b"98", b"13"];
 
 impl World {
     /// The next transaction begins.
@@ -22,6 +23,7 @@ impl World {
             return;
         }
         self.begun += 1;
+        self.leave_when_due();
         let wait_ns = self.streams.workload.exponential(self.plan.arrival_ns);
         self.events.at(self.now_ns + wait_ns, Event::Arrival);
         let malformed = self.plan.trouble.malformed;
@@ -54,8 +56,21 @@ impl World {
         let acquirers = self.plan.acquirers as u64;
         let acquirer = match self.book.get(related) {
             Some(related) => related.acquirer,
-            None => self.streams.workload.below(acquirers) as u8,
+            None => {
+                let drawn = self.streams.workload.below(acquirers) as u8;
+                if self.is_gone(drawn) { (drawn + 1) % acquirers as u8 } else { drawn }
+            }
         };
+        self.begin_of(acquirer, (kind, card, amount), related)
+    }
+
+    /// A new message of this acquirer.
+    pub(super) fn begin_of(
+        &mut self,
+        acquirer: u8,
+        (kind, card, amount): (Kind, u32, u64),
+        related: u32,
+    ) -> u32 {
         let time = transmission_time(self.clock.true_ms(self.now_ns));
         let new = Transaction { related, ..Transaction::new(kind, acquirer, card, amount, time) };
         let number = self.book.add(new);
@@ -70,7 +85,7 @@ impl World {
     }
 
     /// One transmission, on any connection of the acquirer; and a look whether it was answered.
-    fn send(&mut self, number: u32, again: bool) {
+    pub(super) fn send(&mut self, number: u32, again: bool) {
         let repeated = again && self.plan.marked_repeats;
         let by_advice = self.plan.reverse_by_advice;
         let acquirer = usize::from(self.book.at(number).acquirer);
@@ -106,7 +121,7 @@ impl World {
     /// Whether a message was answered; if not, it is sent again or given up.
     pub(super) fn on_look(&mut self, number: u32, round: u16) {
         let entry = self.book.at(number);
-        if entry.view != View::Waiting || entry.sent != round {
+        if entry.view != View::Waiting || entry.sent != round || self.is_gone(entry.acquirer) {
             return;
         }
         let kind = entry.kind;
@@ -136,7 +151,7 @@ impl World {
     pub(super) fn on_follow_up(&mut self, number: u32) {
         let entry = self.book.at(number);
         let (kind, card, amount) = (entry.kind, entry.card, entry.amount);
-        if entry.view != View::Approved || entry.undone_by != 0 {
+        if entry.view != View::Approved || entry.undone_by != 0 || self.is_gone(entry.acquirer) {
             return;
         }
         let (chatter, conflict) = (self.plan.trouble.chatter, self.plan.trouble.conflict);
@@ -288,7 +303,7 @@ impl World {
         seen: &Seen,
     ) -> Result<(), (&'static str, String)> {
         let reference = self.book.reference(number);
-        let issuer_holds = self.issuers.entry(reference).standing;
+        let is_decided = self.issuers.knows(reference);
         let entry = self.book.at(number);
         let code = seen.code.unwrap_or_default();
         let text = String::from_utf8_lossy(&code).into_owned();
@@ -339,12 +354,7 @@ impl World {
             return Err(("I-9", format!("it was answered {text} after it had been declined")));
         }
         let is_request = !stored && entry.kind != Kind::Inquiry;
-        if is_request
-            && code == *b"00"
-            && !undone
-            && issuer_holds == super::issuer::Standing::Unknown
-            && !self.stood_in.has(number)
-        {
+        if is_request && code == *b"00" && !undone && !is_decided && !self.stood_in.has(number) {
             return Err(("I-4", "it was approved, which its issuer never did".to_owned()));
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The configuration of a world's switch: a text as an operator writes it, read and checked as any
 //! other, with small tables so that a switch starts in milliseconds.
 
+use super::oracle::Rules;
 use super::plan::{ANSWER_MARGIN_MS, ANSWER_WITHIN_MS, ISSUERS, Limit, Party, Plan, Window};
 use super::stand_in::{MARK, Rule};
 use crate::config::{Config, IinRow};
@@ -8,13 +9,13 @@ use crate::shard::IssuerId;
 use std::fmt::Write as _;
 
 /// What the switch of this world runs by, with these limits.
-pub(super) fn configuration(plan: &Plan, limits: &[Limit]) -> Config {
+pub(super) fn configuration(plan: &Plan, limits: &[Limit], rules: Rules) -> Config {
     // Which banks these are does not matter: the first three of the shipped table.
     let names: Vec<String> = {
         let shipped = Config::embedded();
         shipped.issuers.iter().take(ISSUERS).map(|issuer| issuer.name.clone()).collect()
     };
-    let text = text(plan, limits, &names);
+    let text = text(plan, limits, rules, &names);
     let mut config = match Config::parse("simulated.toml", &text) {
         Ok(config) => config,
         Err(error) => unreachable!("Invariant: the simulator writes legal configurations: {error}"),
@@ -22,7 +23,11 @@ pub(super) fn configuration(plan: &Plan, limits: &[Limit]) -> Config {
     // The other banks' trace numbers would take megabytes that a restart has to write.
     config.issuers.truncate(ISSUERS);
     config.bank.behaviour.truncate(ISSUERS);
-    config.iins = (0..ISSUERS).map(|issuer| first_row(&config.iins, issuer)).collect();
+    let row = |issuer: usize| {
+        let row = first_row(&config.iins, issuer);
+        IinRow { issuer: IssuerId(rules.routes[issuer]), ..row }
+    };
+    config.iins = (0..ISSUERS).map(row).collect();
     config
 }
 
@@ -31,7 +36,7 @@ fn first_row(rows: &[IinRow], issuer: usize) -> IinRow {
     *rows.iter().find(is_first).expect("Invariant: every shipped issuer has a prefix of six digits")
 }
 
-fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
+fn text(plan: &Plan, limits: &[Limit], rules: Rules, names: &[String]) -> String {
     let mut text = String::new();
     let dialect = if plan.is_cups { "cups" } else { "iso87-ascii" };
     let _ = write!(
@@ -64,6 +69,9 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
                 session.echo_misses,
                 session.breaker_timeouts
             );
+            if let Some(second) = plan.failover[issuer] {
+                let _ = writeln!(text, "failover = \"{}\"", names[usize::from(second)]);
+            }
         }
     }
     text.push_str("[velocity]\nlines = 65_536\n");
@@ -82,7 +90,7 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
     for (number, limit) in limits.iter().enumerate() {
         let counter = limit.counter.map(|counter| format!("c{counter}"));
         let most = (limit.count_max, limit.amount_max);
-        limit_text(&mut text, (&format!("l{number}"), counter.as_deref()), most);
+        limit_text(&mut text, (&format!("l{number}"), counter.as_deref()), most, rules);
     }
     for (number, scope) in plan.scopes.iter().enumerate() {
         let party = match scope.party {
@@ -93,7 +101,7 @@ fn text(plan: &Plan, limits: &[Limit], names: &[String]) -> String {
         let name = format!("s{number}");
         counter_text(&mut text, (&name, party), scope.window);
         let most = (scope.count_max, scope.amount_max);
-        limit_text(&mut text, (&name, Some(&name)), most);
+        limit_text(&mut text, (&name, Some(&name)), most, rules);
     }
     if let Some(rule) = &plan.stand_in {
         write_rule(&mut text, rule);
@@ -131,8 +139,12 @@ fn limit_text(
     text: &mut String,
     (name, counter): (&str, Option<&str>),
     (count_max, amount_max): (Option<u64>, Option<u64>),
+    rules: Rules,
 ) {
     let _ = writeln!(text, "[[velocity.limit]]\nname = \"{name}\"");
+    if let Some(code) = rules.code {
+        let _ = writeln!(text, "code = \"{}\"", String::from_utf8_lossy(&code));
+    }
     if let Some(counter) = counter {
         let _ = writeln!(text, "counter = \"{counter}\"");
     }

@@ -82,6 +82,9 @@ impl World {
     fn stop_in_order(&mut self, is_finished: bool) {
         self.trace.tell(self.now_ns, 0, || format!("the switch stops, finished: {is_finished}"));
         self.trace.add(self.now_ns, u64::from(is_finished));
+        if !is_finished {
+            self.gone.on_end(self.now_ns);
+        }
         let now = self.clock.now(self.now_ns);
         for shard in 0..self.plan.shards {
             loop {
@@ -101,7 +104,7 @@ impl World {
         self.network.crash();
         self.switch.crash(&mut self.streams.drain, false);
         self.switch.is_finished = is_finished;
-        self.oracle.on_crash();
+        self.oracle.on_crash(self.switch.disks.iter().map(super::disk::Disk::last_lsn));
         self.lose_all_links();
         let away_ns = self.streams.drain.between(10, 1_000) * NS_PER_MS;
         self.events.at(self.now_ns + away_ns, Event::Start);

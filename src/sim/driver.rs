@@ -99,9 +99,16 @@ impl World {
 
     fn take_config(&mut self, shard: usize, now: Now) {
         let Some((configured, limits)) = self.switch.unit(shard).offer.take() else { return };
+        let before = self.switch.disks[shard].last_lsn();
         let (unit, outbox) = self.switch.unit(shard).parts();
         unit.on_config(now, &configured, outbox);
         self.oracle.limits.on_limits(shard, limits);
+        let (records, count) = outbox.records();
+        let lsn = before + u64::from(count);
+        let taken = (limits, configured.epoch);
+        if let Some(text) = self.oracle.epochs.on_taken(shard, taken, (records, lsn)) {
+            return self.fail("I-19", 0, text);
+        }
         self.act(shard, now, false);
     }
 
@@ -350,7 +357,9 @@ impl World {
         match action {
             Action::Respond { connection, bytes } => {
                 let frame = bytes_of(bytes);
-                if !self.network.respond(*connection, frame) {
+                if self.network.respond(*connection, frame) {
+                    self.count_copy(*connection, frame, true);
+                } else {
                     let came = Came::Undeliverable(*connection);
                     self.switch.unit(shard).returned.push(came, frame);
                 }

@@ -10,8 +10,10 @@ use crate::shard::{AcquirerId, Now, Shard};
 impl World {
     /// The first transaction that is not settled for its acquirer.
     pub(super) fn first_unsettled(&self) -> Option<u32> {
-        (1..self.book.len())
-            .find(|number| matches!(self.book.at(*number).view, View::Waiting | View::Reversing))
+        (1..self.book.len()).find(|number| {
+            let entry = self.book.at(*number);
+            matches!(entry.view, View::Waiting | View::Reversing) && !self.is_gone(entry.acquirer)
+        })
     }
 
     /// After the liveness phase.
@@ -54,16 +56,33 @@ impl World {
             View::Declined => self.tally.declined += 1,
             View::Waiting | View::Reversing | View::Reversed => self.tally.reversed += 1,
         }
-        let issuer = *self.issuers.entry(number);
-        let holds = issuer.standing == Standing::Held;
+        let holding: Vec<_> =
+            self.issuers.all(number).filter(|it| it.standing == Standing::Held).collect();
+        if holding.len() > 1 {
+            let text = format!("{kind:?} is held by {} issuers", holding.len());
+            return self.fail("I-3", number, text);
+        }
+        let issuer = holding.first();
+        let holds = issuer.is_some();
+        if self.is_gone(self.book.at(number).acquirer)
+            && let Some(is_wrong) = self.stands_with_nobody(number, holds)
+        {
+            if is_wrong {
+                let text = format!("its issuer holds {kind:?}, and its answer reached nobody");
+                self.fail("I-3", number, text);
+            }
+            return;
+        }
         let expects = view == View::Approved && !voided;
         if holds != expects {
             let who =
                 if holds { "its issuer holds money for it" } else { "its issuer holds nothing" };
-            let text =
-                format!("{kind:?} is {view:?} for its acquirer, and {who} ({:?})", issuer.standing);
+            let books: Vec<_> = self.issuers.all(number).map(|it| it.standing).collect();
+            let text = format!("{kind:?} is {view:?} for its acquirer, and {who} ({books:?})");
             self.fail("I-3", number, text);
-        } else if holds && issuer.amount != amount {
+        } else if let Some(issuer) = issuer
+            && issuer.amount != amount
+        {
             let text = format!("its issuer holds {}, its acquirer says {amount}", issuer.amount);
             self.fail("I-3", number, text);
         }

@@ -97,6 +97,8 @@ pub(super) enum Event {
     Start,
     ClockStep,
     Reload,
+    /// An acquirer's connections end, and it never comes back.
+    Gone,
     /// What shards have counted together is looked at.
     Audit,
     /// The switch is asked to stop, and looked at until it has.
@@ -141,6 +143,7 @@ impl Event {
             Self::ClockStep => (23, 0, 0),
             Self::Reload => (24, 0, 0),
             Self::Audit => (28, 0, 0),
+            Self::Gone => (31, 0, 0),
             Self::Drain => (29, 0, 0),
             Self::Stopping { life } => (30, u64::from(*life), 0),
         };

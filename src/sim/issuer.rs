@@ -8,7 +8,7 @@ use super::events::Event;
 use super::links::Line;
 use super::options::FaultKind;
 use super::plan::{ISSUER_WAIT_MS, ISSUERS, NS_PER_MS, NS_PER_US};
-use super::wire::{Seen, issuer_of};
+use super::wire::Seen;
 use super::world::World;
 use std::collections::BTreeMap;
 
@@ -39,20 +39,32 @@ pub(super) struct Entry {
 /// All issuers.
 #[derive(Default)]
 pub(super) struct Issuers {
-    /// By number of the transaction.
-    entries: Vec<Entry>,
+    /// The books of each, by number of the transaction.
+    entries: [Vec<Entry>; ISSUERS],
     /// (issuer, trace number, DE 7) of every message, and what it was.
     numbers: BTreeMap<(u8, u32, u32), (u16, u32)>,
     pub(super) is_brown: [bool; ISSUERS],
 }
 
 impl Issuers {
-    pub(super) fn entry(&mut self, number: u32) -> &mut Entry {
+    /// What an issuer has of a transaction.
+    pub(super) fn entry(&mut self, issuer: u8, number: u32) -> &mut Entry {
+        let entries = &mut self.entries[usize::from(issuer)];
         let number = number as usize;
-        if number >= self.entries.len() {
-            self.entries.resize(number + 1_024, Entry::default());
+        if number >= entries.len() {
+            entries.resize(number + 1_024, Entry::default());
         }
-        &mut self.entries[number]
+        &mut entries[number]
+    }
+
+    /// What all of them have of it.
+    pub(super) fn all(&self, number: u32) -> impl Iterator<Item = Entry> {
+        self.entries.iter().map(move |of| of.get(number as usize).copied().unwrap_or_default())
+    }
+
+    /// Whether an issuer has approved it, or taken it back, or said no.
+    pub(super) fn knows(&self, number: u32) -> bool {
+        self.all(number).any(|entry| entry.standing != Standing::Unknown)
     }
 }
 
@@ -71,7 +83,7 @@ impl World {
         }
         let number = seen.reference;
         self.trace.tell(self.now_ns, number, || format!("issuer {issuer} gets {:04}", seen.mti));
-        if self.book.get(number).is_none() || issuer_of(seen.card) != usize::from(issuer) {
+        if self.book.get(number).is_none() || !self.may_have(issuer, seen.card) {
             let text = format!("{:04} reached issuer {issuer}, whose it is not", seen.mti);
             return self.fail("I-7", number, text);
         }
@@ -79,13 +91,13 @@ impl World {
         match seen.class() {
             10 | 20 => self.on_issuer_request(line, &seen, message),
             12 | 22 => {
-                self.on_issuer_advice(&seen);
+                self.on_issuer_advice(issuer, &seen);
                 self.acknowledge(line, message);
             }
             42 => {
                 // One that was long on its way may come after what followed it.
                 if !is_repeat {
-                    self.on_issuer_reversal(&seen);
+                    self.on_issuer_reversal(issuer, &seen);
                 }
                 self.acknowledge(line, message);
             }
@@ -174,8 +186,8 @@ impl World {
     /// What the issuer decides, once for each transaction.
     fn decide_at_issuer(&mut self, issuer: u8, seen: &Seen) -> [u8; 2] {
         let number = seen.reference;
-        if self.issuers.entry(number).standing != Standing::Unknown {
-            let entry = self.issuers.entry(number);
+        let entry = *self.issuers.entry(issuer, number);
+        if entry.standing != Standing::Unknown {
             return if entry.standing == Standing::Reversed { *b"05" } else { entry.code };
         }
         let declines = self.streams.issuer.happens(self.plan.declines);
@@ -185,7 +197,8 @@ impl World {
             let key = seen.original.map(|(stan, time)| (issuer, stan, time));
             let original =
                 key.and_then(|key| self.issuers.numbers.get(&key)).map(|(_, number)| *number);
-            let held = original.filter(|it| self.issuers.entry(*it).standing == Standing::Held);
+            let held =
+                original.filter(|it| self.issuers.entry(issuer, *it).standing == Standing::Held);
             match held {
                 Some(original) if code == *b"00" => voids = original,
                 Some(_) => {}
@@ -194,13 +207,13 @@ impl World {
         }
         let approved = code == *b"00";
         if voids > 0 {
-            self.issuers.entry(voids).standing = Standing::Reversed;
+            self.issuers.entry(issuer, voids).standing = Standing::Reversed;
         }
         let standing = match approved {
             true => Standing::Held,
             false => Standing::Declined,
         };
-        *self.issuers.entry(number) =
+        *self.issuers.entry(issuer, number) =
             Entry { standing, amount: seen.amount, code, voids, is_vouched: false };
         self.trace.tell(self.now_ns, number, || {
             format!("issuer {issuer} decides {}", String::from_utf8_lossy(&code))
@@ -208,25 +221,25 @@ impl World {
         code
     }
 
-    fn on_issuer_advice(&mut self, seen: &Seen) {
+    fn on_issuer_advice(&mut self, issuer: u8, seen: &Seen) {
         let number = seen.reference;
         if self.book.at(number).kind == Kind::Purchase {
-            self.on_stand_in_advice(seen);
+            self.on_stand_in_advice(issuer, seen);
         }
-        let entry = self.issuers.entry(number);
+        let entry = self.issuers.entry(issuer, number);
         let is_new = entry.standing == Standing::Unknown;
         if is_new {
             *entry =
                 Entry { standing: Standing::Held, amount: seen.amount, code: *b"00", ..*entry };
         }
-        let text = self.oracle.order.on_received(number);
+        let text = self.oracle.order.on_received(issuer, number);
         if let Some(text) = text {
             self.fail("I-6", number, text);
         }
     }
 
-    fn on_issuer_reversal(&mut self, seen: &Seen) {
-        let entry = self.issuers.entry(seen.reference);
+    fn on_issuer_reversal(&mut self, issuer: u8, seen: &Seen) {
+        let entry = self.issuers.entry(issuer, seen.reference);
         match seen.left {
             Some(left) if left > 0 => {
                 if entry.standing == Standing::Held {
@@ -238,7 +251,7 @@ impl World {
                 entry.standing = Standing::Reversed;
                 if voided > 0 {
                     // The void is taken back: its original stands again.
-                    self.issuers.entry(voided).standing = Standing::Held;
+                    self.issuers.entry(issuer, voided).standing = Standing::Held;
                 }
             }
         }
@@ -262,7 +275,7 @@ impl World {
             && (seen.reference, seen.card, seen.amount) == (number, entry.card, entry.amount)
             && seen.code == Some(*b"00")
         {
-            self.issuers.entry(number).is_vouched = true;
+            self.issuers.entry(issuer, number).is_vouched = true;
         }
         Some(number)
     }

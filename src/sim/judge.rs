@@ -62,7 +62,7 @@ impl World {
         let is_request = kind.is_limited() || matches!(kind, Kind::Completion | Kind::Void);
         if is_request && code == *b"00" && seen.is_marked {
             self.on_stood_in((shard, now), number);
-        } else if is_request && code == *b"00" && !self.issuers.entry(number).is_vouched {
+        } else if is_request && code == *b"00" && !self.is_vouched(number) {
             let text = "approved, but no answer of its issuer says so of it".to_owned();
             return self.fail("I-4", number, text);
         }
@@ -84,19 +84,44 @@ impl World {
                 }
             }
             _ if kind.is_stored() => {}
-            _ if matches!(&code, b"61" | b"65") && kind.is_limited() => {
-                let whose = (shard, acquirer, card);
-                if is_first
-                    && let Some(text) = self.oracle.limits.on_declined(now, whose, amount)
-                    && !self.may_have_stood_in_unseen(card)
-                {
-                    self.fail("I-10", number, text);
-                }
+            _ if matches!(&code, b"57" | b"61" | b"65") && kind.is_limited() => {
+                self.on_limit_decided((shard, now), (number, is_first), code);
             }
             _ if code != *b"00" && code != *b"94" => self.oracle.limits.on_reversed(number),
             _ => {}
         }
         self.decided_by.insert(number, self.switch.life);
+    }
+
+    /// A shard declines for a limit, and by the code of the configuration that is in force there. What
+    /// it answers again was judged before.
+    fn on_limit_decided(
+        &mut self,
+        (shard, now): (usize, Now),
+        (number, is_first): (u32, bool),
+        code: [u8; 2],
+    ) {
+        if !is_first {
+            return;
+        }
+        let entry = self.book.at(number);
+        let (acquirer, card, amount) = (entry.acquirer, entry.card, entry.amount);
+        let rules = self.oracle.epochs.rules(shard);
+        let is_in_force = match rules.code {
+            Some(own) => code == own,
+            None => matches!(&code, b"61" | b"65"),
+        };
+        if !is_in_force {
+            let text = String::from_utf8_lossy(&code);
+            let text = format!("declined with {text}, shard {shard} goes by {rules:?}");
+            return self.fail("I-19", number, text);
+        }
+        let whose = (shard, acquirer, card);
+        if let Some((invariant, text)) = self.oracle.limits.on_declined(now, whose, amount)
+            && !self.may_have_stood_in_unseen(card)
+        {
+            self.fail(invariant, number, text);
+        }
     }
 
     fn on_forward_decided(&mut self, (shard, now): (usize, Now), issuer: u8, seen: &Seen) {
@@ -106,9 +131,13 @@ impl World {
         {
             return self.fail("I-8", number, text);
         }
-        if seen.class() == 22 && self.stood_in.has(number) {
-            // From now on its issuer knows it by these.
+        let is_purchase = self.book.get(number).is_some_and(|it| it.kind == Kind::Purchase);
+        if seen.class() == 22 && is_purchase {
+            // The switch has stood in for it, seen or not: from now on its issuer knows it by these.
             self.oracle.on_forwarded((number, (seen.stan, seen.time)), self.switch.life);
+        }
+        if let Some((invariant, text)) = self.wrong_route((shard, now), issuer, seen) {
+            return self.fail(invariant, number, text);
         }
         if !matches!(seen.class(), 10 | 20) {
             return;
@@ -136,8 +165,8 @@ impl World {
         let is_limited = kind.is_limited();
         let is_advice = false;
         let forwarded = Forwarded { number, acquirer, card, amount, is_limited, is_advice, issuer };
-        if let Some(text) = self.oracle.limits.on_let_through(now, shard, &forwarded) {
-            self.fail("I-12", number, text);
+        if let Some((invariant, text)) = self.oracle.limits.on_let_through(now, shard, &forwarded) {
+            self.fail(invariant, number, text);
         }
     }
 

@@ -42,6 +42,8 @@ impl Line {
 pub(super) struct Links {
     /// The turn of each, by shard, issuer and number.
     turns: Vec<[[u32; LINKS]; ISSUERS]>,
+    /// When each was made or lost last.
+    since_ns: Vec<[[u64; LINKS]; ISSUERS]>,
     /// What was sent last on each arrives then: a link keeps its order.
     arrive_ns: Vec<[[u64; LINKS]; ISSUERS]>,
     /// Issuers that have signed off, or want to sign on again: DE 70 that they send until it is answered.
@@ -55,6 +57,7 @@ impl Links {
     pub(super) fn new(shards: usize) -> Self {
         Self {
             turns: vec![[[1; LINKS]; ISSUERS]; shards],
+            since_ns: vec![[[0; LINKS]; ISSUERS]; shards],
             arrive_ns: vec![[[0; LINKS]; ISSUERS]; shards],
             says: [None; ISSUERS],
             signed_off: [false; ISSUERS],
@@ -73,6 +76,13 @@ impl Links {
 
     pub(super) fn is_current(&self, line: Line) -> bool {
         self.line(line.issuer, line.shard, line.link) == line
+    }
+
+    /// Whether an issuer has had a link to this shard since then.
+    pub(super) fn is_up_since(&self, issuer: u8, shard: usize, since_ns: u64) -> bool {
+        let issuer = usize::from(issuer);
+        let links = self.turns[shard][issuer].iter().zip(&self.since_ns[shard][issuer]);
+        { links }.any(|(turn, made_ns)| turn.is_multiple_of(2) && *made_ns <= since_ns)
     }
 
     /// All that are up.
@@ -237,6 +247,8 @@ impl World {
             return;
         }
         *turn += 1;
+        let since_ns = &mut self.links.since_ns[usize::from(shard)][usize::from(issuer)];
+        since_ns[usize::from(link)] = self.now_ns;
         self.give(line, FromIssuer::Up(line.id()));
     }
 

@@ -23,7 +23,8 @@ struct Arguments {
     #[arg(long, default_value_t = 50_000)]
     transactions: u32,
     /// none, light, all, or some of
-    /// network,issuer,link,disk,crash,clock,reload,acquirer,malformed,shared,layout,stop.
+    /// network,issuer,link,disk,crash,clock,reload,acquirer,malformed,shared,layout,stop,stand-in,
+    /// failover,gone,rules.
     #[arg(long, default_value = "all")]
     faults: Faults,
     /// Disks lose what they had called durable: a run must then find what that does.

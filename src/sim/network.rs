@@ -186,6 +186,9 @@ impl Network {
 impl World {
     /// An acquirer's connection is made, if the switch is there.
     pub(super) fn connect(&mut self, acquirer: u8, place: u8) {
+        if self.is_gone(acquirer) {
+            return;
+        }
         if !self.switch.is_up() {
             let wait_ns = self.streams.network.between(50, 500) * NS_PER_MS;
             return self.events.at(self.now_ns + wait_ns, Event::Connect { acquirer, place });
@@ -331,6 +334,7 @@ impl World {
         let mut rest = &unwritten[..];
         while let Ok(FrameStep::Message { bytes, .. }) = self.wire.framing().next(rest, FRAME_MAX) {
             self.switch.unit(shard).returned.push(Came::Undeliverable(id), &rest[..bytes]);
+            self.count_copy(id, &rest[..bytes], false);
             rest = &rest[bytes..];
         }
         self.wake(shard);

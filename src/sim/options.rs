@@ -20,6 +20,9 @@ named_list! {
     Layout "layout" "another number of shards at a restart";
     Stop "stop" "the switch stops in order and starts again";
     StandIn "stand-in" "no fault: issuers that let the switch stand in for them";
+    Failover "failover" "no fault: issuers with a second route";
+    Gone "gone" "an acquirer goes away for good";
+    Rules "rules" "codes and routes change while the switch serves, not only limits";
 }
 
 /// Which faults, and how many of them.

@@ -4,6 +4,7 @@
 //! everything always fails never gets far enough to break what needs a long quiet time first.
 
 use super::options::{FaultKind, Faults, Options};
+use super::oracle::Rules;
 use super::random::Stream;
 use super::stand_in::Rule;
 
@@ -139,6 +140,8 @@ pub(super) struct Plan {
     pub(super) connections: usize,
     /// Which issuers are reached by a link; the banks of the others answer over rings.
     pub(super) linked: [bool; ISSUERS],
+    /// Who takes the new requests of an issuer that cannot be reached.
+    pub(super) failover: [Option<u8>; ISSUERS],
     /// By what the links of each live.
     pub(super) sessions: [Session; ISSUERS],
     pub(super) intent_first: [bool; ISSUERS],
@@ -156,6 +159,12 @@ pub(super) struct Plan {
     pub(super) scopes: Vec<Scope>,
     /// How often a new process has another number of shards.
     pub(super) other_shards: u32,
+    /// Whether a reload changes codes too; and whose cards are whose, where no request is ever lost with
+    /// a process, so that nobody could say who was asked.
+    pub(super) changes_codes: bool,
+    pub(super) changes_routes: bool,
+    /// The acquirer that goes away for good, and after how many transactions of all.
+    pub(super) leaves: Option<(u8, u32)>,
     /// Mean time between two orderly stops.
     pub(super) drain_every_ms: u64,
     pub(super) begin_wall_ms: u64,
@@ -193,6 +202,7 @@ impl Plan {
             acquirers: draw.between(1, 3) as usize,
             connections: draw.between(1, 6) as usize,
             linked: [draw.below(2) == 0, draw.below(3) == 0, draw.below(4) == 0],
+            failover: [None; ISSUERS],
             sessions: core::array::from_fn(|_| Session::draw(&mut links)),
             intent_first: [false, false, draw.below(4) == 0],
             cards: draw.pick(&[200, 2_000, 20_000]),
@@ -208,6 +218,9 @@ impl Plan {
                 true => Stream::new(options.seed, "layouts of the plan").pick(&[0, 1_000_000]),
                 false => 0,
             },
+            leaves: None,
+            changes_codes: false,
+            changes_routes: false,
             drain_every_ms: match options.faults.has(FaultKind::Stop) && !options.lying_disk {
                 true => Stream::new(options.seed, "stops of the plan").pick(&[0, 0, 40_000, 8_000]),
                 false => 0,
@@ -221,19 +234,71 @@ impl Plan {
             stand_in: Rule::draw(&mut Stream::new(options.seed, "stand-in of the plan")),
             trouble,
         };
-        let stops = plan.trouble.crash_every_ms > 0 || plan.drain_every_ms > 0;
-        if plan.other_shards > 0 && !stops && options.faults.has(FaultKind::Stop) {
+        plan.draw_rest(options);
+        plan
+    }
+
+    /// What came later, from streams of its own: the rest of a seed's world is what it was.
+    fn draw_rest(&mut self, options: &Options) {
+        let stops = self.trouble.crash_every_ms > 0 || self.drain_every_ms > 0;
+        if self.other_shards > 0 && !stops && options.faults.has(FaultKind::Stop) {
             // Without an end there is no other beginning.
-            plan.drain_every_ms = 8_000;
+            self.drain_every_ms = 8_000;
+        }
+        if options.faults.has(FaultKind::Gone) && self.acquirers > 1 {
+            let draw = &mut Stream::new(options.seed, "who leaves");
+            let part = draw.between(10, 90) * u64::from(options.transactions) / 100;
+            let whose = draw.below(self.acquirers as u64) as u8;
+            self.leaves = (draw.below(2) == 0).then_some((whose, part.max(1) as u32));
+        }
+        if options.faults.has(FaultKind::Rules) && options.faults.has(FaultKind::Reload) {
+            self.draw_rules(&mut Stream::new(options.seed, "rules of the plan"));
+        }
+        if options.faults.has(FaultKind::Failover) {
+            self.draw_failovers(&mut Stream::new(options.seed, "failovers of the plan"));
         }
         if options.faults.has(FaultKind::Shared) {
-            plan.draw_scopes(&mut Stream::new(options.seed, "scopes of the plan"));
+            self.draw_scopes(&mut Stream::new(options.seed, "scopes of the plan"));
         }
-        if !plan.scopes.is_empty() || !options.faults.has(FaultKind::StandIn) {
+        if !self.scopes.is_empty() || !options.faults.has(FaultKind::StandIn) {
             // Its approvals may be seen late, and a sum over many cards is not known meanwhile.
-            plan.stand_in = None;
+            self.stand_in = None;
         }
-        plan
+    }
+
+    /// In half of the worlds, which then have reloads.
+    fn draw_rules(&mut self, draw: &mut Stream) {
+        self.changes_codes = draw.below(2) == 0;
+        let is_lost = self.trouble.crash_every_ms > 0 || self.drain_every_ms > 0;
+        self.changes_routes = self.changes_codes && !is_lost;
+        if self.changes_codes && self.trouble.reload_every_ms == 0 {
+            self.trouble.reload_every_ms = 4_000;
+        }
+    }
+
+    /// What the next configuration says besides limits.
+    pub(super) fn redraw_rules(&self, draw: &mut Stream, before: Rules) -> Rules {
+        let mut rules = before;
+        if self.changes_codes && draw.below(2) == 0 {
+            rules.code = draw.pick(&[None, Some(*b"57")]);
+        }
+        if self.changes_routes && draw.below(2) == 0 {
+            let whose = draw.below(ISSUERS as u64) as usize;
+            rules.routes[whose] = draw.below(ISSUERS as u64) as u8;
+        }
+        rules
+    }
+
+    /// In half of the worlds; only links can be out of reach.
+    fn draw_failovers(&mut self, draw: &mut Stream) {
+        if draw.below(2) == 0 {
+            return;
+        }
+        for issuer in 0..ISSUERS {
+            let other = (issuer + draw.between(1, 2) as usize) % ISSUERS;
+            let has_one = self.linked[issuer] && draw.below(4) > 0;
+            self.failover[issuer] = has_one.then_some(other as u8);
+        }
     }
 
     /// So much is allowed as comes in a third of the window, in most of it, or in two of it.

@@ -63,6 +63,8 @@ pub(super) struct Streams {
     pub(super) trouble: Stream,
     pub(super) layout: Stream,
     pub(super) drain: Stream,
+    pub(super) rules: Stream,
+    pub(super) gone: Stream,
 }
 
 impl Streams {
@@ -80,6 +82,8 @@ impl Streams {
             trouble: stream("trouble"),
             layout: stream("layout"),
             drain: stream("drain"),
+            rules: stream("rules"),
+            gone: stream("gone"),
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Tally {
     pub lied: u64,
     /// Purchases that switches approved by themselves.
     pub stood_in: u64,
+    /// Requests that went by an issuer's second route.
+    pub failed_over: u64,
     /// Transactions by how they ended for their acquirers.
     pub approved: u64,
     /// See `approved`.
@@ -69,7 +71,7 @@ impl fmt::Display for Report {
         )?;
         write!(f, " approved {} declined {}", tally.approved, tally.declined)?;
         write!(f, " reversed {} stood-in {}", tally.reversed, tally.stood_in)?;
-        write!(f, " snapshots {}", tally.snapshots)?;
+        write!(f, " failed-over {} snapshots {}", tally.failed_over, tally.snapshots)?;
         f.write_str(" faults")?;
         for (kind, count) in FaultKind::ALL.iter().zip(tally.faults) {
             write!(f, " {}:{count}", kind.name())?;

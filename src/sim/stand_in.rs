@@ -111,8 +111,8 @@ impl World {
             is_advice: true,
             issuer,
         };
-        if let Some(text) = self.oracle.limits.on_stood_in(now, shard, &forwarded) {
-            self.fail("I-12", number, text);
+        if let Some((invariant, text)) = self.oracle.limits.on_stood_in(now, shard, &forwarded) {
+            self.fail(invariant, number, text);
         }
     }
 
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// The issuer is told that it has approved a purchase.
-    pub(super) fn on_stand_in_advice(&mut self, seen: &Seen) {
+    pub(super) fn on_stand_in_advice(&mut self, issuer: u8, seen: &Seen) {
         let number = seen.reference;
         if !self.stood_in.has(number) {
             // Its acquirer has no connection, and the answer waits for one: nobody has seen it yet.
@@ -161,7 +161,7 @@ impl World {
         if core::mem::replace(&mut approved.is_told, true) {
             return;
         }
-        let entry = self.issuers.entry(number);
+        let entry = self.issuers.entry(issuer, number);
         if entry.standing == Standing::Held {
             let text = "its issuer holds it already, and is told to hold it".to_owned();
             return self.fail("I-3", number, text);

@@ -1,7 +1,7 @@
 //! A few small worlds; CI runs many large ones.
 
 use super::script::{SEEDS, parse};
-use super::{Faults, Options, run};
+use super::{FaultKind, Faults, Options, run};
 
 #[test]
 fn a_seed_repeats_itself() {
@@ -31,9 +31,26 @@ fn troubled_worlds_hold() {
 /// A world whose links are down often, with a rule.
 #[test]
 fn a_world_with_stand_in_holds() {
-    let report = run(&Options::new(21, 1_500));
+    let faults = "network,issuer,link,disk,acquirer,stand-in".parse().unwrap();
+    let report = run(&Options { faults, ..Options::new(21, 1_500) });
     assert_eq!(report.violation, None, "{report}");
     assert!(report.tally.stood_in > 0, "{report}");
+}
+
+#[test]
+fn a_world_with_second_routes_holds() {
+    let report = run(&Options::new(21, 1_500));
+    assert_eq!(report.violation, None, "{report}");
+    assert!(report.tally.failed_over > 0, "{report}");
+}
+
+#[test]
+fn a_world_that_an_acquirer_leaves_while_codes_and_routes_change_holds() {
+    let faults = "network,issuer,reload,acquirer,gone,rules".parse().unwrap();
+    let report = run(&Options { faults, ..Options::new(5, 1_500) });
+    assert_eq!(report.violation, None, "{report}");
+    let counted = |kind: FaultKind| report.tally.faults[kind as usize];
+    assert!(counted(FaultKind::Gone) == 1 && counted(FaultKind::Rules) > 0, "{report}");
 }
 
 #[test]

@@ -44,13 +44,14 @@ impl World {
             return;
         }
         self.trace.tell(self.now_ns, 0, || "the switch dies".to_owned());
+        self.gone.on_end(self.now_ns);
         for connection in self.network.crash() {
             let notice_ns = self.streams.network.between(1, 20) * NS_PER_MS;
             self.events.at(self.now_ns + notice_ns, Event::EndToAcquirer { connection });
         }
         let lies = self.options.lying_disk;
         self.tally.lied += self.switch.crash(&mut self.streams.disk, lies);
-        self.oracle.on_crash();
+        self.oracle.on_crash(self.switch.disks.iter().map(super::disk::Disk::last_lsn));
         self.lose_all_links();
         let away_ns = self.streams.trouble.between(10, 2_000) * NS_PER_MS;
         self.events.at(self.now_ns + away_ns, Event::Start);
@@ -87,6 +88,7 @@ impl World {
         self.switch.change_layout(shards, carried);
         self.shard_of_card.fill(None);
         self.oracle.limits.scopes.on_layout(now, shards);
+        self.oracle.epochs.on_layout();
         Ok(())
     }
 
@@ -101,6 +103,12 @@ impl World {
         self.trace.add(self.now_ns, found.records ^ found.wall_ms);
         self.clock.restart(found.wall_ms);
         self.oracle.limits.on_start();
+        for shard in 0..self.plan.shards {
+            let epoch = self.switch.unit(shard).shard.epoch();
+            if let Some(text) = self.oracle.epochs.on_recovered(shard, epoch) {
+                return self.fail("I-19", 0, text);
+            }
+        }
         let config = self.switch.config.clone();
         self.switch.offer(&config, self.limits);
         self.finish_recovery();
@@ -155,8 +163,12 @@ impl World {
         self.arrange(self.plan.trouble.reload_every_ms, Event::Reload);
         if self.switch.is_up() && self.begins(FaultKind::Reload) {
             let limits = self.plan.redraw_limits(&mut self.streams.trouble);
-            self.trace.tell(self.now_ns, 0, || format!("other limits: {limits:?}"));
-            let config = configuration(&self.plan, &limits);
+            let before = self.oracle.epochs.newest();
+            let rules = self.plan.redraw_rules(&mut self.streams.rules, before);
+            self.tally.faults[FaultKind::Rules as usize] += u64::from(rules != before);
+            self.trace.tell(self.now_ns, 0, || format!("other limits: {limits:?}, {rules:?}"));
+            let config = configuration(&self.plan, &limits, rules);
+            self.oracle.epochs.add(rules);
             self.limits = self.oracle.limits.add_set(limits);
             self.switch.epoch += 1;
             self.switch.offer(&config, self.limits);

@@ -7,14 +7,16 @@ use super::book::Book;
 use super::clock::Clock;
 use super::configuration::configuration;
 use super::events::{Event, Events};
+use super::gone::Gone;
 use super::issuer::Issuers;
 use super::links::Links;
 use super::network::Network;
 use super::options::{FaultKind, Options};
-use super::oracle::{Limits, Oracle, Scopes, SecretsWatch};
+use super::oracle::{Epochs, Limits, Oracle, Rules, Scopes, SecretsWatch};
 use super::plan::{ISSUER_WAIT_MS, NS_PER_MS, NS_PER_S, Plan, SHARDS};
 use super::random::Streams;
 use super::report::{Report, Tally};
+use super::routes::Routes;
 use super::stand_in::StoodIn;
 use super::switch::Switch;
 use super::trace::Trace;
@@ -47,6 +49,8 @@ pub(super) struct World {
     pub(super) conflicting: BTreeMap<u32, u16>,
     pub(super) issuers: Issuers,
     pub(super) links: Links,
+    pub(super) routes: Routes,
+    pub(super) gone: Gone,
     pub(super) stood_in: StoodIn,
     pub(super) switch: Switch,
     pub(super) wire: Wire,
@@ -69,7 +73,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(options: &Options) -> Self {
         let plan = Plan::draw(options);
-        let config = configuration(&plan, &plan.limits);
+        let config = configuration(&plan, &plan.limits, Rules::default());
         let wire = Wire::new(&config);
         let rules = (plan.counters.clone(), plan.limits.clone());
         let scopes = Scopes::new(plan.scopes.clone(), plan.shards);
@@ -85,9 +89,11 @@ impl World {
             conflicting: BTreeMap::new(),
             issuers: Issuers::default(),
             links: Links::new(SHARDS),
+            routes: Routes::default(),
+            gone: Gone::default(),
             stood_in: StoodIn::default(),
             switch: Switch::new(config),
-            oracle: Oracle::new(limits, SecretsWatch::new(wire.beginnings())),
+            oracle: Oracle::new(limits, Epochs::new(SHARDS), SecretsWatch::new(wire.beginnings())),
             decided: BTreeMap::new(),
             decided_by: BTreeMap::new(),
             shard_of_card: vec![None; plan.cards.max(plan.hot_cards) as usize],
@@ -187,6 +193,7 @@ impl World {
             Event::ClockStep => self.on_clock_step(),
             Event::Reload => self.on_reload(),
             Event::Audit => self.on_audit(),
+            Event::Gone => self.on_gone(),
             Event::Drain => self.on_drain(),
             Event::Stopping { life } => self.on_stopping(life),
         }
@@ -197,9 +204,13 @@ impl World {
         let draw = match kind {
             FaultKind::Network => &mut self.streams.network,
             FaultKind::Disk => &mut self.streams.disk,
-            FaultKind::Issuer | FaultKind::Link | FaultKind::StandIn => &mut self.streams.issuer,
+            FaultKind::Issuer | FaultKind::Link | FaultKind::StandIn | FaultKind::Failover => {
+                &mut self.streams.issuer
+            }
             FaultKind::Acquirer | FaultKind::Malformed => &mut self.streams.acquirer,
             FaultKind::Crash | FaultKind::Clock | FaultKind::Reload => &mut self.streams.trouble,
+            FaultKind::Rules => &mut self.streams.rules,
+            FaultKind::Gone => &mut self.streams.gone,
             FaultKind::Shared | FaultKind::Layout => &mut self.streams.layout,
             FaultKind::Stop => &mut self.streams.drain,
         };

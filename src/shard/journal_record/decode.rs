@@ -2,8 +2,8 @@
 //! ours or of another version: told, never guessed.
 
 use super::{
-    Answered, Change, Forwarded, HEAD_BYTES, Kind, NO_STAN, OwedId, OwedMessage, RECORD_BYTES_MAX,
-    RESERVATION_BYTES, Record, Reinstated, Settlement, Undone,
+    Answered, Change, Forwarded, HEAD_BYTES, Kind, NO_ISSUER, NO_STAN, OwedId, OwedMessage,
+    RECORD_BYTES_MAX, RESERVATION_BYTES, Record, Reinstated, Settlement, Undone,
 };
 use crate::limits::{ISSUERS_MAX, REMEMBERED_BYTES_MAX};
 use crate::shard::duplicate::{DuplicateKey, OriginalKey, OriginalRecord, OriginalState};
@@ -192,6 +192,11 @@ impl<'a> Reader<'a> {
             Change::OwedDropped { id: self.id()?, note: self.rest() }
         } else if is(Kind::HoldOpened) {
             Change::HoldOpened(self.hold()?)
+        } else if is(Kind::HoldOpenedAt) {
+            let hold = self.hold()?;
+            let [issuer] = self.take()?;
+            let issuer = (issuer != NO_ISSUER).then_some(IssuerId(issuer));
+            Change::HoldOpened(Hold { issuer, ..hold })
         } else if is(Kind::HoldCompleted) {
             let (key, card) = (DuplicateKey(self.take()?), CardKey(self.take()?));
             let (by, reservation) = (DuplicateKey(self.take()?), self.reservation()?);
@@ -307,7 +312,7 @@ impl<'a> Reader<'a> {
         let [is_completed] = self.take()?;
         let by = DuplicateKey(self.take()?);
         let completed_by = (is_completed != 0).then_some(by);
-        Ok(Hold { key, name, amount_minor, reservation, opened_ms, completed_by })
+        Ok(Hold { key, name, amount_minor, reservation, opened_ms, issuer: None, completed_by })
     }
 
     fn owed(&mut self) -> Result<OwedMessage<'a>, RecordError> {

@@ -26,6 +26,7 @@ mod reversals;
 mod rows;
 mod scopes;
 mod script;
+mod second_route;
 mod settlement;
 mod snapshot;
 mod stand_in;

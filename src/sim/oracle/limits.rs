@@ -44,6 +44,11 @@ pub(in crate::sim) struct Forwarded {
     pub(in crate::sim) issuer: u8,
 }
 
+/// Which invariant does not hold, and what was seen.
+pub(in crate::sim) type Broken = (&'static str, String);
+/// Judged by a configuration that is not in force any more.
+const OLDER: &str = "I-19";
+
 /// All cards.
 pub(in crate::sim) struct Limits {
     counters: Vec<Window>,
@@ -98,10 +103,13 @@ impl Limits {
         now: Now,
         shard: usize,
         forwarded: &Forwarded,
-    ) -> Option<String> {
+    ) -> Option<Broken> {
         let Forwarded { number, card, amount, is_limited, is_advice, issuer, .. } = *forwarded;
         let passed_shared = self.scopes.on_let_through(now, forwarded);
-        let passed = if is_limited { self.passed(now, (shard, card), amount) } else { None };
+        let set = self.in_force[shard];
+        let passed = if is_limited { self.passed(now, (set, card), amount) } else { None };
+        let is_older = passed.is_some()
+            && (0..set).any(|older| self.passed(now, (older, card), amount).is_none());
         let is_again = self.card_of.insert(number, card).is_some();
         if is_again {
             // By another process, which may know of the first time or not.
@@ -127,7 +135,8 @@ impl Limits {
             entries.push(counted);
         }
         self.under_way.insert(number, (issuer, shard));
-        passed.map(|(what, sums)| format!("let through above {what}: {sums}")).or(passed_shared)
+        let passed = passed.map(|(what, sums)| format!("let through above {what}: {sums}"));
+        passed.or(passed_shared).map(|text| (if is_older { OLDER } else { "I-12" }, text))
     }
 
     /// A shard approves it by itself; what was counted for its forward is given back.
@@ -136,7 +145,7 @@ impl Limits {
         now: Now,
         shard: usize,
         approved: &Forwarded,
-    ) -> Option<String> {
+    ) -> Option<Broken> {
         self.on_reversed(approved.number);
         let passed = self.on_let_through(now, shard, approved);
         self.on_issuer_answer(approved.number);
@@ -144,13 +153,8 @@ impl Limits {
     }
 
     /// The limit that this passes for sure.
-    fn passed(
-        &self,
-        now: Now,
-        (shard, card): (usize, u32),
-        amount: u64,
-    ) -> Option<(String, String)> {
-        self.sets[self.in_force[shard]].iter().find_map(|limit| {
+    fn passed(&self, now: Now, (set, card): (usize, u32), amount: u64) -> Option<(String, String)> {
+        self.sets[set].iter().find_map(|limit| {
             let (count, sum) = limit
                 .counter
                 .map_or((0, 0), |counter| self.sums(now, (card, self.counters[counter]), true));
@@ -167,23 +171,26 @@ impl Limits {
         now: Now,
         (shard, acquirer, card): (usize, u8, u32),
         amount: u64,
-    ) -> Option<String> {
+    ) -> Option<Broken> {
         let may = |limit: &Limit| {
             let (count, sum) = limit
                 .counter
                 .map_or((0, 0), |counter| self.sums(now, (card, self.counters[counter]), false));
             above(limit, count + 1, sum + amount)
         };
-        let is_justified = self.sets[self.in_force[shard]].iter().any(may)
+        let set = self.in_force[shard];
+        let is_justified = self.sets[set].iter().any(may)
             || self.scopes.may_decline(now, (acquirer, card), amount);
         (!is_justified).then(|| {
             let most = self.counters.iter().map(|window| self.sums(now, (card, *window), false));
             let most: Vec<_> = most.collect();
-            let limits = &self.sets[self.in_force[shard]];
-            format!(
+            let limits = &self.sets[set];
+            let is_older = self.sets[..set].iter().flatten().any(may);
+            let text = format!(
                 "{amount} was declined; at most {most:?} count in {:?}, limits are {limits:?}",
                 self.counters
-            )
+            );
+            (if is_older { OLDER } else { "I-10" }, text)
         })
     }
 

@@ -2,11 +2,13 @@
 //! books, and which answers and forwards a shard decided at which time. Nothing here knows how a shard
 //! is made. The invariants are numbered as in README, "The simulator".
 
+mod epochs;
 mod limits;
 mod order;
 mod scopes;
 mod secrets;
 
+pub(super) use epochs::{Epochs, Rules};
 pub(super) use limits::{Forwarded, Limits};
 pub(super) use order::Order;
 pub(super) use scopes::{Bounds, Scopes};
@@ -32,6 +34,7 @@ pub struct Violation {
 /// All that is checked.
 pub(super) struct Oracle {
     pub(super) limits: Limits,
+    pub(super) epochs: Epochs,
     pub(super) order: Order,
     pub(super) secrets: SecretsWatch,
     /// For each request the process that forwarded it last, and under which trace number and DE 7.
@@ -40,9 +43,9 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    pub(super) fn new(limits: Limits, secrets: SecretsWatch) -> Self {
+    pub(super) fn new(limits: Limits, epochs: Epochs, secrets: SecretsWatch) -> Self {
         let order = Order::default();
-        Self { limits, order, secrets, forwarded_by: Vec::new(), violation: None }
+        Self { limits, epochs, order, secrets, forwarded_by: Vec::new(), violation: None }
     }
 
     /// The first violation counts.
@@ -75,8 +78,9 @@ impl Oracle {
         Some(format!("DE 90 of its reversal names {named:?}, it was forwarded as {as_numbers:?}"))
     }
 
-    /// The process is gone.
-    pub(super) fn on_crash(&mut self) {
+    /// The process is gone; of each shard's journal so much is left.
+    pub(super) fn on_crash(&mut self, left: impl Iterator<Item = u64>) {
+        self.epochs.on_crash(left);
         self.limits.on_crash();
         self.order.on_crash();
     }

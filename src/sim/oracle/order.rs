@@ -1,4 +1,5 @@
-//! Advices of a card reach its issuer in the order in which they were accepted.
+//! Advices of a card reach an issuer in the order in which they were accepted. After its route has
+//! changed another issuer may get the next one first.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +19,8 @@ struct Accepted {
 #[derive(Default)]
 pub(in crate::sim) struct Order {
     accepted: BTreeMap<u32, Accepted>,
-    /// The place of the newest that an issuer received, by card.
-    received: BTreeMap<u32, (u64, u32)>,
+    /// The place of the newest that an issuer received, by it and the card.
+    received: BTreeMap<(u8, u32), (u64, u32)>,
     next: u64,
 }
 
@@ -47,7 +48,7 @@ impl Order {
     }
 
     /// Its issuer has it. Says so if one accepted later came before it.
-    pub(in crate::sim) fn on_received(&mut self, number: u32) -> Option<String> {
+    pub(in crate::sim) fn on_received(&mut self, issuer: u8, number: u32) -> Option<String> {
         let accepted = self.accepted.get_mut(&number)?;
         if core::mem::replace(&mut accepted.received, true) {
             return None;
@@ -55,7 +56,7 @@ impl Order {
         if accepted.uncertain {
             return None;
         }
-        let newest = self.received.entry(accepted.card).or_default();
+        let newest = self.received.entry((issuer, accepted.card)).or_default();
         let place = accepted.place;
         if place < newest.0 {
             return Some(format!(
@@ -78,16 +79,16 @@ mod tests {
         for number in [5, 6, 7, 8] {
             order.on_accepted(number, u32::from(number == 8));
         }
-        assert_eq!(order.on_received(8), None, "another card");
-        assert_eq!(order.on_received(5), None);
-        assert_eq!(order.on_received(7), None);
-        assert_eq!(order.on_received(5), None, "again");
-        assert!(order.on_received(6).is_some());
+        assert_eq!(order.on_received(0, 8), None, "another card");
+        assert_eq!(order.on_received(0, 5), None);
+        assert_eq!(order.on_received(0, 7), None);
+        assert_eq!(order.on_received(0, 5), None, "again");
+        assert!(order.on_received(0, 6).is_some());
         order.on_accepted(9, 0);
         order.on_crash();
         order.on_accepted(10, 0);
         order.on_accepted(9, 0);
-        assert_eq!(order.on_received(10), None);
-        assert_eq!(order.on_received(9), None, "accepted anew");
+        assert_eq!(order.on_received(0, 10), None);
+        assert_eq!(order.on_received(0, 9), None, "accepted anew");
     }
 }
