@@ -202,6 +202,24 @@ impl<'a> Reader<'a> {
             let (by, reservation) = (DuplicateKey(self.take()?), self.reservation()?);
             let less_minor = self.number()?;
             Change::HoldCompleted { key, card, by, reservation, less_minor }
+        } else if is(Kind::Started) {
+            Change::Started
+        } else if is(Kind::Configured) {
+            Change::Configured { epoch: self.number()? }
+        } else {
+            self.of_limits_or_tokens(kind)?
+        };
+        Ok(Body::Other(change))
+    }
+
+    fn of_limits_or_tokens(&mut self, kind: u8) -> Result<Change<'a>, RecordError> {
+        let is = |wanted: Kind| kind == wanted as u8;
+        Ok(if is(Kind::ScopeRow) {
+            Change::ScopeRow(self.scope_row()?)
+        } else if is(Kind::ScopePool) {
+            Change::ScopePool(self.scope_pool()?)
+        } else if is(Kind::ScopeHeld) {
+            Change::ScopeHeld { key: DuplicateKey(self.take()?), hold: self.scope_hold()? }
         } else if is(Kind::Token) {
             Change::Token(self.token()?)
         } else if is(Kind::TokenUsed) {
@@ -209,20 +227,9 @@ impl<'a> Reader<'a> {
             Change::TokenUsed { token, counter, seen }
         } else if is(Kind::WalletRequest) {
             Change::WalletRequest([self.number()?, self.number()?, self.number()?])
-        } else if is(Kind::Started) {
-            Change::Started
-        } else if is(Kind::Configured) {
-            Change::Configured { epoch: self.number()? }
-        } else if is(Kind::ScopeRow) {
-            Change::ScopeRow(self.scope_row()?)
-        } else if is(Kind::ScopePool) {
-            Change::ScopePool(self.scope_pool()?)
-        } else if is(Kind::ScopeHeld) {
-            Change::ScopeHeld { key: DuplicateKey(self.take()?), hold: self.scope_hold()? }
         } else {
             return Err(RecordError::Kind(kind));
-        };
-        Ok(Body::Other(change))
+        })
     }
 
     fn forwarded(&mut self) -> Result<Forwarded<'a>, RecordError> {
