@@ -233,6 +233,9 @@ impl World {
         if self.book.at(number).kind == Kind::Malformed {
             return;
         }
+        if let Some(text) = self.names_card(self.book.at(number).card, frame, &seen) {
+            return self.fail("I-25", number, text.to_owned());
+        }
         if let Err((invariant, text)) = self.check_answer(number, connection, &seen) {
             return self.fail(invariant, number, text);
         }
@@ -292,6 +295,18 @@ impl World {
         if kind.moves_money() && self.streams.workload.below(3) == 0 {
             let wait_ns = self.streams.workload.exponential(1_500 * NS_PER_MS);
             self.events.at(self.now_ns + wait_ns, Event::FollowUp { number });
+        }
+    }
+
+    /// Whether an answer to a token says what card is behind it.
+    fn names_card(&self, card: u32, frame: &[u8], seen: &Seen) -> Option<&'static str> {
+        self.wire.token(card)?;
+        let pan = self.wire.pan(card);
+        let is_named = frame.windows(pan.len()).any(|window| window == pan);
+        match (is_named, seen.is_token) {
+            (true, _) => Some("its answer has the number of the card behind the token"),
+            (false, false) => Some("its answer does not have its token"),
+            (false, true) => None,
         }
     }
 

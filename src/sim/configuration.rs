@@ -74,6 +74,9 @@ fn text(plan: &Plan, limits: &[Limit], rules: Rules, names: &[String]) -> String
             }
         }
     }
+    if plan.tokens_each > 0 {
+        super::tokens::write_requestor(&mut text);
+    }
     text.push_str("[velocity]\nlines = 65_536\n");
     if !plan.scopes.is_empty() {
         text.push_str("entities = 1_024\nentity_transactions = 65_536\n");

@@ -42,6 +42,16 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    /// One that a process before wrote these records to.
+    pub(super) fn holding(records: &(Vec<u8>, u32)) -> Self {
+        let mut disk = Self::default();
+        disk.append(&records.0, records.1);
+        if disk.commit().is_some() {
+            disk.on_committed();
+        }
+        disk
+    }
+
     /// Takes records; the last of them has the number that is returned.
     pub(super) fn append(&mut self, records: &[u8], count: u32) -> u64 {
         self.forming.extend_from_slice(records);

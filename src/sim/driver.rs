@@ -121,7 +121,12 @@ impl World {
                 // An issuer's answer is decided here; an acquirer's was decided there.
                 let is_answer = !matches!(
                     crossing.kind,
-                    MeshKind::Request | MeshKind::IssuerMessage | MeshKind::SignedOff
+                    MeshKind::Request
+                        | MeshKind::TokenAsk
+                        | MeshKind::Translated
+                        | MeshKind::TokenRequest
+                        | MeshKind::IssuerMessage
+                        | MeshKind::SignedOff
                 );
                 let (unit, outbox) = self.switch.unit(shard).parts();
                 unit.on_mesh(now, crossing.from, crossing.message(), outbox);

@@ -82,6 +82,9 @@ impl World {
             return self.on_management(line, message);
         }
         let number = seen.reference;
+        if seen.is_token {
+            return self.fail("I-25", number, format!("issuer {issuer} got a token for a card"));
+        }
         self.trace.tell(self.now_ns, number, || format!("issuer {issuer} gets {:04}", seen.mti));
         if self.book.get(number).is_none() || !self.may_have(issuer, seen.card) {
             let text = format!("{:04} reached issuer {issuer}, whose it is not", seen.mti);

@@ -38,6 +38,7 @@ mod routes;
 pub mod script;
 mod stand_in;
 mod switch;
+mod tokens;
 mod trace;
 mod trouble;
 mod wire;

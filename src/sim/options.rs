@@ -23,12 +23,13 @@ named_list! {
     Failover "failover" "no fault: issuers with a second route";
     Gone "gone" "an acquirer goes away for good";
     Rules "rules" "codes and routes change while the switch serves, not only limits";
+    Token "token" "no fault: cards that are paid with by token";
 }
 
 /// Which faults, and how many of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
-    kinds: u16,
+    kinds: u32,
     /// Few of each.
     pub light: bool,
 }
@@ -37,9 +38,9 @@ impl Faults {
     /// None at all.
     pub const NONE: Self = Self { kinds: 0, light: false };
     /// Everything, at strengths drawn by the seed.
-    pub const ALL: Self = Self { kinds: u16::MAX, light: false };
+    pub const ALL: Self = Self { kinds: u32::MAX, light: false };
     /// A little of everything.
-    pub const LIGHT: Self = Self { kinds: u16::MAX, light: true };
+    pub const LIGHT: Self = Self { kinds: u32::MAX, light: true };
 
     /// Whether there are faults of this kind.
     #[must_use]

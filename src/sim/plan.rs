@@ -176,6 +176,8 @@ pub(super) struct Plan {
     pub(super) reverse_by_advice: bool,
     pub(super) declines: u32,
     pub(super) stand_in: Option<Rule>,
+    /// One card of so many has a token, which is what its acquirers know of it; 0: none.
+    pub(super) tokens_each: u32,
     pub(super) trouble: Trouble,
 }
 
@@ -231,6 +233,10 @@ impl Plan {
             marked_repeats,
             reverse_by_advice: draw.below(3) > 0,
             declines: draw.pick(&[0, 30_000, 200_000]),
+            tokens_each: match options.faults.has(FaultKind::Token) {
+                true => Stream::new(options.seed, "tokens of the plan").pick(&[0, 1, 2, 5]),
+                false => 0,
+            },
             stand_in: Rule::draw(&mut Stream::new(options.seed, "stand-in of the plan")),
             trouble,
         };

@@ -6,6 +6,7 @@
 use super::disk::{Disk, Snapshot};
 use super::drain::Stop;
 use super::random::Stream;
+use super::tokens::{self, Token};
 use super::wire;
 use crate::config::Config;
 use crate::io::{Held, Returned};
@@ -103,14 +104,16 @@ pub(super) struct Found {
 
 impl Switch {
     /// No process runs yet.
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, tokens: &[Token]) -> Self {
         let shards = config.switch.shards;
+        let secrets = Secrets::of_card_key([7; 32]);
+        let disk = |shard| Disk::holding(&tokens::records(tokens, &secrets, (shard, shards)));
         Self {
             units: Vec::new(),
-            disks: (0..shards).map(|_| Disk::default()).collect(),
+            disks: (0..shards).map(disk).collect(),
             carried: Vec::new(),
             config,
-            secrets: Secrets::of_card_key([7; 32]),
+            secrets,
             life: 0,
             epoch: 0,
             stop: None,

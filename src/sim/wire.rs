@@ -10,6 +10,9 @@ use tapswitch_protocol::{
 };
 
 const BYTES_MAX: usize = 2_048;
+/// What tokens begin with, and the first of them.
+pub(super) const TOKEN_PREFIX: &str = "62888801";
+const TOKENS_FROM: u64 = 6_288_880_100_000_000_000;
 /// Last digits of a card number, by which cards of a world differ.
 const CARD_DIGITS: usize = 5;
 
@@ -19,6 +22,8 @@ pub(super) struct Wire {
     framing: Framing,
     /// IIN and digits of each issuer's cards.
     cards: [([u8; 6], usize); ISSUERS],
+    /// One card of so many has a token; 0: none.
+    tokens_each: u32,
     table: FieldTable,
     out: Vec<u8>,
 }
@@ -38,6 +43,8 @@ pub(super) struct Seen {
     pub(super) original: Option<(u32, u32)>,
     /// DE 95: what is to stand.
     pub(super) left: Option<u64>,
+    /// DE 2 is a token.
+    pub(super) is_token: bool,
     pub(super) is_void: bool,
     pub(super) moves_no_money: bool,
     /// Approved by the switch itself.
@@ -54,7 +61,7 @@ impl Seen {
 }
 
 impl Wire {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, tokens_each: u32) -> Self {
         let acquirer = &config.acquirers[0];
         let cards = core::array::from_fn(|issuer| {
             let row = &config.iins[issuer];
@@ -64,6 +71,7 @@ impl Wire {
             dialect: acquirer.dialect,
             framing: acquirer.framing,
             cards,
+            tokens_each,
             table: FieldTable::default(),
             out: vec![0; BYTES_MAX],
         }
@@ -81,6 +89,12 @@ impl Wire {
         pan.resize(length - CARD_DIGITS, b'7');
         pan.extend_from_slice(&digits::<CARD_DIGITS>(u64::from(card)));
         pan
+    }
+
+    /// The number of a card's token, if it has one. It ends as the card's number does.
+    pub(super) fn token(&self, card: u32) -> Option<u64> {
+        let has_one = self.tokens_each > 0 && card.is_multiple_of(self.tokens_each);
+        has_one.then(|| TOKENS_FROM + u64::from(card))
     }
 
     /// What all cards of each issuer begin with: the rest is the card's own.
@@ -102,7 +116,10 @@ impl Wire {
         let named = if kind == Kind::Conflict { transaction.related } else { number };
         let (stan, time) = (Book::stan(named), book.at(named).time);
         let mti = kind.mti(by_advice) + u16::from(repeated);
-        let pan = self.pan(transaction.card);
+        let pan = match self.token(transaction.card) {
+            Some(token) => digits::<19>(token).to_vec(),
+            None => self.pan(transaction.card),
+        };
         let time = digits::<10>(u64::from(time));
         let acquirer = institution(transaction.acquirer);
         let reference = digits::<12>(u64::from(book.reference(named)));
@@ -289,6 +306,7 @@ fn seen(view: &MessageView<'_>) -> Seen {
         code: text(39).try_into().ok(),
         original: original.map(|all| (number(&all[4..10]) as u32, number(&all[10..20]) as u32)),
         left: view.raw(95).and_then(|all| all.get(..12)).map(number),
+        is_token: pan.starts_with(TOKEN_PREFIX.as_bytes()),
         is_void: text(3).starts_with(b"20"),
         moves_no_money: text(3).starts_with(b"31"),
         is_marked: text(44) == super::stand_in::MARK.as_bytes(),

@@ -19,6 +19,7 @@ use super::report::{Report, Tally};
 use super::routes::Routes;
 use super::stand_in::StoodIn;
 use super::switch::Switch;
+use super::tokens::token_records;
 use super::trace::Trace;
 use super::wire::Wire;
 use crate::shard::AcquirerId;
@@ -74,7 +75,7 @@ impl World {
     pub(super) fn new(options: &Options) -> Self {
         let plan = Plan::draw(options);
         let config = configuration(&plan, &plan.limits, Rules::default());
-        let wire = Wire::new(&config);
+        let wire = Wire::new(&config, plan.tokens_each);
         let rules = (plan.counters.clone(), plan.limits.clone());
         let scopes = Scopes::new(plan.scopes.clone(), plan.shards);
         let limits = Limits::new(rules, scopes, plan.cards.max(plan.hot_cards), SHARDS);
@@ -92,7 +93,7 @@ impl World {
             routes: Routes::default(),
             gone: Gone::default(),
             stood_in: StoodIn::default(),
-            switch: Switch::new(config),
+            switch: Switch::new(config, &token_records(&plan, &wire)),
             oracle: Oracle::new(limits, Epochs::new(SHARDS), SecretsWatch::new(wire.beginnings())),
             decided: BTreeMap::new(),
             decided_by: BTreeMap::new(),
@@ -207,7 +208,9 @@ impl World {
             FaultKind::Issuer | FaultKind::Link | FaultKind::StandIn | FaultKind::Failover => {
                 &mut self.streams.issuer
             }
-            FaultKind::Acquirer | FaultKind::Malformed => &mut self.streams.acquirer,
+            FaultKind::Acquirer | FaultKind::Malformed | FaultKind::Token => {
+                &mut self.streams.acquirer
+            }
             FaultKind::Crash | FaultKind::Clock | FaultKind::Reload => &mut self.streams.trouble,
             FaultKind::Rules => &mut self.streams.rules,
             FaultKind::Gone => &mut self.streams.gone,
