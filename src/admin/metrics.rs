@@ -9,9 +9,9 @@ use super::status::Copied;
 use super::totals::{PartyKind, TotalsStatus};
 use crate::io::journal::Space;
 use crate::io::{IoCounters, SwitchView};
-use crate::shard::levels::Level;
+use crate::shard::levels::{AcquirerLevels, Level};
 use crate::shard::time_buckets::TimeBuckets;
-use crate::shard::{Counter, IssuerId, Shard};
+use crate::shard::{AcquirerId, Counter, IssuerId, Shard};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -55,6 +55,7 @@ impl Collector for Scrape {
             write_journal(&mut out, view, board.now().wall_ms)?;
         }
         write_issuers(&mut out, board, &all)?;
+        write_acquirers(&mut out, board, &all)?;
         write_totals(&mut out, board, &all)?;
         write_switch_time(&mut out, &all)
     }
@@ -299,6 +300,24 @@ fn write_issuers(out: &mut Out<'_>, board: &Board, all: &Copied) -> fmt::Result 
         encode_times(&mut of_issuer, &all.issuer_times(id))?;
     }
     Ok(())
+}
+
+/// Times of each acquirer that the configuration names, which are never more than a few dozen.
+fn write_acquirers(out: &mut Out<'_>, board: &Board, all: &Copied) -> fmt::Result {
+    let config = board.config();
+    let names = config.acquirers.iter().map(|it| it.name.as_str());
+    let times = (0..).map(AcquirerId).map(|id| all.acquirer_times(id));
+    let acquirers: Vec<(&str, AcquirerLevels)> = names.zip(times).collect();
+    let mut write = |name: &str, help: &str, read: fn(&AcquirerLevels) -> &TimeBuckets| {
+        let mut family = out.family(name, help, MetricType::Histogram)?;
+        acquirers.iter().try_for_each(|(acquirer, times)| {
+            encode_times(&mut family.encode_family(&[("acquirer", *acquirer)])?, read(times))
+        })
+    };
+    let help = "the switch's own part of an acquirer's transactions";
+    write("tapswitch_acquirer_switch_time_seconds", help, |times| &times.switch)?;
+    let help = "its issuers' part of an acquirer's transactions, of answers in time";
+    write("tapswitch_acquirer_issuer_time_seconds", help, |times| &times.issuer)
 }
 
 /// Totals of the current date, of everybody whom the configuration names.

@@ -8,10 +8,10 @@ use super::process::ProcessFacts;
 use super::totals::TotalsStatus;
 use crate::config::{Config, IssuerConfig, IssuerLinkConfig};
 use crate::io::{IoCounters, SwitchView};
-use crate::shard::levels::{Level, Levels};
+use crate::shard::levels::{AcquirerLevels, Level, Levels};
 use crate::shard::time_buckets::TimeBuckets;
 use crate::shard::totals::Totals;
-use crate::shard::{Counters, IssuerId, Published, Shard, SwitchTime};
+use crate::shard::{AcquirerId, Counters, IssuerId, Published, Shard, SwitchTime};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -76,6 +76,30 @@ pub struct AcquirerStatus {
     pub address: String,
     /// How it speaks.
     pub dialect: String,
+    /// The switch's own part of its transactions.
+    #[serde(default)]
+    pub switch_time: TimesStatus,
+    /// Its issuers' part, of answers in time.
+    #[serde(default)]
+    pub issuer_time: TimesStatus,
+}
+
+/// Times, to the bounds of buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimesStatus {
+    /// How many there were.
+    pub count: u64,
+    /// Half of them were at most so long; none: longer than the last bound, or there were none.
+    pub p50_us: Option<u64>,
+    /// The same of 99 in a hundred.
+    pub p99_us: Option<u64>,
+}
+
+impl TimesStatus {
+    fn of(times: &TimeBuckets) -> Self {
+        let (p50_us, p99_us) = (times.quantile_us(0.5), times.quantile_us(0.99));
+        Self { count: times.count(), p50_us, p99_us }
+    }
 }
 
 /// An issuer, over all shards.
@@ -212,6 +236,13 @@ impl Copied {
         self.shards.iter().map(|shard| &shard.levels.totals)
     }
 
+    /// How long an acquirer's transactions took, over all shards.
+    pub(super) fn acquirer_times(&self, acquirer: AcquirerId) -> AcquirerLevels {
+        let mut times = AcquirerLevels::default();
+        self.shards.iter().for_each(|shard| times.merge(&shard.levels.acquirer(acquirer)));
+        times
+    }
+
     /// An issuer's answers, over all shards.
     pub(super) fn issuer_times(&self, issuer: IssuerId) -> TimeBuckets {
         let mut times = TimeBuckets::default();
@@ -265,10 +296,16 @@ impl Status {
         self.epoch = view.epoch();
         let listening = config.acquirers.iter().zip(view.local_addrs());
         self.acquirers = listening
-            .map(|(acquirer, address)| AcquirerStatus {
-                name: acquirer.name.clone(),
-                address: address.to_string(),
-                dialect: acquirer.dialect.name().to_owned(),
+            .zip((0..).map(AcquirerId))
+            .map(|((acquirer, address), id)| {
+                let times = all.acquirer_times(id);
+                AcquirerStatus {
+                    name: acquirer.name.clone(),
+                    address: address.to_string(),
+                    dialect: acquirer.dialect.name().to_owned(),
+                    switch_time: TimesStatus::of(&times.switch),
+                    issuer_time: TimesStatus::of(&times.issuer),
+                }
             })
             .collect();
         for (place, issuer) in (0..).zip(&config.issuers) {

@@ -125,6 +125,21 @@ fn purchases(client: &Client, from: u32, count: u32) -> Vec<u8> {
     numbers.flat_map(|number| Message::purchase(client.speech(), number, number).frame()).collect()
 }
 
+/// How many times a family of times has counted, over all that it is told by.
+fn timed(text: &str, of: &str) -> u64 {
+    let name = format!("tapswitch_{of}_time_seconds_count{{");
+    let lines = text.lines().filter(|line| line.starts_with(&name));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+fn assert_is_timed(status: &serde_json::Value) {
+    let acquirers = status["acquirers"].as_array().unwrap();
+    let asked = acquirers.iter().find(|acquirer| acquirer["name"] == "cups").unwrap();
+    assert_eq!(asked["switch_time"]["count"], 203);
+    assert!(asked["switch_time"]["p50_us"].as_u64().is_some_and(|us| us > 0), "{asked}");
+    assert!(asked["issuer_time"]["count"].as_u64() > Some(100), "{asked}");
+}
+
 #[test]
 fn what_is_shown_is_what_happened() {
     let setup = Setup { switch: "shards = 2", bank: GENEROUS, ..Setup::default() };
@@ -154,11 +169,7 @@ fn what_is_shown_is_what_happened() {
         ]);
         let dropped = ["unreadable", "response_mti", "header", "rejected"]
             .map(|why| value(&format!("tapswitch_dropped_total{{why=\"{why}\"}}")));
-        let by_issuers: u64 = text
-            .lines()
-            .filter(|line| line.starts_with("tapswitch_issuer_time_seconds_count{"))
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
-            .sum();
+        let by_issuers = timed(text, "issuer");
         let remembered = sum(&[
             "tapswitch_duplicate_answers{shard=\"0\"}",
             "tapswitch_duplicate_answers{shard=\"1\"}",
@@ -173,6 +184,13 @@ fn what_is_shown_is_what_happened() {
             ("code 00", value("tapswitch_answers_by_code_total{code=\"00\"}"), approvals + 1),
             ("by issuers", by_issuers, value("tapswitch_answered_total{why=\"issuer\"}")),
             ("timed", value("tapswitch_switch_time_seconds_count"), answers),
+            ("of acquirers", timed(text, "acquirer_switch"), answers),
+            ("of their issuers", timed(text, "acquirer_issuer"), by_issuers),
+            (
+                "of the one that asked",
+                value("tapswitch_acquirer_switch_time_seconds_count{acquirer=\"cups\"}"),
+                answers,
+            ),
             ("remembered", remembered.min(200), 200),
             ("epoch", value("tapswitch_config_epoch{shard=\"1\"}"), 1),
         ]
@@ -184,6 +202,7 @@ fn what_is_shown_is_what_happened() {
     assert_eq!((&status["schema"], &status["phase"]), (&1.into(), &"serving".into()));
     assert_eq!(status["counters"]["received"], received);
     assert_eq!(status["shards"].as_array().unwrap().len(), 2);
+    assert_is_timed(&status);
     assert_eq!(operated.get("/healthz").status, 200);
     assert_eq!(operated.get("/readyz").status, 200);
     assert_eq!(operated.get("/nothing").status, 404);

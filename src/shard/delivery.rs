@@ -89,7 +89,7 @@ impl Shard {
             respond(view, view.mti().response()?, dialect.echo, additions, out).ok()
         });
         self.counters.add(Counter::AnsweredBySwitch);
-        self.times.answered(now.mono_ns, 0);
+        self.times.answered(now.mono_ns, 0, incoming.connection.acquirer);
         self.deliver(now, incoming.connection, frame, gate, outbox);
     }
 
@@ -115,7 +115,7 @@ impl Shard {
         }
         self.codes.add(code);
         self.note(now, incoming, Note::answered(Counter::Replayed, code));
-        self.times.answered(now.mono_ns, 0);
+        self.times.answered(now.mono_ns, 0, incoming.connection.acquirer);
         self.deliver(now, incoming.connection, frame, Gate::Durable, outbox);
     }
 

@@ -9,6 +9,7 @@ use super::outcomes::Note;
 use super::pending::PendingRequest;
 use super::remembered::Additions;
 use super::reversal_reason::ReversalReason;
+use super::time_buckets::bucket_of;
 use super::totals::{Entry, Sort};
 use super::{AcquirerId, Counter, IssuerId, LinkId, Now, Outbox, Shard};
 use crate::config::AcquirerConfig;
@@ -220,8 +221,11 @@ impl Shard {
         self.counters.add(Counter::AnsweredByIssuer);
         self.codes.add(code);
         let since_ns = now.mono_ns.saturating_sub(request.arrived_ns);
-        self.issuer_times.record(request.issuer, since_ns.saturating_sub(request.before_ns));
-        self.times.answered(now.mono_ns, request.before_ns);
+        let took_ns = since_ns.saturating_sub(request.before_ns);
+        let bucket = bucket_of(took_ns);
+        self.issuer_times.record(request.issuer, (bucket, took_ns));
+        self.acquirer_times.record_issuer(request.acquirer, (bucket, took_ns));
+        self.times.answered(now.mono_ns, request.before_ns, request.acquirer);
         // A decline changes nothing that could be lost.
         let gate = if step.next == State::Approved { Gate::Durable } else { Gate::Open };
         self.deliver(now, request.origin, frame, gate, outbox);
@@ -412,7 +416,7 @@ impl Shard {
         self.kept.free(request.kept);
         self.counters.add(Counter::AnsweredBySwitch);
         self.codes.add(end.code);
-        self.times.answered(now.mono_ns, request.before_ns);
+        self.times.answered(now.mono_ns, request.before_ns, request.acquirer);
         self.deliver(now, request.origin, frame, Gate::Durable, outbox);
         if let Some(place) = owed {
             self.send_owed(now, place, outbox);

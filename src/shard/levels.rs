@@ -6,8 +6,8 @@
 use super::answer_codes::AnswerCodes;
 use super::time_buckets::TimeBuckets;
 use super::totals::Totals;
-use super::{IssuerId, Shard};
-use crate::limits::ISSUERS_MAX;
+use super::{AcquirerId, Gauges, IssuerId, Published, Shard, outcome};
+use crate::limits::{ACQUIRERS_MAX, ISSUERS_MAX};
 use crate::named_list::named_list;
 
 named_list! {
@@ -46,6 +46,23 @@ pub struct IssuerLevels {
     pub times: TimeBuckets,
 }
 
+/// One acquirer, as a shard has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcquirerLevels {
+    /// The switch's own part of its transactions.
+    pub switch: TimeBuckets,
+    /// Its issuers' part; answers in time only.
+    pub issuer: TimeBuckets,
+}
+
+impl AcquirerLevels {
+    /// Adds another shard's.
+    pub fn merge(&mut self, other: &Self) {
+        self.switch.merge(&other.switch);
+        self.issuer.merge(&other.issuer);
+    }
+}
+
 /// A shard's levels at one moment.
 #[derive(Clone)]
 pub struct Levels {
@@ -55,6 +72,8 @@ pub struct Levels {
     /// What is counted for reconciliation.
     pub totals: Totals,
     issuers: [IssuerLevels; ISSUERS_MAX],
+    /// As many as there are.
+    acquirers: Vec<AcquirerLevels>,
 }
 
 impl Default for Levels {
@@ -64,6 +83,7 @@ impl Default for Levels {
             codes: AnswerCodes::default(),
             totals: Totals::new(),
             issuers: [IssuerLevels::default(); ISSUERS_MAX],
+            acquirers: Vec::with_capacity(ACQUIRERS_MAX),
         }
     }
 }
@@ -79,6 +99,12 @@ impl Levels {
     #[must_use]
     pub fn issuer(&self, issuer: IssuerId) -> IssuerLevels {
         self.issuers.get(usize::from(issuer.0)).copied().unwrap_or_default()
+    }
+
+    /// One acquirer.
+    #[must_use]
+    pub fn acquirer(&self, acquirer: AcquirerId) -> AcquirerLevels {
+        self.acquirers.get(usize::from(acquirer.0)).copied().unwrap_or_default()
     }
 
     fn set(&mut self, level: Level, value: usize) {
@@ -97,9 +123,9 @@ impl IssuerTimes {
     }
 
     #[inline]
-    pub(super) fn record(&mut self, issuer: IssuerId, ns: u64) {
+    pub(super) fn record(&mut self, issuer: IssuerId, (bucket, ns): (usize, u64)) {
         if let Some(times) = self.0.get_mut(usize::from(issuer.0)) {
-            times.record(ns);
+            times.record_in(bucket, ns, 1);
         }
     }
 
@@ -108,7 +134,49 @@ impl IssuerTimes {
     }
 }
 
+/// How long transactions of each acquirer took here and at their issuers.
+pub(super) struct AcquirerTimes(Vec<AcquirerLevels>);
+
+impl AcquirerTimes {
+    pub(super) fn new(acquirers: usize) -> Self {
+        Self(vec![AcquirerLevels::default(); acquirers])
+    }
+
+    #[inline]
+    pub(super) fn record_switch(&mut self, acquirer: AcquirerId, ns: u64) {
+        if let Some(times) = self.0.get_mut(usize::from(acquirer.0)) {
+            times.switch.record(ns);
+        }
+    }
+
+    #[inline]
+    pub(super) fn record_issuer(&mut self, acquirer: AcquirerId, (bucket, ns): (usize, u64)) {
+        if let Some(times) = self.0.get_mut(usize::from(acquirer.0)) {
+            times.issuer.record_in(bucket, ns, 1);
+        }
+    }
+}
+
 impl Shard {
+    /// Copies counters, times and levels for other threads. False when a reader held some of them just
+    /// now: they are as they were.
+    pub fn publish(&self, published: &Published) -> bool {
+        let gauges = Gauges {
+            velocity_lines: self.velocity.lines() as u64,
+            velocity_counting: self.velocity.occupancy() as u64,
+            owed: self.saf.len() as u64,
+            owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
+        };
+        let issuers = (0..self.legs.len() as u8).chain([outcome::NO_ISSUER]);
+        for issuer in issuers.map(IssuerId) {
+            published.store_owed(issuer, self.saf.counts(issuer));
+        }
+        published.store_links(self.legs.link_gauges());
+        published.store(&self.counters, &self.times, &gauges)
+            & published.store_levels(|levels| self.write_levels(levels))
+            & published.store_parked(self.saf.parked_changes(), || self.parked())
+    }
+
     /// Writes down how everything is. Allocates nothing.
     pub(super) fn write_levels(&self, levels: &mut Levels) {
         let duplicates = &self.duplicates;
@@ -132,6 +200,8 @@ impl Shard {
         }
         levels.codes.copy_from(&self.codes);
         levels.totals.copy_from(&self.totals);
+        // There is room for all that may be.
+        levels.acquirers.clone_from(&self.acquirer_times.0);
         for (place, levels) in (0..).zip(&mut levels.issuers) {
             let issuer = IssuerId(place);
             let Some((in_flight, in_flight_max)) = self.legs.window(issuer) else { break };

@@ -107,7 +107,7 @@ use duplicate::{DuplicateHasher, DuplicateMemory, DuplicateRoom};
 use intake::{Kind, StagedRequest, StagedRequests};
 use issuer_link::IssuerLegs;
 use kept::Kept;
-use levels::IssuerTimes;
+use levels::{AcquirerTimes, IssuerTimes};
 use outcomes::Outcomes;
 use own_answer::Reason;
 use partial_reversal::EarlyReductions;
@@ -158,6 +158,7 @@ pub struct Shard {
     outcomes: Outcomes,
     times: SwitchTime,
     issuer_times: IssuerTimes,
+    acquirer_times: AcquirerTimes,
     codes: AnswerCodes,
     forwarded: Vec<u32>,
     batch_began_ns: u64,
@@ -283,6 +284,7 @@ impl Shard {
             outcomes: Outcomes::new(id, config.outcomes.is_some()),
             times: SwitchTime::default(),
             issuer_times: IssuerTimes::new(config.issuers.len()),
+            acquirer_times: AcquirerTimes::new(config.acquirers.len()),
             codes: AnswerCodes::default(),
             forwarded: Vec::with_capacity(FORWARDED_PER_BATCH_MAX),
             batch_began_ns: 0,
@@ -511,7 +513,7 @@ impl Shard {
                 request.before_ns = now.mono_ns.saturating_sub(request.arrived_ns);
             }
         }
-        self.times.end_batch(now.mono_ns);
+        self.times.end_batch(now.mono_ns, &mut self.acquirer_times);
         self.velocity.on_batch_end(now.wall_ms);
         self.counters.add_more(Counter::VelocityAudited, self.velocity.take_audited());
         self.outcomes.end_batch(now.mono_ns);
@@ -588,25 +590,6 @@ impl Shard {
     #[must_use]
     pub fn switch_time(&self) -> &SwitchTime {
         &self.times
-    }
-
-    /// Copies counters, times and levels for other threads. False when a reader held some of them just
-    /// now: they are as they were.
-    pub fn publish(&self, published: &Published) -> bool {
-        let gauges = Gauges {
-            velocity_lines: self.velocity.lines() as u64,
-            velocity_counting: self.velocity.occupancy() as u64,
-            owed: self.saf.len() as u64,
-            owed_since_min: self.saf.oldest_min().map_or(0, u64::from),
-        };
-        let issuers = (0..self.legs.len() as u8).chain([outcome::NO_ISSUER]);
-        for issuer in issuers.map(IssuerId) {
-            published.store_owed(issuer, self.saf.counts(issuer));
-        }
-        published.store_links(self.legs.link_gauges());
-        published.store(&self.counters, &self.times, &gauges)
-            & published.store_levels(|levels| self.write_levels(levels))
-            & published.store_parked(self.saf.parked_changes(), || self.parked())
     }
 }
 

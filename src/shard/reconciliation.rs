@@ -397,7 +397,7 @@ impl Shard {
         self.codes.add(code);
         self.counters.add(Counter::AnsweredBySwitch);
         self.note(now, incoming, Note::answered(what, code));
-        self.times.answered(now.mono_ns, 0);
+        self.times.answered(now.mono_ns, 0, incoming.connection.acquirer);
         // What it tells of has been recorded, and is not to be forgotten by a crash.
         self.deliver(now, incoming.connection, frame, Gate::Durable, outbox);
     }

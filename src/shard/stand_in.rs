@@ -274,7 +274,7 @@ impl Shard {
         let detail = self.limit_number(rule.limit).saturating_add(1);
         let note = Note::answered(Counter::StandInApproved, ResponseCode::APPROVED);
         self.note(now, incoming, Note { detail, ..note });
-        self.times.answered(now.mono_ns, 0);
+        self.times.answered(now.mono_ns, 0, incoming.connection.acquirer);
         let frame = write_frame(incoming.profile, incoming.header, outbox, |out| {
             out.get_mut(..answer.len())?.copy_from_slice(answer);
             Some(answer.len())

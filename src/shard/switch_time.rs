@@ -2,6 +2,8 @@
 //! batch that took the request to the end of that batch (the forward is handed over), and from the
 //! batch that took the issuer's answer to its end (the response is in the output buffer).
 
+use super::AcquirerId;
+use super::levels::AcquirerTimes;
 use hdrhistogram::Histogram;
 
 /// Transactions of one batch whose times are recorded; further ones of a larger batch are not.
@@ -20,6 +22,7 @@ pub struct SwitchTime {
 struct Answered {
     started_ns: u64,
     before_ns: u64,
+    acquirer: AcquirerId,
 }
 
 impl Default for SwitchTime {
@@ -32,20 +35,22 @@ impl Default for SwitchTime {
 }
 
 impl SwitchTime {
-    /// An answer made in the batch that began at `started_ns`; `before_ns` is the first part.
+    /// An answer made in the batch that began at `started_ns`, and to whom; `before_ns` is the first
+    /// part.
     #[inline]
-    pub(super) fn answered(&mut self, started_ns: u64, before_ns: u64) {
+    pub(super) fn answered(&mut self, started_ns: u64, before_ns: u64, acquirer: AcquirerId) {
         if self.answered.len() < RECORDED_PER_BATCH_MAX {
-            self.answered.push(Answered { started_ns, before_ns });
+            self.answered.push(Answered { started_ns, before_ns, acquirer });
         }
     }
 
-    /// The batch is over.
+    /// The batch is over. Each acquirer's are counted too.
     #[inline]
-    pub(super) fn end_batch(&mut self, end_ns: u64) {
+    pub(super) fn end_batch(&mut self, end_ns: u64, acquirers: &mut AcquirerTimes) {
         for answered in self.answered.drain(..) {
             let spent = end_ns.saturating_sub(answered.started_ns) + answered.before_ns;
             self.histogram.saturating_record(spent.max(1));
+            acquirers.record_switch(answered.acquirer, spent);
         }
     }
 

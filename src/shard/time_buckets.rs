@@ -9,10 +9,39 @@ pub const TIME_BOUNDS_US: [u64; 19] = [
     500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
 ];
 
+const BOUNDS: usize = TIME_BOUNDS_US.len();
+
+/// Where to begin to look for a time of so many bits: no bound before is as long as any of them.
+const FIRST: [u8; 65] = {
+    let mut first = [0; 65];
+    let mut bits = 1;
+    while bits <= 64 {
+        let least_ns = 1_u64 << (bits - 1);
+        let mut place = 0;
+        while place < BOUNDS && TIME_BOUNDS_US[place] * 1_000 < least_ns {
+            place += 1;
+        }
+        first[bits] = place as u8;
+        bits += 1;
+    }
+    first
+};
+
+/// The bucket of a time. Bounds are at least doubled from one to the next: two are looked at, at most.
+#[inline]
+pub(super) fn bucket_of(ns: u64) -> usize {
+    let bits = (u64::BITS - ns.leading_zeros()) as usize;
+    let mut place = FIRST.get(bits).map_or(BOUNDS, |place| usize::from(*place));
+    while TIME_BOUNDS_US.get(place).is_some_and(|bound_us| bound_us * 1_000 < ns) {
+        place += 1;
+    }
+    place
+}
+
 /// How many times there were of each length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeBuckets {
-    counts: [u64; TIME_BOUNDS_US.len() + 1],
+    counts: [u64; BOUNDS + 1],
     sum_ns: u64,
 }
 
@@ -25,7 +54,12 @@ impl TimeBuckets {
 
     /// `count` more, of this length.
     pub fn record_many(&mut self, ns: u64, count: u64) {
-        let place = TIME_BOUNDS_US.partition_point(|bound_us| bound_us * 1_000 < ns);
+        self.record_in(bucket_of(ns), ns, count);
+    }
+
+    /// The same, of a time whose bucket is known.
+    #[inline]
+    pub(super) fn record_in(&mut self, place: usize, ns: u64, count: u64) {
         if let Some(bucket) = self.counts.get_mut(place) {
             *bucket += count;
         }
@@ -87,6 +121,17 @@ mod tests {
         let last = Some(10_000_000);
         assert_eq!(counted, [(Some(10), 2), (Some(20), 1), (last, 1), (None, 2)]);
         assert_eq!((times.count(), times.sum_ns()), (6, u64::MAX));
+    }
+
+    #[test]
+    fn a_bucket_is_found_from_the_bits_of_a_time() {
+        let near = |ns: u64| [ns.saturating_sub(1), ns, ns.saturating_add(1)];
+        let bounds = TIME_BOUNDS_US.into_iter().map(|us| us * 1_000);
+        let powers = (0..64).map(|bits| 1_u64 << bits);
+        for ns in bounds.chain(powers).chain([u64::MAX]).flat_map(near) {
+            let searched = TIME_BOUNDS_US.partition_point(|bound_us| bound_us * 1_000 < ns);
+            assert_eq!(bucket_of(ns), searched, "{ns}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::fixture::{Request, World, config, issuer_answer};
 use crate::shard::levels::{Level, Levels};
-use crate::shard::{Counter, IssuerId, Published};
+use crate::shard::{AcquirerId, Counter, IssuerId, Published};
 use tapswitch_protocol::Dialect;
 
 const ABC: IssuerId = IssuerId(0);
@@ -61,4 +61,34 @@ fn requests_answers_and_what_is_owed_are_told_by_issuer() {
     assert_eq!(levels(&world, &published).issuer(ABC).owed, 0);
     world.issuer_down(ABC);
     assert!(!levels(&world, &published).issuer(ABC).is_up);
+}
+
+#[test]
+fn times_here_and_at_the_issuer_are_told_by_acquirer() {
+    let mut world = World::new(&config(1));
+    let published = Published::default();
+    let end_batch = |world: &mut World, at_ms: u64| {
+        world.at_ms(at_ms);
+        world.shard.on_batch_end(world.now);
+    };
+    ask(&mut world, 1);
+    end_batch(&mut world, 1);
+    world.at_ms(40);
+    let approval = issuer_answer(&world.forwarded[0].2.clone(), "00", &[]);
+    world.issuer(ABC, &approval);
+    end_batch(&mut world, 42);
+    // The other one is answered by the switch itself: a card of nobody.
+    world.at_ms(50);
+    let unknown = Request { pan: "9999990000000000", stan: 2, ..Request::default() };
+    let done = world.request(101, &unknown.message(Dialect::iso87_ascii()));
+    assert_eq!(done[0].text, "A101 0210 15");
+    end_batch(&mut world, 55);
+    let seen = levels(&world, &published);
+    let of = |acquirer| {
+        let times = seen.acquirer(AcquirerId(acquirer));
+        [&times.switch, &times.issuer].map(|it| (it.count(), it.sum_ns() / 1_000_000))
+    };
+    assert_eq!(of(0), [(1, 3), (1, 39)]);
+    assert_eq!(of(1), [(1, 5), (0, 0)]);
+    assert_eq!(of(2), [(0, 0), (0, 0)], "there are two");
 }
