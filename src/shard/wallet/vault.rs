@@ -89,6 +89,10 @@ impl Vault {
         if let Some(word) = self.lines.get(at + 2 * LINE_WORDS) {
             prefetch(word);
         }
+        // What is known besides lies as near its own beginning.
+        if let Some(word) = self.cold.get(self.start(hash)) {
+            prefetch(word);
+        }
     }
 
     /// The place of a token.
