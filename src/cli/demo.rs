@@ -232,7 +232,7 @@ fn problems(report: &LoadReport, remains: &Remains) -> Vec<String> {
 
 /// By how much a bank's accounts went down.
 fn booked_minor(bank: &BankBooks) -> i128 {
-    bank.ledger.opening_minor - bank.ledger.closing_minor
+    bank.ledger.debited_minor()
 }
 
 /// By how much they should have, by the answers that the load got.
