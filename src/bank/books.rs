@@ -124,7 +124,7 @@ impl Books {
         self.sides[credit as usize].credit_minor += i128::from(amount);
     }
 
-    /// The other instalments come when `is_owed`, else they go.
+    /// The instalments of a plan are owed from now on, or not any more.
     #[inline]
     pub(super) fn owe(&mut self, plan: Plan, is_owed: bool) {
         for (due, amount) in self.due_minor.iter_mut().zip(plan.amounts()) {

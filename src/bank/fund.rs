@@ -8,6 +8,7 @@
 //!
 //! Not here: the books (`books`), and which cards have a fund (`products`).
 
+use super::accounts::BALANCE_MINOR_MAX;
 use crate::config::BankProducts;
 
 const DAY_MS: u64 = 86_400_000;
@@ -17,6 +18,9 @@ const CHINA_MS: u64 = 8 * 3_600_000;
 const FIRST_DAY: u16 = 20_454;
 /// Ten-thousandths of a unit times ten-thousandths of a CNY, as minor units.
 const SCALE: i128 = 1_000_000;
+
+/// The most that units are worth, either side of zero.
+const WORTH_MINOR_MAX: i64 = BALANCE_MINOR_MAX * 2 - 1;
 
 /// Days since 1970, in China.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,8 +97,9 @@ impl Valuation {
     /// What units are worth, in minor units rounded down.
     #[inline]
     pub(super) fn worth(&self, units: i128) -> i64 {
-        // Bounded like balances; a cast would be one of our own bugs.
-        i64::try_from((units * self.0).div_euclid(SCALE)).unwrap_or(i64::MAX)
+        // A balance at its bound that gains for years stops there: differences of worths never overflow.
+        let bound = i128::from(WORTH_MINOR_MAX);
+        (units * self.0).div_euclid(SCALE).clamp(-bound, bound) as i64
     }
 }
 

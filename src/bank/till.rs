@@ -44,8 +44,8 @@ pub(super) struct Till<'a> {
 }
 
 impl Till<'_> {
-    /// Whether the account can pay an amount, of which `held` is already set aside, since `held_today`
-    /// of it was counted as redeemed today.
+    /// Whether the account can pay an amount of which `held` is set aside for it already, `held_today` of
+    /// that since today. What was set aside on another day was within that day's limit.
     #[inline]
     pub(super) fn covers(
         &mut self,
@@ -57,8 +57,10 @@ impl Till<'_> {
             return Err(ResponseCode::INSUFFICIENT_FUNDS);
         }
         let (today, day_max) = (self.today, self.products.fund_redemption_day_minor_max);
-        match self.account.fund() {
-            Some(fund) if fund.redeemed(today).saturating_sub(held_today) + amount > day_max => {
+        let more = amount.saturating_sub(held - held_today);
+        let redeemed = self.account.fund().map(|fund| fund.redeemed(today));
+        match redeemed.map(|redeemed| redeemed.saturating_sub(held_today)) {
+            Some(redeemed) if more > 0 && redeemed + more > day_max => {
                 Err(ResponseCode::AMOUNT_LIMIT)
             }
             Some(_) | None => Ok(()),

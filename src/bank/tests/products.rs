@@ -313,11 +313,20 @@ fn a_fund_pays_up_to_its_daily_limit_and_its_units() {
 #[test]
 fn a_completion_is_not_counted_beside_its_hold() {
     let mut counter = Counter::new(FUND);
-    counter.code(220, "200000", 300_000, &[]);
+    counter.code(220, "200000", 400_000, &[]);
     let approval = counter.ask(100, "030000", 140_000, &[]).text(38).to_owned();
     assert_eq!(counter.purchase(10_001), "61");
     assert_eq!(counter.code(200, "000000", 150_000, &[(38, approval)]), "00");
     assert_eq!(counter.purchase(1), "61");
+    counter.wait(1);
+    let approval = counter.ask(100, "030000", 100_000, &[]).text(38).to_owned();
+    counter.wait(1);
+    assert_eq!(counter.purchase(DAY_MAX), "00");
+    let completion = |amount| (200, "000000", amount, [(38, approval.clone())]);
+    let (mti, de3, amount, more) = completion(100_001);
+    assert_eq!(counter.code(mti, de3, amount, &more), "61", "more than yesterday's hold");
+    let (mti, de3, amount, more) = completion(100_000);
+    assert_eq!(counter.code(mti, de3, amount, &more), "00", "promised yesterday");
 }
 
 #[test]
