@@ -134,6 +134,12 @@ impl Books {
         }
     }
 
+    /// Both sides of a ledger account.
+    #[must_use]
+    pub fn sides(&self, account: LedgerAccount) -> Sides {
+        self.sides[account as usize]
+    }
+
     /// The balance of a ledger account: debits less credits.
     #[must_use]
     pub fn balance_minor(&self, account: LedgerAccount) -> i128 {

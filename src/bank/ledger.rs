@@ -12,7 +12,7 @@
 //! Not here: balances of single accounts.
 
 use super::accounts::Sums;
-use super::books::Books;
+use super::books::{Books, LedgerAccount};
 use super::products::AccountKind;
 use core::fmt;
 use tapswitch_protocol::ResponseCode;
@@ -223,6 +223,13 @@ impl Ledger {
         self.opening_minor - self.closing_minor + self.flows.revalued_minor
     }
 
+    /// What the bank owes to acquirers, and has promised them, by its double-entry books.
+    #[must_use]
+    pub fn owed_minor(&self) -> i128 {
+        let to_acquirers = [LedgerAccount::AcquirerSettlement, LedgerAccount::PreAuthorized];
+        -to_acquirers.map(|account| self.books.balance_minor(account)).iter().sum::<i128>()
+    }
+
     /// Adds an account that was touched; `opened` is what it held at first.
     pub(super) fn add_account(&mut self, kind: AccountKind, opened: i64, (now, held): (i64, u64)) {
         let (opened, now, held) = (i128::from(opened), i128::from(now), i128::from(held));
@@ -253,7 +260,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::super::books::LedgerAccount;
     use super::*;
 
     fn tally(amount_minor: u64) -> Tally {
@@ -283,6 +289,7 @@ mod tests {
     fn books_balance_and_every_flow_matters() {
         let ledger = balanced();
         assert_eq!(ledger.check(), Ok(()));
+        assert_eq!((ledger.debited_minor(), ledger.owed_minor()), (55, 55));
         let wrong: [fn(&mut Ledger); 13] = [
             |ledger| ledger.held_minor += 1,
             |ledger| ledger.opening_minor += 1,
