@@ -1,5 +1,5 @@
 //! One bank's touched accounts: exact PANs, 40 bytes a row, in the order of their first touch. An account
-//! whose balance is units of a fund has a second row of 64 bytes.
+//! whose balance is units of a fund has a second row of 32 bytes.
 //!
 //! An account that nobody touched is not stored: its opening balance or credit line is a hash of
 //! its PAN. Rows are found through an open-addressed index of twice as many 32-bit entries as there
@@ -36,7 +36,7 @@ struct Row {
     held: u64,
 }
 
-const _: () = assert!(size_of::<Row>() == 40 && size_of::<FundRow>() <= 64);
+const _: () = assert!(size_of::<Row>() == 40 && size_of::<FundRow>() == 32);
 
 /// No second row.
 const NO_FUND: u32 = u32::MAX;
