@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use tapswitch::bank::{BankRing, BankSet, BufferPool, Lane};
-use tapswitch::config::{BankBehaviour, BankConfig, CardKind, IinRow, IssuerConfig};
+use tapswitch::config::{BankBehaviour, BankConfig, BankProducts, CardKind, IinRow, IssuerConfig};
 use tapswitch::limits::BANK_RING_SLOTS;
 use tapswitch::shard::{AcquirerId, IssuerId, Now};
 use tapswitch_protocol::{Dialect, FieldTable};
@@ -218,6 +218,7 @@ fn banks() -> BankSet {
         accounts_max: 1 << 20,
         balance_minor: (1_000_000_000, 2_000_000_000),
         credit_line_minor: (1, 1),
+        products: BankProducts::NONE,
         behaviour: vec![behaviour; issuers.len()],
     };
     BankSet::of(&config, &issuers, &iins, vec![Dialect::cups()])

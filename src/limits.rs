@@ -159,6 +159,8 @@ const _: () = assert!(LEASE_ASKS_MAX < u16::MAX as usize);
 const _: () = assert!(VELOCITY_COUNTERS_MAX + 1 + VELOCITY_LIMITS_MAX <= u64::BITS as usize);
 const _: () =
     assert!(VELOCITY_COUNTERS_MAX + VELOCITY_COUNTERS_MAX.div_ceil(2) <= VELOCITY_WORDS_MAX);
+/// Instalments of a simulated bank's loan: its books have so many due months.
+pub const INSTALMENTS_MAX: usize = 36;
 /// Entries for the outcome log that wait in one shard; further ones are dropped and counted.
 pub const OUTCOMES_MAX: usize = 8_192;
 /// Bytes of an outcome log at least: eight files of a few thousand entries.

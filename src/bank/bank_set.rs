@@ -4,6 +4,7 @@
 
 use super::behaviour::{Seed, Timing};
 use super::delayed::Delayed;
+use super::fund::Day;
 use super::issuing_bank::{IssuingBank, Shared, Verdict};
 use super::ledger::{Flows, Ledger};
 use super::products::Products;
@@ -251,7 +252,9 @@ impl BankSet {
             let pan = recent.key.pan.pan()?;
             let issuer = self.shared.products.of(&pan)?.issuer;
             let bank = self.banks.get(usize::from(issuer.0))?;
-            StatementEntry::new(&bank.name, &pan, recent, rrn)
+            let mut entry = StatementEntry::new(&bank.name, &pan, recent, rrn)?;
+            entry.instalments = bank.instalments(&self.shared, recent);
+            Some(entry)
         });
         Statement {
             transactions: transactions.collect(),
@@ -291,7 +294,7 @@ fn decide(
         Reading::Refused(code) => Some((bank.decline(*code), Disposition::Now)),
         Reading::Network => Some((network_management(view), Disposition::Now)),
         Reading::Request(request, draws) => {
-            let (verdict, timing) = bank.decide(shared, request, draws);
+            let (verdict, timing) = bank.decide(shared, request, draws, Day::at(now.wall_ms));
             let after = |delay_ns| Disposition::At { due_ns: now.mono_ns.saturating_add(delay_ns) };
             let disposition = match timing {
                 Timing::After { delay_ns: 0 } => Disposition::Now,

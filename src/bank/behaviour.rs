@@ -7,6 +7,8 @@
 //!
 //! - Card: over PAN. The bank does not know the card when `part(b) < unknown_card_ppm`; the
 //!   opening balance or credit line is `from + floor(a × (to − from + 1) / 2^64)`.
+//!   Behind a debit card is a fund when `part(a) < fund_share_ppm`, behind a credit card a loan when
+//!   `part(a) < loan_share_ppm`; it has `from + floor((b >> 32) × (to − from + 1) / 2^32)` instalments.
 //! - Transaction: over PAN and the 12 bytes of DE 37 (a message without it: DE 13, DE 12, `00`,
 //!   and `0` for each digit of those that is absent too).
 //!   - `part(a)` is compared with running totals of the rates in this order: expired (54), wrong
@@ -111,6 +113,19 @@ impl CardDraw {
         let span = u128::from(to.saturating_sub(from)) + 1;
         // The high half of a 64 by at most 65 bit product: at most `to - from`.
         from + ((u128::from(self.a) * span) >> 64) as u64
+    }
+
+    /// Whether the card is one of so many parts of a million that have another product.
+    #[inline]
+    pub(super) fn is_among(&self, share_ppm: u32) -> bool {
+        part(self.a) < share_ppm
+    }
+
+    /// Into how many instalments its loans are divided, both bounds included.
+    #[inline]
+    pub(super) fn instalments(&self, (from, to): (u64, u64)) -> usize {
+        // Bounds of a checked configuration are below 37.
+        (from + (((self.b >> 32) * (to - from + 1)) >> 32)) as usize
     }
 
     #[inline]

@@ -9,15 +9,19 @@
 //!
 //! Not here: bytes, and how each kind of transaction moves money (`movements`).
 
-use super::accounts::{Accounts, BALANCE_MINOR_MAX};
+use super::accounts::{Accounts, BALANCE_MINOR_MAX, Opening};
 use super::behaviour::{Behaviour, CardDraw, Declinable, Seed, Timing, TransactionDraw};
+use super::books::Books;
+use super::fund::{Day, Valuation};
 use super::ledger::{Flows, Ledger};
+use super::loan::{Instalment, Plan};
 use super::movements::{self, Done};
 use super::pan_key::PanKey;
-use super::products::Products;
+use super::products::{AccountKind, Products};
 use super::recent::{Deed, Recent, RecentTable, State};
 use super::request::{BankRequest, Operation};
-use crate::config::{BankBehaviour, BankConfig, CardKind};
+use super::till::Till;
+use crate::config::{BankBehaviour, BankConfig, BankProducts};
 use crate::shard::IssuerId;
 use tapswitch_protocol::ResponseCode;
 
@@ -77,6 +81,8 @@ pub(super) struct IssuingBank {
     accounts: Accounts,
     behaviour: Behaviour,
     openings: Openings,
+    products: BankProducts,
+    books: Books,
     pub(super) flows: Flows,
 }
 
@@ -85,14 +91,16 @@ pub(super) struct IssuingBank {
 struct Openings {
     balance_minor: (u64, u64),
     credit_line_minor: (u64, u64),
+    loan_line_minor: (u64, u64),
 }
 
 impl Openings {
     #[inline]
-    fn of(&self, kind: CardKind, card: &CardDraw) -> i64 {
+    fn of(&self, kind: AccountKind, card: &CardDraw) -> i64 {
         let range = match kind {
-            CardKind::Debit | CardKind::Prepaid => self.balance_minor,
-            CardKind::Credit => self.credit_line_minor,
+            AccountKind::Deposit | AccountKind::Fund => self.balance_minor,
+            AccountKind::Credit => self.credit_line_minor,
+            AccountKind::Loan => self.loan_line_minor,
         };
         i64::try_from(card.between(range)).unwrap_or(i64::MAX).min(BALANCE_MINOR_MAX)
     }
@@ -108,12 +116,15 @@ impl IssuingBank {
         Self {
             name: name.to_owned(),
             id,
-            accounts: Accounts::new(config.accounts_max),
+            accounts: Accounts::new(config.accounts_max, config.products.fund_share_ppm > 0),
             behaviour: Behaviour::new(behaviour),
             openings: Openings {
                 balance_minor: config.balance_minor,
                 credit_line_minor: config.credit_line_minor,
+                loan_line_minor: config.products.loan_line_minor,
             },
+            products: config.products,
+            books: Books::default(),
             flows: Flows::default(),
         }
     }
@@ -125,8 +136,11 @@ impl IssuingBank {
         shared: &mut Shared,
         request: &BankRequest,
         draws: &Draws,
+        today: Day,
     ) -> (Verdict, Timing) {
-        let mut verdict = self.verdict(shared, request, draws);
+        let mut verdict = self.verdict(shared, request, draws, today);
+        let discrepancy = self.books.discrepancy(self.accounts.sums());
+        assert!(discrepancy.is_none(), "Invariant: the books balance, not so {discrepancy:?}");
         verdict.cryptogram = request.cryptogram.map(|cryptogram| {
             shared.seed.response_cryptogram(&request.key.pan, cryptogram, verdict.code)
         });
@@ -168,23 +182,27 @@ impl IssuingBank {
     }
 
     #[inline]
-    fn verdict(&mut self, shared: &mut Shared, request: &BankRequest, draws: &Draws) -> Verdict {
+    fn verdict(
+        &mut self,
+        shared: &mut Shared,
+        request: &BankRequest,
+        draws: &Draws,
+        today: Day,
+    ) -> Verdict {
+        let card = shared.products.of(&request.pan).filter(|product| product.issuer == self.id);
+        let kind = card.map(|product| AccountKind::of(product.kind, &self.products, &draws.card));
         if let Operation::Reversal { advice } = request.operation {
-            return self.reverse(&mut shared.recent, request, draws, advice);
+            return self.reverse(&mut shared.recent, request, (draws, kind, today), advice);
         }
         if request.operation == Operation::Notice {
             return Verdict::approved(None);
         }
-        let kind = match shared.products.of(&request.pan) {
-            Some(product) if product.issuer == self.id => product.kind,
-            Some(_) | None => return self.decline(ResponseCode::INVALID_CARD),
-        };
+        let Some(kind) = kind else { return self.decline(ResponseCode::INVALID_CARD) };
         if self.behaviour.is_unknown(&draws.card) {
             return self.decline(ResponseCode::INVALID_CARD);
         }
-        let opening = || self.openings.of(kind, &draws.card);
         if matches!(request.operation, Operation::Balance | Operation::Verification) {
-            return self.inquire(request, draws, opening());
+            return self.inquire(request, (draws, kind, today));
         }
         if let Some(row) = seen_before(&shared.recent, request, draws.hash()) {
             return self.repeat(&row, request);
@@ -192,16 +210,55 @@ impl IssuingBank {
         if let Some(code) = self.drawn_decline(request, draws) {
             return self.record_decline(&mut shared.recent, request, draws, code);
         }
-        let opening = opening();
-        let Ok(account) = self.accounts.touch(request.key.pan, draws.hash(), || opening) else {
+        let opening = self.openings.of(kind, &draws.card);
+        let Some(mut till) = self.open_till(request, (draws, kind, today), opening) else {
             return self.decline(ResponseCode::SYSTEM_MALFUNCTION);
         };
-        let hash = draws.hash();
-        let done = movements::apply(account, &mut shared.recent, request, hash, &mut self.flows);
-        match done {
+        match movements::apply(&mut till, &mut shared.recent, request, draws.hash()) {
             Ok(done) => self.record(&mut shared.recent, request, draws, done),
             Err(code) => self.record_decline(&mut shared.recent, request, draws, code),
         }
+    }
+
+    /// The account of a request, opened with `opening` when this is its first transaction; `None` when it
+    /// would be one too many.
+    #[inline]
+    fn open_till(
+        &mut self,
+        request: &BankRequest,
+        (draws, kind, today): (&Draws, AccountKind, Day),
+        opening: i64,
+    ) -> Option<Till<'_>> {
+        let Self { accounts, flows, books, products, .. } = self;
+        let mut opened = None;
+        let open = || {
+            let valuation = Valuation::on(today, products);
+            let units = match kind {
+                AccountKind::Fund => valuation.units_bought(opening.unsigned_abs()),
+                AccountKind::Deposit | AccountKind::Credit | AccountKind::Loan => 0,
+            };
+            opened = Some((opening, units));
+            Opening { available: opening, units }
+        };
+        let account = accounts.touch(request.key.pan, draws.hash(), kind, open).ok()?;
+        let instalments = draws.card.instalments(products.loan_instalments);
+        let mut till = Till { account, flows, books, products, instalments, today };
+        if let Some(opened) = opened {
+            till.open(opened);
+        }
+        Some(till)
+    }
+
+    /// The account of a card that was touched before.
+    fn till(
+        &mut self,
+        pan: PanKey,
+        (draws, kind, today): (&Draws, Option<AccountKind>, Day),
+    ) -> Option<Till<'_>> {
+        let Self { accounts, flows, books, products, .. } = self;
+        let account = accounts.get(pan, draws.hash(), kind?)?;
+        let instalments = draws.card.instalments(products.loan_instalments);
+        Some(Till { account, flows, books, products, instalments, today })
     }
 
     /// The decline that is drawn for new requests.
@@ -223,13 +280,28 @@ impl IssuingBank {
     }
 
     /// A balance inquiry or an account verification: nothing is stored.
-    fn inquire(&mut self, request: &BankRequest, draws: &Draws, opening: i64) -> Verdict {
+    fn inquire(
+        &mut self,
+        request: &BankRequest,
+        (draws, kind, today): (&Draws, AccountKind, Day),
+    ) -> Verdict {
         if let Some(code) = self.drawn_decline(request, draws) {
             return self.decline(code);
         }
         self.flows.inquiries += 1;
-        let account = self.accounts.get(request.key.pan, draws.hash());
-        let available = account.map_or(opening, |account| account.available());
+        let opening = self.openings.of(kind, &draws.card);
+        let valuation = Valuation::on(today, &self.products);
+        let account = self.accounts.get(request.key.pan, draws.hash(), kind);
+        let available = match account {
+            Some(mut account) => match account.fund() {
+                Some(fund) => valuation.worth(fund.units),
+                None => account.available(),
+            },
+            None if kind == AccountKind::Fund => {
+                valuation.worth(valuation.units_bought(opening.unsigned_abs()))
+            }
+            None => opening,
+        };
         let balance_minor = (request.operation == Operation::Balance).then_some(available);
         Verdict { balance_minor, ..Verdict::approved(None) }
     }
@@ -265,11 +337,11 @@ impl IssuingBank {
             amount: request.amount,
             approval,
             original: done.original,
+            day: done.day,
             ..Recent::new(request.key, done.deed, State::Approved, ResponseCode::APPROVED)
         };
-        if let Some(mut account) = self.accounts.get(request.key.pan, hash) {
-            let number = recent.insert(row, &request.reference, hash, account.newest());
-            account.set_newest(number);
+        if let Some(newest) = self.accounts.newest(request.key.pan, hash) {
+            *newest = recent.insert(row, &request.reference, hash, *newest);
         }
         Verdict::approved(shows_approval(request).then_some(approval))
     }
@@ -295,13 +367,13 @@ impl IssuingBank {
         &mut self,
         recent: &mut RecentTable,
         request: &BankRequest,
-        draws: &Draws,
+        of_card: (&Draws, Option<AccountKind>, Day),
         advice: bool,
     ) -> Verdict {
         let refusal = |code| if advice { ResponseCode::APPROVED } else { code };
         // Without DE 90 a reversal repeats the trace number and time of its original.
         let key = request.original.unwrap_or(request.key);
-        let hash = draws.hash();
+        let hash = of_card.0.hash();
         let named = (key.pan, &request.reference);
         let found = recent.find(key, hash).or_else(|| recent.find_named(named, hash, stood));
         let Some((reference, row)) = found else {
@@ -330,11 +402,11 @@ impl IssuingBank {
             }
             State::Approved if request.left.is_some() => {
                 let left = request.left.unwrap_or_default();
-                self.reduce(recent, (reference, &row), (hash, left), refusal)
+                self.reduce(recent, (reference, &row), (of_card, left), refusal)
             }
             State::Approved => {
-                if let Some(account) = self.accounts.get(key.pan, hash) {
-                    movements::undo(account, recent, &row, &mut self.flows);
+                if let Some(mut till) = self.till(key.pan, of_card) {
+                    movements::undo(&mut till, recent, &row);
                 }
                 set_state(recent, reference, State::Reversed);
                 Verdict::approved(None)
@@ -347,7 +419,7 @@ impl IssuingBank {
         &mut self,
         recent: &mut RecentTable,
         (reference, row): (u32, &Recent),
-        (hash, left): (u64, u64),
+        (of_card, left): ((&Draws, Option<AccountKind>, Day), u64),
         refusal: impl Fn(ResponseCode) -> ResponseCode,
     ) -> Verdict {
         if left >= row.amount || !matches!(row.deed, Deed::Debit | Deed::Hold) {
@@ -357,8 +429,8 @@ impl IssuingBank {
             }
             return self.acknowledge(refusal(ResponseCode::INVALID_AMOUNT));
         }
-        if let Some(account) = self.accounts.get(row.key.pan, hash) {
-            movements::reduce(account, row, left, &mut self.flows);
+        if let Some(mut till) = self.till(row.key.pan, of_card) {
+            movements::reduce(&mut till, row, left);
         }
         if let Some(row) = recent.get(reference) {
             row.amount = left;
@@ -372,20 +444,34 @@ impl IssuingBank {
 
     /// The books, added up from the accounts.
     pub(super) fn ledger(&self, shared: &Shared) -> Ledger {
-        let mut ledger = Ledger { flows: self.flows, ..Ledger::default() };
+        let mut ledger = Ledger::new(self.flows, self.books);
         for (pan, available, held) in self.accounts.iter() {
-            ledger.accounts += 1;
-            ledger.opening_minor += i128::from(self.opening(shared, &pan));
-            ledger.held_minor += i128::from(held);
-            ledger.closing_minor += i128::from(available);
+            if let Some((kind, card)) = self.behind(shared, &pan) {
+                ledger.add_account(kind, self.openings.of(kind, &card), (available, held));
+            }
         }
+        ledger.set_units(self.accounts.units());
         ledger
     }
 
-    /// What the account of `pan` held before its first transaction.
-    fn opening(&self, shared: &Shared, pan: &PanKey) -> i64 {
-        let product = pan.pan().and_then(|pan| shared.products.of(&pan));
-        product.map_or(0, |product| self.openings.of(product.kind, &shared.seed.card(pan)))
+    /// How what a transaction did is owed: nothing of it unless it is a loan's purchase that stands.
+    pub(super) fn instalments(&self, shared: &Shared, recent: &Recent) -> Vec<Instalment> {
+        match self.behind(shared, &recent.key.pan) {
+            Some((AccountKind::Loan, card))
+                if recent.deed == Deed::Debit && recent.state == State::Approved =>
+            {
+                let count = card.instalments(self.products.loan_instalments);
+                Plan::new(recent.amount, count).instalments(recent.key.time)
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// What stands behind a card, and what was drawn for it.
+    fn behind(&self, shared: &Shared, pan: &PanKey) -> Option<(AccountKind, CardDraw)> {
+        let card = shared.seed.card(pan);
+        let product = shared.products.of(&pan.pan()?)?;
+        Some((AccountKind::of(product.kind, &self.products, &card), card))
     }
 }
 

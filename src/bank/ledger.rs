@@ -2,14 +2,18 @@
 //!
 //! Invariants, to the minor unit:
 //!
-//! - `opening − approved − held + reversed + refunded − reinstated = closing`
+//! - `opening − approved − held + reversed + refunded − reinstated + revalued = closing`
 //! - `holds − holds ended = held`
 //!
 //! The flows are counted as money moves; opening, held and closing are added up from the accounts,
-//! so an equation fails when a movement was booked wrongly, twice, or not at all.
+//! so an equation fails when a movement was booked wrongly, twice, or not at all. The double-entry books
+//! (`books`) are compared with the accounts likewise, each kind with its ledger account.
 //!
 //! Not here: balances of single accounts.
 
+use super::accounts::Sums;
+use super::books::{Books, LedgerAccount};
+use super::products::AccountKind;
 use core::fmt;
 use tapswitch_protocol::ResponseCode;
 
@@ -36,8 +40,9 @@ impl Tally {
 }
 
 /// Codes that a bank declines with.
-pub const DECLINE_CODES: [ResponseCode; 13] = [
+pub const DECLINE_CODES: [ResponseCode; 14] = [
     ResponseCode::INSUFFICIENT_FUNDS,
+    ResponseCode::AMOUNT_LIMIT,
     ResponseCode::DO_NOT_HONOR,
     ResponseCode::WRONG_PIN,
     ResponseCode::EXPIRED_CARD,
@@ -67,6 +72,8 @@ pub struct Flows {
     pub reversed: Tally,
     /// Debits done again because what gave them back (a void, a refund) was itself reversed.
     pub reinstated: Tally,
+    /// By how much units of funds were revalued: what they gained less what rounding left, in minor units.
+    pub revalued_minor: i128,
     /// Balance inquiries and account verifications answered.
     pub inquiries: u64,
     /// Requests that were seen before and answered the same, without money.
@@ -104,6 +111,7 @@ impl Flows {
         self.refunded.merge(&other.refunded);
         self.reversed.merge(&other.reversed);
         self.reinstated.merge(&other.reinstated);
+        self.revalued_minor += other.revalued_minor;
         self.inquiries += other.inquiries;
         self.repeats += other.repeats;
         self.reversals_unmatched += other.reversals_unmatched;
@@ -128,6 +136,12 @@ pub struct Ledger {
     pub held_minor: i128,
     /// What is available now.
     pub closing_minor: i128,
+    /// The double-entry books.
+    pub books: Books,
+    /// What they must agree with, added up from the accounts.
+    customers: Sums,
+    /// Units of the fund, likewise.
+    units: i128,
 }
 
 /// The books do not balance.
@@ -148,6 +162,10 @@ pub enum LedgerSum {
     Closing,
     /// What holds keep back.
     Held,
+    /// What customers have with a ledger account of this name.
+    Books(&'static str),
+    /// Units of the fund.
+    FundUnits,
 }
 
 impl fmt::Display for LedgerError {
@@ -156,6 +174,8 @@ impl fmt::Display for LedgerError {
         let what = match sum {
             LedgerSum::Closing => "available",
             LedgerSum::Held => "held",
+            LedgerSum::Books(account) => account,
+            LedgerSum::FundUnits => "units of the fund",
         };
         write!(f, "{what}: accounts add up to {found_minor}, movements to {expected_minor}")
     }
@@ -164,6 +184,11 @@ impl fmt::Display for LedgerError {
 impl std::error::Error for LedgerError {}
 
 impl Ledger {
+    /// Books whose accounts are still to be added.
+    pub(super) fn new(flows: Flows, books: Books) -> Self {
+        Self { flows, books, ..Self::default() }
+    }
+
     /// Checks the invariants of the module's text.
     ///
     /// # Errors
@@ -173,16 +198,51 @@ impl Ledger {
         let given = flows.reversed.amount_minor + flows.refunded.amount_minor;
         let taken = flows.approved.amount_minor + flows.reinstated.amount_minor;
         let held = flows.holds.amount_minor - flows.holds_ended.amount_minor;
+        let closing = self.opening_minor + given - taken - held + flows.revalued_minor;
         let sums = [
             (LedgerSum::Held, held, self.held_minor),
-            (LedgerSum::Closing, self.opening_minor + given - taken - held, self.closing_minor),
+            (LedgerSum::Closing, closing, self.closing_minor),
+            (LedgerSum::FundUnits, self.books.units, self.units),
         ];
         for (sum, expected_minor, found_minor) in sums {
             if expected_minor != found_minor {
                 return Err(LedgerError { sum, expected_minor, found_minor });
             }
         }
-        Ok(())
+        match self.books.discrepancy(&self.customers) {
+            None => Ok(()),
+            Some((name, found_minor, expected_minor)) => {
+                Err(LedgerError { sum: LedgerSum::Books(name), expected_minor, found_minor })
+            }
+        }
+    }
+
+    /// By how much the accounts went down for acquirers: what a fund's units gained is not theirs.
+    #[must_use]
+    pub fn debited_minor(&self) -> i128 {
+        self.opening_minor - self.closing_minor + self.flows.revalued_minor
+    }
+
+    /// What the bank owes to acquirers, and has promised them, by its double-entry books.
+    #[must_use]
+    pub fn owed_minor(&self) -> i128 {
+        let to_acquirers = [LedgerAccount::AcquirerSettlement, LedgerAccount::PreAuthorized];
+        -to_acquirers.map(|account| self.books.balance_minor(account)).iter().sum::<i128>()
+    }
+
+    /// Adds an account that was touched; `opened` is what it held at first.
+    pub(super) fn add_account(&mut self, kind: AccountKind, opened: i64, (now, held): (i64, u64)) {
+        let (opened, now, held) = (i128::from(opened), i128::from(now), i128::from(held));
+        self.accounts += 1;
+        self.opening_minor += opened;
+        self.held_minor += held;
+        self.closing_minor += now;
+        self.customers.add(kind, if kind.has_line() { now - opened } else { now }, held);
+    }
+
+    /// Sets the units of the fund, added up from the accounts.
+    pub(super) fn set_units(&mut self, units: i128) {
+        self.units = units;
     }
 
     /// Adds another shard's books of the same bank.
@@ -192,6 +252,9 @@ impl Ledger {
         self.flows.merge(&other.flows);
         self.held_minor += other.held_minor;
         self.closing_minor += other.closing_minor;
+        self.books.merge(&other.books);
+        self.customers.merge(&other.customers);
+        self.units += other.units;
     }
 }
 
@@ -213,14 +276,21 @@ mod tests {
             reinstated: tally(2),
             ..Flows::default()
         };
-        Ledger { accounts: 3, opening_minor: 1_000, flows, held_minor: 10, closing_minor: 945 }
+        let mut books = Books::default();
+        books.post(LedgerAccount::OpeningAssets, LedgerAccount::CustomerDeposits, 1_000);
+        books.post(LedgerAccount::CustomerDeposits, LedgerAccount::AcquirerSettlement, 45);
+        books.post(LedgerAccount::CustomerDeposits, LedgerAccount::PreAuthorized, 10);
+        let mut ledger = Ledger::new(flows, books);
+        ledger.add_account(AccountKind::Deposit, 1_000, (945, 10));
+        ledger
     }
 
     #[test]
     fn books_balance_and_every_flow_matters() {
         let ledger = balanced();
         assert_eq!(ledger.check(), Ok(()));
-        let wrong: [fn(&mut Ledger); 9] = [
+        assert_eq!((ledger.debited_minor(), ledger.owed_minor()), (55, 55));
+        let wrong: [fn(&mut Ledger); 13] = [
             |ledger| ledger.held_minor += 1,
             |ledger| ledger.opening_minor += 1,
             |ledger| ledger.closing_minor += 1,
@@ -230,6 +300,10 @@ mod tests {
             |ledger| ledger.flows.refunded.add(1),
             |ledger| ledger.flows.reversed.add(1),
             |ledger| ledger.flows.reinstated.add(1),
+            |ledger| ledger.flows.revalued_minor += 1,
+            |ledger| ledger.books.units += 1,
+            |ledger| ledger.books.post(LedgerAccount::FundShares, LedgerAccount::FundResult, 1),
+            |ledger| ledger.customers.add(AccountKind::Loan, 1, 0),
         ];
         for change in wrong {
             let mut ledger = balanced();
@@ -245,7 +319,7 @@ mod tests {
         other.flows.decline(ResponseCode::INSUFFICIENT_FUNDS);
         ledger.merge(&other);
         assert_eq!(ledger.check(), Ok(()));
-        assert_eq!((ledger.accounts, ledger.flows.approved.count), (6, 2));
+        assert_eq!((ledger.accounts, ledger.flows.approved.count), (2, 2));
         assert_eq!(ledger.flows.declined(ResponseCode::INSUFFICIENT_FUNDS), 1);
         assert_eq!(ledger.flows.declined(ResponseCode::COUNT_LIMIT), 0);
     }

@@ -9,9 +9,12 @@
 mod accounts;
 pub mod bank_set;
 mod behaviour;
+mod books;
 mod delayed;
+mod fund;
 mod issuing_bank;
 pub mod ledger;
+mod loan;
 mod movements;
 mod pan_key;
 mod products;
@@ -25,9 +28,12 @@ mod stage;
 pub mod statement;
 #[cfg(test)]
 mod tests;
+mod till;
 
 pub use bank_set::{BankSet, Disposition};
+pub use books::{Books, LedgerAccount, Sides};
 pub use ledger::{Flows, Ledger, LedgerError, LedgerSum, Tally};
+pub use loan::Instalment;
 pub use ring::{BankMessage, BankRing, BufferPool, Lane, SendRefused};
 pub use session::{SessionOrder, write_session};
 pub use statement::{BankTotals, SessionTotals, Statement, StatementEntry};

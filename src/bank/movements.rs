@@ -2,14 +2,15 @@
 //!
 //! A completion releases the holds that its approval code names (a pre-authorization and what
 //! increased it under the same code) and debits what it says; they do not come back when the
-//! completion is reversed. Every movement is counted in the flows that the ledger is made of.
+//! completion is reversed.
 //!
-//! Not here: repeats, draws, and finding the account.
+//! Not here: repeats, draws, finding the account, and what a movement writes (`till`).
 
 use super::accounts::Account;
-use super::ledger::Flows;
+use super::fund::Day;
 use super::recent::{Deed, Recent, RecentTable, State, TraceKey};
 use super::request::{BankRequest, Operation};
+use super::till::{Back, Till};
 use tapswitch_protocol::ResponseCode;
 
 /// What was done for a request.
@@ -17,29 +18,31 @@ pub(super) struct Done {
     pub(super) deed: Deed,
     /// Reference of the row that it undid.
     pub(super) original: u32,
+    /// The day at whose price units of a fund went.
+    pub(super) day: Day,
 }
 
 impl Done {
-    const fn new(deed: Deed) -> Self {
-        Self { deed, original: 0 }
+    const fn new(deed: Deed, day: Day) -> Self {
+        Self { deed, original: 0, day }
     }
 }
 
 /// Moves the money of a request, or says why not.
 #[inline]
 pub(super) fn apply(
-    account: Account<'_>,
+    till: &mut Till<'_>,
     recent: &mut RecentTable,
     request: &BankRequest,
     card_hash: u64,
-    flows: &mut Flows,
 ) -> Result<Done, ResponseCode> {
+    till.revalue();
     match request.operation {
-        Operation::Debit => debit(account, recent, request, flows),
-        Operation::DebitAdvice => debit_advice(account, recent, request, flows),
-        Operation::Hold => hold(account, request, flows),
-        Operation::Refund => refund(account, request, flows),
-        Operation::Void => void(account, recent, request, card_hash, flows),
+        Operation::Debit => debit(till, recent, request),
+        Operation::DebitAdvice => debit_advice(till, recent, request),
+        Operation::Hold => hold(till, request),
+        Operation::Refund => refund(till, request),
+        Operation::Void => void(till, recent, request, card_hash),
         Operation::Balance
         | Operation::Verification
         | Operation::Notice
@@ -50,83 +53,66 @@ pub(super) fn apply(
 /// Purchase, cash, or the online completion of a hold.
 #[inline]
 fn debit(
-    mut account: Account<'_>,
+    till: &mut Till<'_>,
     recent: &mut RecentTable,
     request: &BankRequest,
-    flows: &mut Flows,
 ) -> Result<Done, ResponseCode> {
-    let mut held = 0;
+    let mut held = (0, 0);
     if let Some(approval) = request.approval {
-        find_hold(&account, recent, request.key, approval)
+        find_hold(&till.account, recent, request.key, approval)
             .ok_or(ResponseCode::ORIGINAL_NOT_FOUND)?;
-        held = recent.sum_approvals(request.key.pan, account.newest(), approval, is_hold);
+        let newest = till.account.newest();
+        let of_today = |row: &Recent| is_hold(row) && row.day == till.today;
+        held.0 = recent.sum_approvals(request.key.pan, newest, approval, is_hold);
+        held.1 = recent.sum_approvals(request.key.pan, newest, approval, of_today);
     }
-    let available = account.available().saturating_add_unsigned(held);
-    if !covers(available, request.amount) {
-        return Err(ResponseCode::INSUFFICIENT_FUNDS);
-    }
-    complete_all(&mut account, recent, request, flows);
-    account.take_back(request.amount);
-    flows.approved.add(request.amount);
-    Ok(Done::new(Deed::Debit))
+    till.covers(request.amount, held)?;
+    complete_all(till, recent, request);
+    till.pay(request.amount);
+    Ok(Done::new(Deed::Debit, till.today))
 }
 
 /// A purchase or completion that has happened: taken even below zero.
 fn debit_advice(
-    mut account: Account<'_>,
+    till: &mut Till<'_>,
     recent: &mut RecentTable,
     request: &BankRequest,
-    flows: &mut Flows,
 ) -> Result<Done, ResponseCode> {
-    if !account.debit(request.amount) {
+    if !till.account.has_room_below(request.amount) {
         return Err(ResponseCode::INVALID_AMOUNT);
     }
-    flows.approved.add(request.amount);
-    complete_all(&mut account, recent, request, flows);
-    Ok(Done::new(Deed::Debit))
+    till.pay(request.amount);
+    complete_all(till, recent, request);
+    Ok(Done::new(Deed::Debit, till.today))
 }
 
 /// Pre-authorization.
 #[inline]
-fn hold(
-    mut account: Account<'_>,
-    request: &BankRequest,
-    flows: &mut Flows,
-) -> Result<Done, ResponseCode> {
-    if !covers(account.available(), request.amount) {
-        return Err(ResponseCode::INSUFFICIENT_FUNDS);
-    }
-    account.take_back(request.amount);
-    account.hold(request.amount);
-    flows.holds.add(request.amount);
-    Ok(Done::new(Deed::Hold))
+fn hold(till: &mut Till<'_>, request: &BankRequest) -> Result<Done, ResponseCode> {
+    till.covers(request.amount, (0, 0))?;
+    till.hold(request.amount, till.today);
+    Ok(Done::new(Deed::Hold, till.today))
 }
 
 /// Refund.
-fn refund(
-    mut account: Account<'_>,
-    request: &BankRequest,
-    flows: &mut Flows,
-) -> Result<Done, ResponseCode> {
-    if !account.credit(request.amount) {
+fn refund(till: &mut Till<'_>, request: &BankRequest) -> Result<Done, ResponseCode> {
+    if !till.refund(request.amount) {
         return Err(ResponseCode::INVALID_AMOUNT);
     }
-    flows.refunded.add(request.amount);
-    Ok(Done::new(Deed::Refund))
+    Ok(Done::new(Deed::Refund, till.today))
 }
 
 /// Void of a debit or a hold, found by DE 90 or else by DE 38.
 fn void(
-    mut account: Account<'_>,
+    till: &mut Till<'_>,
     recent: &mut RecentTable,
     request: &BankRequest,
     card_hash: u64,
-    flows: &mut Flows,
 ) -> Result<Done, ResponseCode> {
     let named = request.original.and_then(|key| recent.find(key, card_hash));
     let found = named.or_else(|| {
         let of_money = |row: &Recent| matches!(row.deed, Deed::Debit | Deed::Hold);
-        let newest = account.newest();
+        let newest = till.account.newest();
         recent.find_approval(request.key.pan, newest, request.approval?, of_money)
     });
     let (reference, row) = found.ok_or(ResponseCode::ORIGINAL_NOT_FOUND)?;
@@ -142,27 +128,22 @@ fn void(
     if row.amount != request.amount {
         return Err(ResponseCode::INVALID_AMOUNT);
     }
-    account.give_back(request.amount);
+    let day = row.day;
+    let back = Back::all(request.amount, day);
     if deed == Deed::VoidOfHold {
-        account.release(request.amount);
-        flows.holds_ended.add(request.amount);
+        till.end_hold(back)
     } else {
-        flows.reversed.add(request.amount);
+        till.give_back(back)
     }
     if let Some(row) = recent.get(reference) {
         row.state = State::Voided;
     }
-    Ok(Done { deed, original: reference })
+    Ok(Done { deed, original: reference, day })
 }
 
 /// Undoes `row`, which stands. What a void gave back is taken again, unless its original was
 /// reversed as well meanwhile: then it stays given back.
-pub(super) fn undo(
-    mut account: Account<'_>,
-    recent: &mut RecentTable,
-    row: &Recent,
-    flows: &mut Flows,
-) {
+pub(super) fn undo(till: &mut Till<'_>, recent: &mut RecentTable, row: &Recent) {
     let of_same_card = |original: &&mut Recent| original.key.pan == row.key.pan;
     if let Some(original) = recent.get(row.original).filter(of_same_card) {
         if original.state != State::Voided {
@@ -170,38 +151,22 @@ pub(super) fn undo(
         }
         original.state = State::Approved;
     }
+    let (amount, day) = (row.amount, row.day);
+    till.revalue();
     match row.deed {
-        Deed::Debit => {
-            account.give_back(row.amount);
-            flows.reversed.add(row.amount);
-        }
-        Deed::Hold => {
-            account.give_back(row.amount);
-            account.release(row.amount);
-            flows.holds_ended.add(row.amount);
-        }
-        Deed::Refund | Deed::VoidOfDebit => {
-            account.take_back(row.amount);
-            flows.reinstated.add(row.amount);
-        }
-        Deed::VoidOfHold => {
-            account.take_back(row.amount);
-            account.hold(row.amount);
-            flows.holds.add(row.amount);
-        }
+        Deed::Debit => till.give_back(Back::all(amount, day)),
+        Deed::Hold => till.end_hold(Back::all(amount, day)),
+        Deed::Refund => till.take_refund(amount, day),
+        Deed::VoidOfDebit => till.pay_again(amount, day),
+        Deed::VoidOfHold => till.hold(amount, day),
     }
 }
 
 /// Of `row`, a debit or a hold that stands, only `left` is to stand.
-pub(super) fn reduce(mut account: Account<'_>, row: &Recent, left: u64, flows: &mut Flows) {
-    let less = row.amount - left;
-    account.give_back(less);
-    if row.deed == Deed::Hold {
-        account.release(less);
-        flows.holds_ended.add(less);
-    } else {
-        flows.reversed.add(less);
-    }
+pub(super) fn reduce(till: &mut Till<'_>, row: &Recent, left: u64) {
+    let back = Back { amount: row.amount, left, day: row.day };
+    till.revalue();
+    if row.deed == Deed::Hold { till.end_hold(back) } else { till.give_back(back) }
 }
 
 /// The hold that an approval code names: its reference and amount.
@@ -220,34 +185,17 @@ fn is_hold(row: &Recent) -> bool {
 }
 
 /// Ends the hold that a completion names, and what increased it.
-fn complete_all(
-    account: &mut Account<'_>,
-    recent: &mut RecentTable,
-    request: &BankRequest,
-    flows: &mut Flows,
-) {
+fn complete_all(till: &mut Till<'_>, recent: &mut RecentTable, request: &BankRequest) {
     let Some(approval) = request.approval else { return };
-    while let Some((reference, _)) = find_hold(account, recent, request.key, approval) {
-        complete(account, recent, reference, flows);
+    while let Some((reference, _)) = find_hold(&till.account, recent, request.key, approval) {
+        complete(till, recent, reference);
     }
 }
 
 /// Ends a hold whose completion came.
-fn complete(
-    account: &mut Account<'_>,
-    recent: &mut RecentTable,
-    reference: u32,
-    flows: &mut Flows,
-) {
+fn complete(till: &mut Till<'_>, recent: &mut RecentTable, reference: u32) {
     if let Some(row) = recent.get(reference) {
         row.state = State::Completed;
-        account.give_back(row.amount);
-        account.release(row.amount);
-        flows.holds_ended.add(row.amount);
+        till.end_hold(Back::all(row.amount, row.day));
     }
-}
-
-#[inline]
-fn covers(available: i64, amount: u64) -> bool {
-    u64::try_from(available).is_ok_and(|available| available >= amount)
 }

@@ -1,12 +1,59 @@
 //! Which cards the banks issue: the IIN table, flattened so that one binary search finds a PAN's
-//! longest prefix.
+//! longest prefix, and what stands behind a card of each kind.
 
-use crate::config::{CardKind, IinRow};
+use super::behaviour::CardDraw;
+use crate::config::{BankProducts, CardKind, IinRow};
 use crate::shard::IssuerId;
 use tapswitch_protocol::Pan;
 
 /// Prefixes are compared as numbers of nine digits.
 const PREFIX_DIGITS: u8 = 9;
+
+/// What stands behind a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccountKind {
+    /// A balance: debit and prepaid cards.
+    Deposit,
+    /// A credit line.
+    Credit,
+    /// Units of a money-market fund.
+    Fund,
+    /// The line of a consumer loan.
+    Loan,
+}
+
+impl AccountKind {
+    pub(super) const COUNT: usize = 4;
+    pub(super) const ALL: [Self; Self::COUNT] =
+        [Self::Deposit, Self::Credit, Self::Fund, Self::Loan];
+
+    /// Drawn for each card, the same at every run.
+    #[inline]
+    pub(super) fn of(card: CardKind, products: &BankProducts, draw: &CardDraw) -> Self {
+        match card {
+            CardKind::Prepaid => Self::Deposit,
+            CardKind::Debit if draw.is_among(products.fund_share_ppm) => Self::Fund,
+            CardKind::Debit => Self::Deposit,
+            CardKind::Credit if draw.is_among(products.loan_share_ppm) => Self::Loan,
+            CardKind::Credit => Self::Credit,
+        }
+    }
+
+    /// Whether what is available is a line that the bank lends from, not money of the customer.
+    #[inline]
+    pub(super) const fn has_line(self) -> bool {
+        match self {
+            Self::Credit | Self::Loan => true,
+            Self::Deposit | Self::Fund => false,
+        }
+    }
+
+    /// Its place in arrays of [`AccountKind::COUNT`].
+    #[inline]
+    pub(super) const fn place(self) -> usize {
+        self as usize
+    }
+}
 
 /// What a bank says of a range of its cards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 //!
 //! Not here: accounts, and what a transaction means.
 
+use super::fund::Day;
 use super::pan_key::PanKey;
 use super::reference::{Reference, References};
 use tapswitch_protocol::ResponseCode;
@@ -85,12 +86,15 @@ pub(super) struct Recent {
     pub(super) approval: u32,
     /// The row that this one undid.
     pub(super) original: u32,
+    /// The day at whose price units of a fund went; a void has its original's.
+    pub(super) day: Day,
 }
 
 impl Recent {
     #[inline]
     pub(super) fn new(key: TraceKey, deed: Deed, state: State, code: ResponseCode) -> Self {
-        Self { key, deed, state, code, amount: 0, approval: 0, original: 0 }
+        let (amount, approval, original) = (0, 0, 0);
+        Self { key, deed, state, code, amount, approval, original, day: Day::default() }
     }
 }
 

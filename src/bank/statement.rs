@@ -5,9 +5,12 @@
 //! remember. Declines and reversals of what never came are in the totals only. A card is shown
 //! masked. Not here: writing files.
 
+use super::books::Sides;
 use super::ledger::{Ledger, Tally};
+use super::loan::Instalment;
 use super::recent::{Deed, Recent, State};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use tapswitch_protocol::Pan;
 
 /// The whole of it.
@@ -59,6 +62,12 @@ pub struct BankTotals {
     pub closing_minor: i128,
     /// What holds keep back now.
     pub held_minor: i128,
+    /// By how much units of funds were revalued.
+    pub revalued_minor: i128,
+    /// The trial balance: debits and credits of each ledger account.
+    pub trial_balance: BTreeMap<&'static str, Sides>,
+    /// What customers owe on loans, by months after the purchase, from the first.
+    pub instalments_due_minor: Vec<i128>,
     /// Debits.
     pub approved: Total,
     /// Debits given back.
@@ -98,7 +107,7 @@ impl From<Tally> for Total {
 
 impl BankTotals {
     pub(super) fn new(name: &str, ledger: &Ledger) -> Self {
-        let flows = &ledger.flows;
+        let (flows, books) = (&ledger.flows, &ledger.books);
         Self {
             name: name.to_owned(),
             imbalance: ledger.check().err().map(|error| error.to_string()),
@@ -106,6 +115,9 @@ impl BankTotals {
             opening_minor: ledger.opening_minor,
             closing_minor: ledger.closing_minor,
             held_minor: ledger.held_minor,
+            revalued_minor: flows.revalued_minor,
+            trial_balance: books.trial().map(|(it, sides)| (it.name(), sides)).collect(),
+            instalments_due_minor: books.due_minor().to_vec(),
             approved: flows.approved.into(),
             reversed: flows.reversed.into(),
             reinstated: flows.reinstated.into(),
@@ -139,6 +151,9 @@ pub struct StatementEntry {
     pub kind: &'static str,
     /// `standing`: done and not undone since; `voided`, `reversed`, `completed`.
     pub state: &'static str,
+    /// How a loan's purchase that stands is owed; of others nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub instalments: Vec<Instalment>,
 }
 
 impl StatementEntry {
@@ -167,6 +182,7 @@ impl StatementEntry {
             amount_minor: recent.amount,
             kind,
             state,
+            instalments: Vec::new(),
         })
     }
 }

@@ -5,6 +5,7 @@
 use super::live_screen::LiveScreen;
 use super::switch::{BankBooks, Remains, SwitchNow, load, start, write_first_screen};
 use super::{CommandError, Streams, quantity};
+use crate::bank::LedgerAccount;
 use crate::config::Config;
 use crate::io::{Switch, allowed_cores};
 use crate::shard::{Counter, Shard};
@@ -221,6 +222,13 @@ fn problems(report: &LoadReport, remains: &Remains) -> Vec<String> {
         problems.push(format!("{} left in flight when the switch stopped", remains.in_flight));
     }
     problems.extend(remains.banks.iter().filter_map(|bank| {
+        let (owed, expected) = (bank.ledger.owed_minor(), expected_minor(report, &bank.name));
+        (owed != expected).then(|| {
+            let name = &bank.name;
+            format!("{name} owes acquirers {owed}, the answers say {expected} (minor units)")
+        })
+    }));
+    problems.extend(remains.banks.iter().filter_map(|bank| {
         let (booked, expected) = (booked_minor(bank), expected_minor(report, &bank.name));
         (booked != expected).then(|| {
             let name = &bank.name;
@@ -232,7 +240,7 @@ fn problems(report: &LoadReport, remains: &Remains) -> Vec<String> {
 
 /// By how much a bank's accounts went down.
 fn booked_minor(bank: &BankBooks) -> i128 {
-    bank.ledger.opening_minor - bank.ledger.closing_minor
+    bank.ledger.debited_minor()
 }
 
 /// By how much they should have, by the answers that the load got.
@@ -274,9 +282,28 @@ fn write_report(
         )?;
     }
     writeln!(out)?;
+    write_trial_balance(out, &remains.banks)?;
+    writeln!(out)?;
     remains.write_counters(out)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// Both sides of every ledger account, over all banks.
+fn write_trial_balance(out: &mut dyn Write, banks: &[BankBooks]) -> std::io::Result<()> {
+    let mut row = |name: &str, debit: i128, credit: i128| {
+        writeln!(out, "{name:<19} {:>18} {:>18}", signed_amount(debit), signed_amount(credit))
+    };
+    let mut total = (0, 0);
+    for account in LedgerAccount::ALL {
+        let sides = banks.iter().map(|bank| bank.ledger.books.sides(account));
+        let (debit, credit) = sides.fold((0, 0), |(debit, credit), sides| {
+            (debit + sides.debit_minor, credit + sides.credit_minor)
+        });
+        row(account.name(), debit, credit)?;
+        total = (total.0 + debit, total.1 + credit);
+    }
+    row("debits, credits", total.0, total.1)
 }
 
 fn signed_amount(minor: i128) -> String {

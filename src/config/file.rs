@@ -192,6 +192,13 @@ section! {
         accounts_max: i64,
         balance_minor: Vec<i64>,
         credit_line_minor: Vec<i64>,
+        fund_share_ppm: i64,
+        fund_nav: i64,
+        fund_nav_daily_gain: i64,
+        fund_redemption_day_minor_max: i64,
+        loan_share_ppm: i64,
+        loan_line_minor: Vec<i64>,
+        loan_instalments: Vec<i64>,
     }
 }
 

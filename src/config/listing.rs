@@ -307,6 +307,15 @@ impl Listing {
         self.put("bank", "accounts_max", it.accounts_max);
         self.put("bank", "balance_minor", format!("{:?}", it.balance_minor));
         self.put("bank", "credit_line_minor", format!("{:?}", it.credit_line_minor));
+        let products = &it.products;
+        self.put("bank", "fund_share_ppm", products.fund_share_ppm);
+        self.put("bank", "fund_nav", products.fund_nav);
+        self.put("bank", "fund_nav_daily_gain", products.fund_nav_daily_gain);
+        let redemption = products.fund_redemption_day_minor_max;
+        self.put("bank", "fund_redemption_day_minor_max", redemption);
+        self.put("bank", "loan_share_ppm", products.loan_share_ppm);
+        self.put("bank", "loan_line_minor", format!("{:?}", products.loan_line_minor));
+        self.put("bank", "loan_instalments", format!("{:?}", products.loan_instalments));
     }
 
     fn journal(&mut self, it: &JournalConfig) {

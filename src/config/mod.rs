@@ -385,8 +385,42 @@ pub struct BankConfig {
     pub balance_minor: (u64, u64),
     /// Credit line, from and to, in minor units.
     pub credit_line_minor: (u64, u64),
+    /// What else may stand behind a card.
+    pub products: BankProducts,
     /// Behaviour of every bank, in the order of `Config::issuers`.
     pub behaviour: Vec<BankBehaviour>,
+}
+
+/// Money-market funds behind debit cards, and consumer loans behind credit cards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BankProducts {
+    /// Of so many debit cards, in parts of a million, the balance is held in units of a fund.
+    pub fund_share_ppm: u32,
+    /// Value of a unit on 1 January 2026, in ten-thousandths of a CNY.
+    pub fund_nav: u32,
+    /// What a unit gains each day, likewise.
+    pub fund_nav_daily_gain: u32,
+    /// What one account may redeem a day, in minor units.
+    pub fund_redemption_day_minor_max: u64,
+    /// Behind so many credit cards, in parts of a million, is a consumer loan.
+    pub loan_share_ppm: u32,
+    /// Line of a consumer loan, from and to, in minor units.
+    pub loan_line_minor: (u64, u64),
+    /// Number of instalments, from and to.
+    pub loan_instalments: (u64, u64),
+}
+
+impl BankProducts {
+    /// Neither funds nor loans.
+    pub const NONE: Self = Self {
+        fund_share_ppm: 0,
+        fund_nav: 10_000,
+        fund_nav_daily_gain: 0,
+        fund_redemption_day_minor_max: 0,
+        loan_share_ppm: 0,
+        loan_line_minor: (0, 0),
+        loan_instalments: (1, 1),
+    };
 }
 
 /// How one simulated bank behaves. Rates are parts of a million.

@@ -4,8 +4,8 @@
 //! Every part is taken apart by its fields: a key that is added and not compared does not compile.
 
 use super::{
-    AcquirerConfig, BankConfig, Config, IssuerConfig, IssuerLinkConfig, RequestorConfig,
-    SwitchConfig,
+    AcquirerConfig, BankConfig, BankProducts, Config, IssuerConfig, IssuerLinkConfig,
+    RequestorConfig, SwitchConfig,
 };
 use super::{VelocityConfig, VelocityCounter};
 use crate::shard::IssuerId;
@@ -300,6 +300,22 @@ fn compare_bank(found: &mut NeedsRestart, old: &BankConfig, new: &BankConfig) {
             balance_minor,
             credit_line_minor,
             behaviour
+        },
+        products | _ | ()
+    );
+    compare!(
+        found,
+        &old.products,
+        &new.products,
+        "bank",
+        BankProducts {
+            fund_share_ppm,
+            fund_nav,
+            fund_nav_daily_gain,
+            fund_redemption_day_minor_max,
+            loan_share_ppm,
+            loan_line_minor,
+            loan_instalments
         }
     );
 }
@@ -324,6 +340,7 @@ mod tests {
         refused("[switch]\npending_max = 1_024", "switch.pending_max");
         refused("[velocity]\nlines = 1_024", "velocity.lines");
         refused("[bank]\nseed = 9", "bank.seed");
+        refused("[bank]\nfund_nav = 9_000", "bank.fund_nav");
         refused("[issuer.ICBC]\nconnect = \"127.0.0.1:9101\"", "issuer.ICBC.connect");
         refused("[issuer.ICBC]\nintent_first = true", "issuer.ICBC.intent_first");
         refused("[journal]\ndata_dir = \"data\"", "[journal]");

@@ -3,13 +3,14 @@
 mod money;
 mod other_numbers;
 mod polling;
+mod products;
 mod ring_threads;
 mod split;
 mod transactions;
 mod wire;
 
 use super::{BankMessage, BankSet, BufferPool, Disposition};
-use crate::config::{BankBehaviour, BankConfig, CardKind, IinRow, IssuerConfig};
+use crate::config::{BankBehaviour, BankConfig, BankProducts, CardKind, IinRow, IssuerConfig};
 use crate::shard::{AcquirerId, IssuerId, Now};
 use tapswitch_protocol::{Dialect, FieldTable, MessageWriter, Mti};
 
@@ -41,6 +42,16 @@ fn willing() -> BankBehaviour {
 /// Two banks that behave alike: 621626 (19 digits, debit) is the first's, 622588 (16, credit) the
 /// second's.
 fn banks(seed: u64, behaviour: &BankBehaviour, accounts_max: usize) -> BankSet {
+    banks_with(seed, behaviour, accounts_max, BankProducts::NONE)
+}
+
+/// The same, with funds or loans behind their cards.
+fn banks_with(
+    seed: u64,
+    behaviour: &BankBehaviour,
+    accounts_max: usize,
+    products: BankProducts,
+) -> BankSet {
     let opening = OPENING.unsigned_abs();
     let config = BankConfig {
         threads: 0,
@@ -49,6 +60,7 @@ fn banks(seed: u64, behaviour: &BankBehaviour, accounts_max: usize) -> BankSet {
         accounts_max,
         balance_minor: (opening, opening),
         credit_line_minor: (opening, opening),
+        products: BankProducts { loan_line_minor: (opening, opening), ..products },
         behaviour: vec![behaviour.clone(), behaviour.clone()],
     };
     let issuer = |name: &str| IssuerConfig {
@@ -122,17 +134,23 @@ impl Answer {
 struct Desk {
     banks: BankSet,
     pool: BufferPool,
+    now: Now,
 }
 
 impl Desk {
     fn new(behaviour: &BankBehaviour) -> Self {
-        Self { banks: banks(42, behaviour, 1_024), pool: BufferPool::new(2) }
+        Self::with(behaviour, BankProducts::NONE)
+    }
+
+    fn with(behaviour: &BankBehaviour, products: BankProducts) -> Self {
+        let banks = banks_with(42, behaviour, 1_024, products);
+        Self { banks, pool: BufferPool::new(2), now: NOW }
     }
 
     /// Gives bytes to a bank; the message comes back as the ring would carry it.
     fn hand(&mut self, issuer: u8, acquirer: u8, bytes: &[u8]) -> (Disposition, BankMessage) {
         let mut message = self.pool.take(IssuerId(issuer), AcquirerId(acquirer), bytes).unwrap();
-        let disposition = self.banks.answer(NOW, &mut message);
+        let disposition = self.banks.answer(self.now, &mut message);
         (disposition, message)
     }
 

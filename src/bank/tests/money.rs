@@ -2,6 +2,8 @@
 //! what was asked and answered.
 
 use super::{Answer, Desk, Fields, OPENING, willing, write};
+use crate::bank::LedgerAccount;
+use crate::config::BankProducts;
 use proptest::prelude::*;
 use tapswitch_protocol::Dialect;
 
@@ -40,6 +42,54 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What stands behind the cards. The fund's price is such that nothing is rounded: see `products`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Product {
+    Deposit,
+    Credit,
+    Fund,
+    Loan,
+}
+
+fn product() -> impl Strategy<Value = Product> {
+    prop::sample::select(Product::ALL.to_vec())
+}
+
+impl Product {
+    const ALL: [Self; 4] = [Self::Deposit, Self::Credit, Self::Fund, Self::Loan];
+
+    fn settings(self) -> BankProducts {
+        let all_if = |is_so: bool| if is_so { 1_000_000 } else { 0 };
+        BankProducts {
+            fund_share_ppm: all_if(self == Self::Fund),
+            fund_redemption_day_minor_max: 999_999_999_999,
+            loan_share_ppm: all_if(self == Self::Loan),
+            loan_instalments: (1, 36),
+            ..BankProducts::NONE
+        }
+    }
+
+    fn issuer(self) -> u8 {
+        u8::from(matches!(self, Self::Credit | Self::Loan))
+    }
+
+    fn pan(self, card: usize) -> String {
+        match self {
+            Self::Deposit | Self::Fund => format!("621626{card:013}"),
+            Self::Credit | Self::Loan => format!("622588{card:010}"),
+        }
+    }
+
+    fn account(self) -> LedgerAccount {
+        match self {
+            Self::Deposit => LedgerAccount::CustomerDeposits,
+            Self::Credit => LedgerAccount::CreditReceivables,
+            Self::Fund => LedgerAccount::FundShares,
+            Self::Loan => LedgerAccount::LoansToCustomers,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Done,
@@ -71,13 +121,14 @@ struct World {
     sent: Vec<Sent>,
     available: [i64; CARDS],
     stan: usize,
+    product: Product,
 }
 
 impl World {
     fn fields(&mut self, card: usize, de3: &str, amount: u64) -> Fields {
         self.stan += 1;
         vec![
-            (2, format!("621626{card:013}").into_bytes()),
+            (2, self.product.pan(card).into_bytes()),
             (3, de3.as_bytes().to_vec()),
             (4, amount.to_string().into_bytes()),
             (7, TIME.as_bytes().to_vec()),
@@ -87,7 +138,7 @@ impl World {
     }
 
     fn ask(&mut self, mti: u16, fields: &Fields) -> Answer {
-        self.desk.ask(0, &write(Dialect::cups(), mti, fields))
+        self.desk.ask(self.product.issuer(), &write(Dialect::cups(), mti, fields))
     }
 
     /// Sends a new transaction that adds `effect` when it is approved.
@@ -248,6 +299,34 @@ impl World {
             assert_eq!(seen, self.available[card], "card {card}");
         }
         self.desk.check_books();
+        self.check_ledger_account();
+    }
+
+    /// What the customers of the product have, or owe, is what its ledger account says.
+    fn check_ledger_account(&self) {
+        let (_, ledger) = self.desk.banks.ledgers()[usize::from(self.product.issuer())];
+        let balance = |account| ledger.books.balance_minor(account);
+        let customers: i128 = self.available.iter().copied().map(i128::from).sum();
+        let opened: i128 = i128::from(OPENING) * CARDS as i128;
+        let of_accounts = match self.product {
+            // Accounts that were never touched are not in the books, and have what they had.
+            Product::Deposit | Product::Fund => {
+                customers - opened + i128::from(OPENING) * i128::from(ledger.accounts)
+            }
+            Product::Credit | Product::Loan => customers - opened,
+        };
+        assert_eq!(-balance(self.product.account()), of_accounts, "{:?}", self.product);
+        assert_eq!(-balance(LedgerAccount::PreAuthorized), ledger.held_minor);
+        let trial: i128 = LedgerAccount::ALL.into_iter().map(balance).sum();
+        assert_eq!(trial, 0);
+        let other = |account: &LedgerAccount| {
+            Product::ALL.iter().any(|it| *it != self.product && it.account() == *account)
+        };
+        assert!(LedgerAccount::ALL.into_iter().filter(other).all(|account| balance(account) == 0));
+        if self.product == Product::Loan {
+            let due: i128 = ledger.books.due_minor().iter().sum();
+            assert_eq!(due, balance(LedgerAccount::LoansToCustomers) - ledger.held_minor);
+        }
     }
 }
 
@@ -255,17 +334,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_books_and_every_balance_are_right(steps in prop::collection::vec(step(), 1..120)) {
+    fn the_books_and_every_balance_are_right(
+        steps in prop::collection::vec(step(), 1..120), product in product(),
+    ) {
         let mut world = World {
-            desk: Desk::new(&willing()),
+            desk: Desk::with(&willing(), product.settings()),
             sent: Vec::new(),
             available: [OPENING; CARDS],
             stan: 0,
+            product,
         };
         for step in steps {
             world.apply(step);
+            world.check();
         }
-        world.check();
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::section::Section;
 use super::warn_of_cores;
-use crate::config::file::{Layer, RawBehaviour, RawFile};
+use crate::config::file::{Layer, RawBank, RawBehaviour, RawFile};
 use crate::config::host::Host;
 use crate::config::problem::{Problems, nearest_cause, quoted};
-use crate::config::{BankBehaviour, BankConfig};
+use crate::config::{BankBehaviour, BankConfig, BankProducts};
+use crate::limits::INSTALMENTS_MAX;
 use core::ops::RangeInclusive;
 
 /// Rates are parts of this.
@@ -18,6 +19,12 @@ const LATE_MS: RangeInclusive<i64> = 0..=600_000;
 const ACCOUNTS: RangeInclusive<i64> = 16..=1 << 26;
 /// Amounts that DE 54 can express.
 const AMOUNT_MINOR: RangeInclusive<i64> = 0..=999_999_999_999;
+/// Value of a fund's unit, in ten-thousandths.
+const NAV: RangeInclusive<i64> = 1_000..=1_000_000;
+/// What it gains a day.
+const NAV_DAILY_GAIN: RangeInclusive<i64> = 0..=1_000;
+/// Instalments of a loan, as many as the books have due months for.
+const INSTALMENTS: RangeInclusive<i64> = 1..=INSTALMENTS_MAX as i64;
 /// Threads of their own.
 const THREADS: RangeInclusive<i64> = 0..=64;
 
@@ -44,6 +51,7 @@ pub(super) fn check(
         accounts_max: section.power_of_two("accounts_max", &bank.accounts_max, ACCOUNTS),
         balance_minor: section.span("balance_minor", &bank.balance_minor, AMOUNT_MINOR),
         credit_line_minor: section.span("credit_line_minor", &bank.credit_line_minor, AMOUNT_MINOR),
+        products: products(&mut section, bank),
         behaviour: Vec::new(),
     };
     let errors_before = section.problems.error_count();
@@ -56,6 +64,27 @@ pub(super) fn check(
         false => Vec::new(),
     };
     BankConfig { behaviour, ..config }
+}
+
+/// Funds and loans.
+fn products(section: &mut Section<'_, '_>, bank: &RawBank) -> BankProducts {
+    BankProducts {
+        fund_share_ppm: section.number("fund_share_ppm", &bank.fund_share_ppm, PPM),
+        fund_nav: section.number("fund_nav", &bank.fund_nav, NAV),
+        fund_nav_daily_gain: section.number(
+            "fund_nav_daily_gain",
+            &bank.fund_nav_daily_gain,
+            NAV_DAILY_GAIN,
+        ),
+        fund_redemption_day_minor_max: section.number(
+            "fund_redemption_day_minor_max",
+            &bank.fund_redemption_day_minor_max,
+            AMOUNT_MINOR,
+        ),
+        loan_share_ppm: section.number("loan_share_ppm", &bank.loan_share_ppm, PPM),
+        loan_line_minor: section.span("loan_line_minor", &bank.loan_line_minor, AMOUNT_MINOR),
+        loan_instalments: section.span("loan_instalments", &bank.loan_instalments, INSTALMENTS),
+    }
 }
 
 /// What an issuer's section says, and for the rest what `[bank]` says.

@@ -210,6 +210,7 @@ fn cause_of_range(key: &str, value: i64, range: &RangeInclusive<i64>) -> &'stati
         Some("s") if value > to && value / 1_000 >= from => {
             "milliseconds written where seconds are meant"
         }
+        Some("nav") if (1..=100).contains(&value) => "ten-thousandths: 1 CNY a unit is 10_000",
         Some("ppm") if value > to => "a rate is parts of a million: 1 % is 10_000",
         _ => "",
     }

@@ -1,6 +1,7 @@
 //! Whole files: the shipped ones, what a file leaves out, and files damaged at random.
 
 mod mistakes;
+mod mistakes_of_banks;
 mod mistakes_of_requestors;
 mod mistakes_of_stand_in;
 mod mistakes_of_velocity;

@@ -1,9 +1,10 @@
 //! A shard with a small configuration, and messages for it.
 
 use crate::config::{
-    AcquirerConfig, AcquirerSession, BankConfig, CardKind, Config, Durability, EngineChoice, Idle,
-    IinRow, IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig, VelocityCondition,
-    VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope, VelocityWindow, WalletConfig,
+    AcquirerConfig, AcquirerSession, BankConfig, BankProducts, CardKind, Config, Durability,
+    EngineChoice, Idle, IinRow, IssuerConfig, JournalConfig, KeysConfig, OwnCodes, SwitchConfig,
+    VelocityCondition, VelocityConfig, VelocityCounter, VelocityLimit, VelocityScope,
+    VelocityWindow, WalletConfig,
 };
 use crate::shard::{
     AcquirerId, Action, ConnectionId, CryptogramKeys, IssuerId, Now, Outbox, Secrets, Shard,
@@ -117,6 +118,7 @@ pub(in crate::shard) fn config(shards: usize) -> Config {
             accounts_max: 1 << 10,
             balance_minor: (100_000, 200_000),
             credit_line_minor: (100_000, 200_000),
+            products: BankProducts::NONE,
             behaviour: Vec::new(),
         },
         keys: KeysConfig::default(),
