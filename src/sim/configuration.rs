@@ -95,6 +95,14 @@ fn text(plan: &Plan, limits: &[Limit], rules: Rules, names: &[String]) -> String
         let most = (limit.count_max, limit.amount_max);
         limit_text(&mut text, (&format!("l{number}"), counter.as_deref()), most, rules);
     }
+    scopes_text(&mut text, plan, rules);
+    if let Some(rule) = &plan.stand_in {
+        write_rule(&mut text, rule);
+    }
+    text
+}
+
+fn scopes_text(text: &mut String, plan: &Plan, rules: Rules) {
     for (number, scope) in plan.scopes.iter().enumerate() {
         let party = match scope.party {
             Party::Merchant => "merchant",
@@ -102,14 +110,10 @@ fn text(plan: &Plan, limits: &[Limit], rules: Rules, names: &[String]) -> String
             Party::Acquirer => "acquirer",
         };
         let name = format!("s{number}");
-        counter_text(&mut text, (&name, party), scope.window);
+        counter_text(text, (&name, party), scope.window);
         let most = (scope.count_max, scope.amount_max);
-        limit_text(&mut text, (&name, Some(&name)), most, rules);
+        limit_text(text, (&name, Some(&name)), most, rules);
     }
-    if let Some(rule) = &plan.stand_in {
-        write_rule(&mut text, rule);
-    }
-    text
 }
 
 fn write_rule(text: &mut String, rule: &Rule) {

@@ -97,6 +97,11 @@ impl Wire {
         has_one.then(|| TOKENS_FROM + u64::from(card))
     }
 
+    /// What acquirers put into DE 2.
+    fn known_as(&self, card: u32) -> Vec<u8> {
+        self.token(card).map_or_else(|| self.pan(card), |token| digits::<19>(token).to_vec())
+    }
+
     /// What all cards of each issuer begin with: the rest is the card's own.
     pub(super) fn beginnings(&self) -> Vec<Vec<u8>> {
         let first = (0..ISSUERS as u32).map(|card| self.pan(card));
@@ -116,10 +121,7 @@ impl Wire {
         let named = if kind == Kind::Conflict { transaction.related } else { number };
         let (stan, time) = (Book::stan(named), book.at(named).time);
         let mti = kind.mti(by_advice) + u16::from(repeated);
-        let pan = match self.token(transaction.card) {
-            Some(token) => digits::<19>(token).to_vec(),
-            None => self.pan(transaction.card),
-        };
+        let pan = self.known_as(transaction.card);
         let time = digits::<10>(u64::from(time));
         let acquirer = institution(transaction.acquirer);
         let reference = digits::<12>(u64::from(book.reference(named)));
