@@ -113,7 +113,7 @@ fn resident(c: &mut Criterion) {
                     batch.iter().for_each(|(_, hash)| vault.prefetch(*hash));
                 }
                 let found = batch.iter().filter(|(token, hash)| {
-                    let entry = vault.find(*token, *hash).and_then(|place| vault.get(place));
+                    let entry = vault.find(*token, *hash).and_then(|place| vault.line(place));
                     entry.is_some_and(|entry| entry.state == TokenState::Active)
                 });
                 assert_eq!(found.count(), BATCH, "all of them are there");

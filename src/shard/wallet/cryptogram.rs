@@ -30,11 +30,12 @@ pub(super) enum Proof {
 
 impl Wallet {
     /// Looks at a payment's cryptogram.
-    pub(super) fn proof(&self, entry: &TokenEntry, view: &MessageView<'_>) -> Proof {
-        let Some(verifier) = self.cryptograms.get(entry.requestor) else { return Proof::None };
+    pub(super) fn proof(&self, (line, place): (&TokenEntry, u32), view: &MessageView<'_>) -> Proof {
+        let Some(verifier) = self.cryptograms.get(line.requestor) else { return Proof::None };
         if !CHIP_ENTRY_MODES.contains(&(view.number(22).unwrap_or_default() / 10)) {
             return Proof::None;
         }
+        let Some(entry) = self.vault.get(place) else { return Proof::None };
         let (Ok(Some(chip)), Ok(token)) = (ChipData::of(view), view.pan()) else {
             return Proof::Refused(TokenRefusal::ChipData);
         };
@@ -47,7 +48,7 @@ impl Wallet {
             Ok((counter, _)) if !entry.is_fresh(counter) => Proof::Refused(TokenRefusal::Counter),
             Ok((_, false)) => Proof::Refused(TokenRefusal::Cryptogram),
             Ok((counter, true)) => {
-                let mut after = *entry;
+                let mut after = entry;
                 after.mark(counter);
                 let jump = after.counter - entry.counter;
                 Proof::Given(after, entry.counter > 0 && jump > COUNTER_JUMP)

@@ -151,12 +151,13 @@ impl Wallet {
         (kind, token): (Kind, u64),
         view: &MessageView<'_>,
     ) -> Option<(Translated, Option<(TokenEntry, bool)>)> {
-        let entry = self.vault.get(self.find(token)?)?;
+        let place = self.find(token)?;
+        let entry = self.vault.line(place)?;
         let refused = self.refused(now, &entry, view);
         if kind != Kind::Request || refused.is_some() {
             return Some((Translated::of(&entry, refused), None));
         }
-        Some(match self.proof(&entry, view) {
+        Some(match self.proof((&entry, place), view) {
             Proof::None => (Translated::of(&entry, None), None),
             Proof::Refused(why) => (Translated::of(&entry, Some(why)), None),
             Proof::Given(after, jumped) => (Translated::of(&entry, None), Some((after, jumped))),

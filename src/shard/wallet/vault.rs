@@ -89,10 +89,6 @@ impl Vault {
         if let Some(word) = self.lines.get(at + 2 * LINE_WORDS) {
             prefetch(word);
         }
-        // What is known besides lies as near its own beginning.
-        if let Some(word) = self.cold.get(self.start(hash)) {
-            prefetch(word);
-        }
     }
 
     /// The place of a token.
@@ -117,11 +113,19 @@ impl Vault {
     #[inline]
     #[must_use]
     pub fn get(&self, place: u32) -> Option<TokenEntry> {
+        let seen = *self.cold.get(place as usize)? as u32;
+        self.line(place).map(|entry| TokenEntry { seen, ..entry })
+    }
+
+    /// The same from its line alone, which saves a miss of the cache: all counters below the highest count
+    /// as seen.
+    #[inline]
+    #[must_use]
+    pub fn line(&self, place: u32) -> Option<TokenEntry> {
         let at = self.word(place as usize);
         let line = self.lines.get(at..at + LINE_WORDS)?.first_chunk().copied()?;
-        let seen = *self.cold.get(place as usize)? as u32;
         // A line that is empty has no state.
-        TokenEntry::unpack(line, seen, |requestor| {
+        TokenEntry::unpack(line, u32::MAX, |requestor| {
             self.requestors.get(usize::from(requestor)).copied()
         })
     }
