@@ -144,12 +144,14 @@ impl Shard {
         kept: &MessageView<'_>,
         answer: &MessageView<'_>,
     ) -> bool {
-        match answer.pan() {
-            _ if !answer.has(2) => true,
-            // What is kept has the token.
-            Ok(pan) if request.is_token => self.cipher.key(&pan) == request.card,
-            _ => answer.raw(2) == kept.raw(2),
+        if !answer.has(2) {
+            return true;
         }
+        if request.is_token {
+            // What is kept has the token.
+            return answer.pan().is_ok_and(|pan| self.cipher.key(&pan) == request.card);
+        }
+        answer.raw(2) == kept.raw(2)
     }
 
     /// A part was approved, which the acquirer did not say that it can do: it is told that there are

@@ -213,9 +213,14 @@ impl Wallet {
         self.requests.put(id, contents, token);
     }
 
-    /// Whether a token of this requestor finds room, or is there.
+    /// Whether a token that another process had finds room, or is there.
     pub(in crate::shard) fn has_room(&self, entry: &TokenEntry) -> bool {
         self.vault.has_room(entry.requestor) || self.find(entry.token).is_some()
+    }
+
+    /// Whether a new token is taken.
+    fn wants(&self, entry: &TokenEntry, now: Month) -> bool {
+        self.vault.has_room(entry.requestor) && self.vault.wants(self.hash(entry.token), now)
     }
 
     fn entry(&self, token: u64) -> Option<TokenEntry> {
@@ -297,7 +302,7 @@ impl Shard {
             counter: 0,
             seen: 0,
         };
-        if self.wallet.has_room(&entry) { Ok(entry) } else { Err(WalletOutcome::Full) }
+        if self.wallet.wants(&entry, month) { Ok(entry) } else { Err(WalletOutcome::Full) }
     }
 
     fn changed(&self, token: u64, action: TokenAction) -> Result<TokenEntry, WalletOutcome> {

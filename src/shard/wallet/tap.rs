@@ -234,7 +234,10 @@ impl Shard {
             return self.answer_own(now, incoming, Reason::Token(TokenRefusal::Unknown), outbox);
         };
         self.counters.add(Counter::TokenTranslated);
-        if let Some((TokenEntry { token, counter, seen, .. }, jumped)) = used {
+        // Nothing is recorded on a disk that is nearly full; what comes of it will be refused.
+        if let Some((TokenEntry { token, counter, seen, .. }, jumped)) = used
+            && !self.journal_full
+        {
             self.counters.add(Counter::TokenProved);
             self.counters.add_more(Counter::TokenJumped, u64::from(jumped));
             self.commit(now, Change::TokenUsed { token, counter, seen }, outbox);

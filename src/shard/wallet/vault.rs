@@ -20,12 +20,23 @@ const TOKENS_PER_BUCKET: usize = 8;
 const KEPT_MONTHS: u16 = 3;
 /// Words of a cache line.
 const CACHE_WORDS: usize = 8;
+/// Requestors that a byte can name.
+const REQUESTORS_MAX: usize = 256;
 /// Ends a bucket.
 const END: u32 = 0;
 
 /// There is no line for another token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VaultFull;
+
+/// What a place for a token is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Free {
+    /// Never taken.
+    Empty,
+    /// Of a token that is of no use to anybody any more.
+    GivenUp,
+}
 
 /// The tokens of one shard.
 pub struct Vault {
@@ -138,7 +149,7 @@ impl Vault {
         let requestor = self.requestor(entry.requestor)?;
         let place = match self.find(entry.token, hash) {
             Some(place) => place,
-            None => self.free(hash, now).ok_or(VaultFull)?,
+            None => self.take(hash, now)?,
         };
         if self.get(place).is_some_and(|before| before.card != entry.card) {
             self.unchain(place);
@@ -162,11 +173,23 @@ impl Vault {
         }
     }
 
-    /// Whether another token finds a line.
+    /// Whether a new token is to be taken: there are fewer than it was made for, or one was given up
+    /// where this one would be.
+    #[must_use]
+    pub fn wants(&self, hash: u64, now: Month) -> bool {
+        match self.free(hash, now) {
+            Some((_, Free::Empty)) => self.occupied < self.tokens_max,
+            Some((_, Free::GivenUp)) => true,
+            None => false,
+        }
+    }
+
+    /// Whether [`Vault::put`] would find a line for another token. What another process had can be more
+    /// than is wanted: it may have found a line given up that lies elsewhere here.
     #[must_use]
     pub fn has_room(&self, requestor: TokenRequestor) -> bool {
-        self.occupied < self.tokens_max
-            && (self.requestors.len() < 256 || self.requestors.contains(&requestor))
+        self.occupied + 1 < self.places
+            && (self.requestors.len() < REQUESTORS_MAX || self.requestors.contains(&requestor))
     }
 
     /// The tokens of a card.
@@ -210,25 +233,33 @@ impl Vault {
     }
 
     /// A place for a token that has none: the first that is empty, or was given up long ago.
-    fn free(&mut self, hash: u64, now: Month) -> Option<u32> {
+    fn free(&self, hash: u64, now: Month) -> Option<(u32, Free)> {
         if self.places == 0 {
             return None;
         }
         let mut place = self.start(hash);
         loop {
             let at = place as u32;
-            match self.get(at) {
-                None if self.occupied < self.tokens_max => {
-                    self.occupied += 1;
-                    return Some(at);
-                }
-                None => return None,
-                Some(entry) if is_given_up(&entry, now) => {
-                    self.unchain(at);
-                    return Some(at);
-                }
+            match self.line(at) {
+                None => return Some((at, Free::Empty)),
+                Some(entry) if is_given_up(&entry, now) => return Some((at, Free::GivenUp)),
                 Some(_) => place = self.after(place),
             }
+        }
+    }
+
+    fn take(&mut self, hash: u64, now: Month) -> Result<u32, VaultFull> {
+        match self.free(hash, now) {
+            Some((place, Free::GivenUp)) => {
+                self.unchain(place);
+                Ok(place)
+            }
+            // One stays empty.
+            Some((place, Free::Empty)) if self.occupied + 1 < self.places => {
+                self.occupied += 1;
+                Ok(place)
+            }
+            _ => Err(VaultFull),
         }
     }
 
@@ -236,7 +267,7 @@ impl Vault {
         let known = self.requestors.iter().position(|known| *known == id);
         let place = match known {
             Some(place) => place,
-            None if self.requestors.len() < 256 => {
+            None if self.requestors.len() < REQUESTORS_MAX => {
                 self.requestors.push(id);
                 self.requestors.len() - 1
             }
@@ -344,8 +375,7 @@ mod tests {
         for token in 1..=1_000 {
             vault.put(&entry(token, 1, TokenState::Active, 330), hash(token), now).unwrap();
         }
-        let more = entry(1_001, 1, TokenState::Active, 330);
-        assert_eq!(vault.put(&more, hash(1_001), now), Err(VaultFull));
+        assert!(!vault.wants(hash(1_001), now));
         assert!((1..=1_000).all(|token| vault.find(token, hash(token)).is_some()));
         assert!(vault.find(1_001, hash(1_001)).is_none());
         assert_eq!(vault.of_card(CardKey([1; 16])).count(), 1_000);
@@ -365,7 +395,9 @@ mod tests {
             vault.put(&entry(token, 1, state, 312), hash(token), then).unwrap();
         }
         let taken = (65..=200).filter(|&token| {
-            vault.put(&entry(token, 2, TokenState::Active, 400), hash(token), now).is_ok()
+            let is_wanted = vault.wants(hash(token), now);
+            let entry = entry(token, 2, TokenState::Active, 400);
+            is_wanted && vault.put(&entry, hash(token), now).is_ok()
         });
         let taken = taken.count();
         assert!((20..=32).contains(&taken), "{taken}");
@@ -387,7 +419,7 @@ mod tests {
                 let entry = TokenEntry { counter, seen: u32::from(counter), ..entry(token, card, state, 500) };
                 match vault.put(&entry, hash(token), now) {
                     Ok(_) => { map.insert(token, entry); }
-                    Err(VaultFull) => prop_assert!(map.len() == 40 && !map.contains_key(&token)),
+                    Err(VaultFull) => prop_assert!(map.len() == 50 && !map.contains_key(&token)),
                 }
             }
             prop_assert_eq!(vault.occupied(), map.len());
