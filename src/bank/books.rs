@@ -41,7 +41,7 @@ pub enum LedgerAccount {
 }
 
 impl LedgerAccount {
-    /// All of them, in the order of [`Books::balances`].
+    /// All of them, in the order of [`Books::trial`].
     pub const ALL: [Self; 8] = [
         Self::CustomerDeposits,
         Self::CreditReceivables,

@@ -117,10 +117,7 @@ pub(super) fn run(args: &CtlArgs, streams: &mut Streams<'_>) -> Result<(), Comma
         CtlCommand::DropParked { message, note } => {
             parked::order(&at, (message, Some(note)), args.json, streams)
         }
-        CtlCommand::Wallet { order } => {
-            let input = &mut std::io::stdin().lock();
-            wallet::order(&at, *order, (input, args.json), streams)
-        }
+        CtlCommand::Wallet { order } => wallet::order(&at, *order, args.json, streams),
         CtlCommand::Drain { within_s } => {
             drain(&at, Duration::from_secs(*within_s), args.json, streams)
         }

@@ -7,7 +7,9 @@ use crate::message::{Message, Speech};
 use crate::process::{Folder, GENEROUS, PATIENCE, Setup, Switch, new_card_key};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use tapswitch::admin::client::{Ask, Place, tell};
 
 const CARDS: u32 = 12;
@@ -141,6 +143,33 @@ fn a_token_pays_for_its_card_and_is_known_after_a_kill() {
     let kept = data.path("data");
     assert!(holds(&kept, &tokens[1].parse::<u64>().unwrap().to_le_bytes()), "tokens are there");
     assert!(!holds(&kept, pan(1).as_bytes()), "cards are not");
+}
+
+/// An order from the command line, and what it printed.
+fn ctl(data: &Folder, what: &str, body: &Value) -> (Option<i32>, String) {
+    let file = data.path("switch.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tapswitch"));
+    command.args(["ctl", "--config"]).arg(file).args(["wallet", what]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(body.to_string().as_bytes()).unwrap();
+    drop(input);
+    let ended = child.wait_with_output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stdout).unwrap())
+}
+
+#[test]
+fn orders_come_from_the_command_line_too() {
+    let data = Folder::new();
+    new_card_key(&data);
+    let (switch, _) = start(&data);
+    let (code, said) = ctl(&data, "provision", &provision(1));
+    assert_eq!(code, Some(0));
+    assert!(said.starts_with("the token of requestor 00012345678 is active\n62888801"), "{said}");
+    assert!(said.contains("card 622601******0001, account 0000"), "{said}");
+    let red = json!({ "request_id": "one", "token": "6288880100000000009" });
+    assert_eq!(ctl(&data, "suspend", &red).0, Some(1));
+    switch.stop();
 }
 
 #[test]

@@ -46,11 +46,12 @@ impl WalletCommand {
 pub(super) fn order(
     at: &At,
     command: WalletCommand,
-    (input, is_json): (&mut dyn Read, bool),
+    is_json: bool,
     streams: &mut Streams<'_>,
 ) -> Result<(), CommandError> {
     let mut order = zeroize::Zeroizing::new(String::new());
-    input
+    streams
+        .input
         .take(ORDER_BYTES_MAX)
         .read_to_string(&mut order)
         .map_err(|error| CommandError::Failed(format!("standard input: {error}")))?;
