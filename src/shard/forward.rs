@@ -168,12 +168,14 @@ impl Shard {
         if self.draining {
             return Err(Reason::Draining);
         }
-        staged.check_token(&incoming.view, &transaction)?;
         let (first, _) = self.routing.route(pan).ok_or(Reason::NoRoute)?;
         self.check_in_time(now, incoming)?;
         let acquirer = incoming.connection.acquirer;
         let original = self.own_original(incoming, staged);
         let holder = self.holder(now, (incoming, staged), original.as_ref());
+        if holder.is_none() && !transaction.is_void() {
+            staged.check_token()?;
+        }
         if holder.is_none() {
             self.check_other_route(now, incoming, (first, &transaction))?;
         }

@@ -207,6 +207,10 @@ fn a_token_that_may_not_be_used_is_refused_by_why() {
     done(change(&mut pair, &view, TokenAction::Suspend));
     pair.request(0, &tap(token, 6, &[]));
     assert_eq!(code(&pair), "62", "suspended");
+    for (stan, condition) in [(11, &b"06"[..]), (12, b"60")] {
+        pair.request(0, &tap(token, stan, &[(25, condition), (38, b"A00009")]));
+        assert_eq!(code(&pair), "62", "of no hold that is open");
+    }
     pair.request(1, &tap(token, 5, &[]));
     assert_eq!(code(&pair), "00", "a repeat is about what has happened");
     done(change(&mut pair, &view, TokenAction::Delete));

@@ -18,7 +18,7 @@ use super::cryptogram::Proof;
 use super::line::{Month, TokenEntry, TokenState};
 use crate::config::RequestorConfig;
 use crate::shard::identity::CardKey;
-use crate::shard::intake::{Kind, StagedRequest, Transaction};
+use crate::shard::intake::{Kind, StagedRequest};
 use crate::shard::journal_record::Change;
 use crate::shard::own_answer::Reason;
 use crate::shard::{Counter, Incoming, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId};
@@ -26,8 +26,6 @@ use tapswitch_protocol::{MessageView, PanError, TokenRequestor};
 
 /// Bytes of a [`Translated`] between shards.
 pub const TRANSLATED_BYTES: usize = 40;
-/// DE 25 of a pre-authorization that is made larger: its hold is there.
-const CONDITION_INCREASE: u8 = 60;
 /// No sequence number.
 const NO_SEQUENCE: u8 = u8::MAX;
 
@@ -198,19 +196,11 @@ fn is_within(requestor: &RequestorConfig, view: &MessageView<'_>) -> bool {
 
 impl StagedRequest {
     /// Why its token may not be used, where something new begins with it.
-    pub(in crate::shard) fn check_token(
-        &self,
-        view: &MessageView<'_>,
-        transaction: &Transaction,
-    ) -> Result<(), Reason> {
-        let refused = self.tap.and_then(|tap| tap.translated?.refused);
-        let is_of_former = transaction.is_void()
-            || transaction.is_completion(view.mti())
-            || transaction.condition == CONDITION_INCREASE;
-        match refused {
-            Some(TokenRefusal::ChipData) if !is_of_former => Err(Reason::Format(55)),
-            Some(refused) if !is_of_former => Err(Reason::Token(refused)),
-            _ => Ok(()),
+    pub(in crate::shard) fn check_token(&self) -> Result<(), Reason> {
+        match self.tap.and_then(|tap| tap.translated?.refused) {
+            Some(TokenRefusal::ChipData) => Err(Reason::Format(55)),
+            Some(refused) => Err(Reason::Token(refused)),
+            None => Ok(()),
         }
     }
 }
