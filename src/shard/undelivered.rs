@@ -92,12 +92,33 @@ impl Shard {
         frame: &[u8],
         outbox: &mut Outbox,
     ) {
+        // All shards are asked for the home of an answer that names no card, or a token: the others must not
+        // hand it on as well.
+        if matches!(home, Home::Here) && !self.is_home_of(connection, frame) {
+            return;
+        }
         if self.give_to_sibling(connection, frame, outbox) {
             return;
         }
         self.with_answer(connection, frame, |shard, incoming| {
             shard.bring_home(now, incoming, (frame, home), outbox);
         });
+    }
+
+    /// Whether an answer that another shard brings here is about a card of this one, or about something
+    /// that is remembered here.
+    fn is_home_of(&mut self, connection: ConnectionId, frame: &[u8]) -> bool {
+        let mut is_home = false;
+        self.with_answer(connection, frame, |shard, incoming| {
+            is_home = shard.names_card(&incoming.view)
+                || shard.original(&shard.answered_key(incoming)).is_some();
+        });
+        is_home
+    }
+
+    /// Whether DE 2 says on which shard the card is; a token does not.
+    fn names_card(&self, view: &MessageView<'_>) -> bool {
+        view.pan().is_ok_and(|pan| self.wallet.token_of(&pan).is_none())
     }
 
     fn give_to_sibling(&mut self, of: ConnectionId, frame: &[u8], outbox: &mut Outbox) -> bool {

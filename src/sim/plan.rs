@@ -251,6 +251,12 @@ impl Plan {
             // Without an end there is no other beginning.
             self.drain_every_ms = 8_000;
         }
+        if self.other_shards > 0 && self.trouble.clock_step_every_ms > 0 {
+            // Not both: trace numbers begin anew at each start, far from those of the start before, but that
+            // holds for ranges of one layout; a clock that stands still over several starts of different
+            // ones can give the same number twice in one second.
+            self.trouble.clock_step_every_ms = 0;
+        }
         if options.faults.has(FaultKind::Gone) && self.acquirers > 1 {
             let draw = &mut Stream::new(options.seed, "who leaves");
             let part = draw.between(10, 90) * u64::from(options.transactions) / 100;

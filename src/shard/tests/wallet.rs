@@ -10,7 +10,9 @@ use crate::shard::wallet::{
     Identification, Month, Provision, TokenAction, TokenState, TokenView, WalletCard, WalletKeys,
     WalletOrder, WalletOutcome, WalletRequest,
 };
-use crate::shard::{Counter, Shard};
+use crate::shard::{
+    Action, ConnectionId, Counter, MeshKind, MeshMessage, Now, Outbox, Shard, ShardId,
+};
 use std::sync::Arc;
 use tapswitch_protocol::chip::{ChipData, PanSequence};
 use tapswitch_protocol::emv::{Algorithm, Imk, Scheme, Verifier};
@@ -397,6 +399,34 @@ fn an_approval_that_nobody_got_is_reversed_with_the_card() {
         pair.forwards.clear();
         for (shard, connection) in pair.shards.iter_mut().zip(connections) {
             shard.on_connection_open(connection);
+        }
+    }
+}
+
+/// All shards are asked whose such an answer is; each of them may have a connection of its acquirer.
+#[test]
+fn an_answer_that_nobody_got_is_handed_on_by_the_shard_of_its_card_only() {
+    let mut pair = Pair::by(&with_wallet(2));
+    for number in 0..8u32 {
+        let view =
+            made(&mut pair, &format!("order {number}"), provision(&format!("622848{number:013}")));
+        pair.request(0, &tap(view.entry.token, number + 1, &[]));
+        let (home, ..) = pair.forwards[0];
+        pair.answer("00");
+        let (_, _, frame) = pair.responses.last().unwrap().clone();
+        let returned = MeshMessage {
+            kind: MeshKind::Undeliverable,
+            // Another one, which is gone.
+            connection: ConnectionId { slot: 7, ..pair.connection(0) },
+            header_bytes: 0,
+            bytes: &frame,
+        };
+        for shard in [0, 1] {
+            let mut outbox = Outbox::new();
+            let now = Now { mono_ns: 1_000_000_000, wall_ms: 1_795_348_800_000 };
+            pair.shards[shard].on_mesh(now, ShardId(1 - shard as u8), returned, &mut outbox);
+            let is_respond = |action: &Action| matches!(action, Action::Respond { .. });
+            assert_eq!(outbox.actions().iter().any(is_respond), shard == home, "{number}");
         }
     }
 }
