@@ -472,7 +472,7 @@ fn tokens_go_over_to_another_number_of_shards() {
     }
     one.take();
     let mut shards = carried_over(&mut one.world.shard, &with_wallet(3), 3);
-    let (keys_after, mut outbox) = (keys(3), crate::shard::Outbox::new());
+    let (keys_after, mut outbox) = (keys(3), Outbox::new());
     for view in &tokens {
         let token = view.entry.token;
         let show = request(&keys_after, "", WalletOrder::Show(token));
