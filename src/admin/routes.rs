@@ -46,11 +46,8 @@ pub(super) fn router(answers: Arc<Answers>) -> Router {
         .route("/parked/{message}/drop", post(parked_routes::drop_it))
         .route("/take-over", post(take_over))
         .route("/wallet/provision", post(wallet_routes::provision))
-        .route("/wallet/activate", post(wallet_routes::activate))
-        .route("/wallet/suspend", post(wallet_routes::suspend))
-        .route("/wallet/resume", post(wallet_routes::resume))
-        .route("/wallet/delete", post(wallet_routes::delete))
         .route("/wallet/show", post(wallet_routes::show))
+        .route("/wallet/{action}", post(wallet_routes::change))
         .with_state(answers)
 }
 

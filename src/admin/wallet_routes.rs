@@ -9,7 +9,7 @@ use super::routes::{Answers, carry_out, refuse};
 use crate::shard::wallet::{Identification, Month, Provision, TokenAction, TokenView, WalletCard};
 use axum::Extension;
 use axum::body::{Body, to_bytes};
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
@@ -154,12 +154,11 @@ impl ShownToken {
     #[must_use]
     pub fn of(view: &TokenView) -> Self {
         let entry = &view.entry;
-        let (first, last) = view.card.split_at(6);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
             token: entry.token.to_string(),
             par: text(view.par.as_bytes()),
-            card: format!("{}******{}", text(first), text(last)),
+            card: view.card.to_string(),
             card_expiry: text(&entry.card_expiry.yymm()),
             card_sequence: entry.sequence,
             requestor: entry.requestor.to_string(),
@@ -245,40 +244,21 @@ pub(super) async fn provision(
     .await
 }
 
-pub(super) async fn activate(
+/// `activate`, `suspend`, `resume` or `delete`.
+pub(super) async fn change(
     state: State<Arc<Answers>>,
     caller: Extension<Caller>,
+    Path(action): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    change((state, caller, headers, body), TokenAction::Activate).await
-}
-
-pub(super) async fn suspend(
-    state: State<Arc<Answers>>,
-    caller: Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    change((state, caller, headers, body), TokenAction::Suspend).await
-}
-
-pub(super) async fn resume(
-    state: State<Arc<Answers>>,
-    caller: Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    change((state, caller, headers, body), TokenAction::Resume).await
-}
-
-pub(super) async fn delete(
-    state: State<Arc<Answers>>,
-    caller: Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    change((state, caller, headers, body), TokenAction::Delete).await
+    let Some(action) = TokenAction::ALL.into_iter().find(|it| it.name() == action) else {
+        return refuse(StatusCode::NOT_FOUND, "tokens have no such order");
+    };
+    order((state, caller, headers, body), |body: ChangeBody| {
+        Ok((body.request_id, WalletAsk::Change(token_number(&body.token)?, action)))
+    })
+    .await
 }
 
 pub(super) async fn show(
@@ -297,13 +277,6 @@ pub(super) async fn show(
             _ => return Err("either token or par".to_owned()),
         };
         Ok((String::new(), ask))
-    })
-    .await
-}
-
-async fn change(asked: Asked, action: TokenAction) -> Response {
-    order(asked, |body: ChangeBody| {
-        Ok((body.request_id, WalletAsk::Change(token_number(&body.token)?, action)))
     })
     .await
 }

@@ -42,6 +42,7 @@ pub(in crate::shard) use reservation::RESERVATION_BYTES;
 pub use reservation::Reservation;
 pub use snapshot::LoadError;
 pub use table::{PassedTable, make_ready};
+pub(in crate::shard) use window::month_of_day;
 
 use crate::config::{QrCode, QrLevel, TransactionKind, VelocityConfig};
 use crate::limits::{VELOCITY_LOOKED_AT_ONCE, VELOCITY_WORDS_MAX};

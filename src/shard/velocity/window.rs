@@ -85,7 +85,7 @@ fn narrow(number: u64) -> u32 {
 
 /// Months since January 1970 of a day since the first of them (proleptic Gregorian calendar, years
 /// beginning in March so that the leap day is the last).
-fn month_of_day(day: u64) -> u64 {
+pub(in crate::shard) fn month_of_day(day: u64) -> u64 {
     let day = day + 719_468;
     let (era, of_era) = (day / 146_097, day % 146_097);
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

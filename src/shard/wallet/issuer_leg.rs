@@ -4,16 +4,15 @@
 //! Not here: what is owed to issuers, which has the card's number from its key (`owed`), and no token.
 
 use super::tap::Tap;
-use crate::limits::FRAME_BYTES_MAX;
 use crate::shard::intake::StagedRequest;
-use tapswitch_protocol::{
-    Addition, FieldSet, MessageView, Mti, Pan, TokenDetails, TokenRequestor, respond,
-};
+use tapswitch_protocol::{Addition, FieldSet, MessageView, Mti, Pan, TokenDetails, respond};
 
 /// Elements that hold the token, or what belongs to it.
 const OF_THE_TOKEN: FieldSet = FieldSet::of(&[2, 14, 35, 36, 45]);
 /// A token's data were verified by the switch: tag 01 of usage TK.
 const VERIFIED: u8 = b'1';
+/// DE 63 has a length of three digits.
+const TOKEN_DATA_BYTES_MAX: usize = 999;
 /// Most elements that the switch writes itself.
 const ADDITIONS_MAX: usize = 7;
 
@@ -31,7 +30,6 @@ impl TokenLeg {
     pub(in crate::shard) fn of(staged: &StagedRequest, view: &MessageView<'_>) -> Option<Self> {
         let Tap { translated, .. } = staged.tap?;
         let translated = translated?;
-        let requestor: TokenRequestor = translated.requestor;
         Some(Self {
             card: staged.pan.ok()?,
             card_expiry: translated.card_expiry.yymm(),
@@ -41,7 +39,7 @@ impl TokenLeg {
                 token: view.pan().ok(),
                 expiry: Some(translated.expiry.yymm()),
                 assurance: Some(translated.assurance),
-                requestor: Some(requestor),
+                requestor: Some(translated.requestor),
                 ..TokenDetails::default()
             },
         })
@@ -55,7 +53,7 @@ impl TokenLeg {
         own: &[Addition<'_>],
         out: &mut [u8],
     ) -> Option<usize> {
-        let mut token_data = [0; FRAME_BYTES_MAX];
+        let mut token_data = [0; TOKEN_DATA_BYTES_MAX];
         let takes_details = view.dialect().usages.has(63);
         let written = if takes_details {
             self.details.write(view.raw(63).unwrap_or_default(), &mut token_data).ok()?

@@ -14,6 +14,7 @@ use super::Wallet;
 use super::line::{Month, TokenEntry, TokenState};
 use crate::shard::identity::CardKey;
 use crate::shard::journal_record::Change;
+use crate::shard::outcome::CardMask;
 use crate::shard::{Counter, Now, Outbox, Shard};
 use std::collections::{BTreeMap, VecDeque};
 use tapswitch_protocol::{Pan, Par, TokenRequestor};
@@ -74,6 +75,9 @@ pub enum TokenAction {
 }
 
 impl TokenAction {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Activate, Self::Suspend, Self::Resume, Self::Delete];
+
     /// Where it leads, from there; `None`: it cannot.
     const fn leads(self, from: TokenState) -> Option<TokenState> {
         match (self, from) {
@@ -133,7 +137,7 @@ pub struct TokenView {
     /// Its account.
     pub par: Par,
     /// Six and four digits of its card.
-    pub card: [u8; 10],
+    pub card: CardMask,
 }
 
 /// What came of an order.
@@ -326,12 +330,8 @@ impl Shard {
     }
 
     fn view(&self, entry: TokenEntry) -> TokenView {
-        let mut card = *b"??????????";
-        if let Some(pan) = self.cipher.pan(&entry.card) {
-            let (digits, (first, last)) = (pan.digits(), card.split_at_mut(6));
-            first.copy_from_slice(digits.get(..6).unwrap_or(b"??????"));
-            last.copy_from_slice(digits.last_chunk::<4>().unwrap_or(b"????"));
-        }
+        let pan = self.cipher.pan(&entry.card);
+        let card = pan.as_ref().map(CardMask::of).unwrap_or_default();
         TokenView { entry, par: self.wallet.pars.par(entry.card), card }
     }
 }

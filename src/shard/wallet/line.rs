@@ -10,6 +10,7 @@
 //! Not here: where lines lie (`vault`).
 
 use crate::shard::identity::CardKey;
+use crate::shard::velocity::month_of_day;
 use tapswitch_protocol::TokenRequestor;
 
 /// Words of a line.
@@ -17,6 +18,11 @@ pub(super) const LINE_WORDS: usize = 4;
 /// Counters below the highest that are known one by one.
 const WINDOW: u16 = 32;
 const MONTHS: u64 = (1 << 10) - 1;
+/// January 2000, in months since January 1970.
+const FIRST_MONTH: u64 = 360;
+const DAY_MS: u64 = 86_400_000;
+/// China is eight hours ahead of UTC.
+const CHINA_MS: u64 = 8 * 3_600_000;
 /// No sequence number: they have two digits.
 const NO_SEQUENCE: u64 = 127;
 
@@ -41,10 +47,8 @@ impl Month {
     /// The month of a moment, in the time zone of China, where these cards expire.
     #[must_use]
     pub fn of(wall_ms: u64) -> Self {
-        let days = (wall_ms + 8 * 3_600_000) / 86_400_000;
-        let date = civil(days);
-        let months = (date.0.saturating_sub(2_000)) * 12 + date.1 - 1;
-        Self(months.min(MONTHS) as u16)
+        let months = month_of_day((wall_ms + CHINA_MS) / DAY_MS);
+        Self(months.saturating_sub(FIRST_MONTH).min(MONTHS) as u16)
     }
 
     /// As `YYMM`.
@@ -62,18 +66,6 @@ impl Month {
     pub(crate) fn from_number(months: u16) -> Option<Self> {
         (u64::from(months) <= MONTHS).then_some(Self(months))
     }
-}
-
-/// Year and month of a day since 1970 (public-domain arithmetic of the proleptic calendar).
-const fn civil(days: u64) -> (u64, u64) {
-    let days = days + 719_468;
-    let era_day = days % 146_097;
-    let era_year = (era_day - era_day / 1_460 + era_day / 36_524 - era_day / 146_096) / 365;
-    let day = era_day - (365 * era_year + era_year / 4 - era_year / 100);
-    let shifted = (5 * day + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era_year + days / 146_097 * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month)
 }
 
 /// Where a token stands.
