@@ -19,7 +19,7 @@ use super::reversal_reason::ReversalReason;
 use super::{Action, ConnectionId, Counter, Incoming, MeshKind, Now, Outbox, Shard, ShardId};
 use crate::config::AcquirerConfig;
 use crate::limits::{FRAME_BYTES_MAX, UNDELIVERED_MAX};
-use tapswitch_protocol::{FrameStep, MessageView, PanError, ResponseCode};
+use tapswitch_protocol::{FrameStep, MessageView, Pan, ResponseCode};
 
 /// Between two rounds over the shards.
 const ROUND_NS: u64 = 100_000_000;
@@ -110,15 +110,15 @@ impl Shard {
     fn is_home_of(&mut self, connection: ConnectionId, frame: &[u8]) -> bool {
         let mut is_home = false;
         self.with_answer(connection, frame, |shard, incoming| {
-            is_home = shard.names_card(&incoming.view)
+            is_home = shard.named_card(&incoming.view).is_some()
                 || shard.original(&shard.answered_key(incoming)).is_some();
         });
         is_home
     }
 
-    /// Whether DE 2 says on which shard the card is; a token does not.
-    fn names_card(&self, view: &MessageView<'_>) -> bool {
-        view.pan().is_ok_and(|pan| self.wallet.token_of(&pan).is_none())
+    /// The card that an answer names; a token does not say on which shard its card is.
+    fn named_card(&self, view: &MessageView<'_>) -> Option<Pan> {
+        view.pan().ok().filter(|pan| self.wallet.token_of(pan).is_none())
     }
 
     fn give_to_sibling(&mut self, of: ConnectionId, frame: &[u8], outbox: &mut Outbox) -> bool {
@@ -165,16 +165,12 @@ impl Shard {
             self.note(now, incoming, Note::only(Counter::UndeliverableOther));
             return self.counters.add(Counter::UndeliverableOther);
         }
-        // A token does not say on which shard its card is.
-        let pan = view.pan().and_then(|pan| match self.wallet.token_of(&pan) {
-            Some(_) => Err(PanError::Missing),
-            None => Ok(pan),
-        });
-        let owner = match (pan, home) {
+        let card = self.named_card(view);
+        let owner = match (card, home) {
             (_, Home::Here) => self.id,
-            (Ok(pan), _) => super::placement::owner(self.cipher.key(&pan), self.shards),
-            (Err(_), Home::Of(shard)) => shard,
-            (Err(_), Home::Unknown) => self.id,
+            (Some(pan), _) => super::placement::owner(self.cipher.key(&pan), self.shards),
+            (None, Home::Of(shard)) => shard,
+            (None, Home::Unknown) => self.id,
         };
         if owner != self.id {
             return self.send_home(now, incoming, (frame, owner), outbox);
@@ -183,10 +179,10 @@ impl Shard {
         if let Some(original) = self.original(&key) {
             return self.wait_or_take_back(now, incoming, (frame, key, &original), outbox);
         }
-        match (pan, home) {
+        match (card, home) {
             // All shards were asked, and another one knows it.
-            (Err(_), Home::Here) => {}
-            (Err(_), Home::Unknown) if self.shards > 1 => {
+            (None, Home::Here) => {}
+            (None, Home::Unknown) if self.shards > 1 => {
                 // At most 64 shards.
                 self.keep_errand(now, incoming, (frame, 0, self.shards as u8));
             }
